@@ -1,0 +1,1 @@
+"""Assets: the only room that knows Dagster."""

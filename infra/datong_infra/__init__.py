@@ -1,0 +1,1 @@
+"""Infra: the command line, the local services and the sandbox plant."""

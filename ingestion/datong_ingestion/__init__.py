@@ -1,0 +1,1 @@
+"""Ingestion: protocols that read systems, and the write-back that returns decisions to them."""

@@ -1,0 +1,1 @@
+"""The platform: settings, errors, table names, the engine's client, the lake."""

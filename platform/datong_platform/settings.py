@@ -1,0 +1,195 @@
+"""Settings: the only module that reads the environment.
+
+A value comes from, in this order: an environment variable `DATONG_<NAME>`, the state that `datong up` wrote to
+`.datong/services.json` (addresses and generated keys of the services it started), a default. A source system's address
+and secrets are asked for by name (`connection_value`): first the environment, then `.datong/connections.json`, which
+the sandbox plant writes about itself.
+
+Nothing here touches the network, and importing it needs no setting at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from datong_platform.errors import ConfigurationError, ServiceError
+from datong_platform.names import TableName
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+DBT_PROJECT = PROJECT_ROOT / "dbt_project"
+DEFS = PROJECT_ROOT / "assets" / "datong_assets" / "defs"
+
+_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+def home() -> Path:
+    """The folder of this installation's state: DATONG_HOME, or `.datong` in the project."""
+    return Path(os.environ.get("DATONG_HOME") or PROJECT_ROOT / ".datong").resolve()
+
+
+def read_state(name: str) -> dict[str, Any]:
+    """A JSON state file of `.datong`, empty when there is none yet."""
+    try:
+        return json.loads((home() / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def write_state(name: str, content: Mapping[str, Any]) -> None:
+    """Replace a JSON state file of `.datong` atomically, readable by its owner only: it can hold keys."""
+    path = home() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+    draft.replace(path)
+
+
+class _State(PydanticBaseSettingsSource):
+    """What `datong up` wrote, as a source of settings below the environment."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return read_state("services.json").get("settings", {}).get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        known = read_state("services.json").get("settings", {})
+        return {name: value for name, value in known.items() if name in self.settings_cls.model_fields}
+
+
+class Settings(BaseSettings):
+    """Where the services are and how to reach them. Build it with `settings()`."""
+
+    model_config = SettingsConfigDict(env_prefix="DATONG_", extra="ignore", frozen=True)
+
+    engine: str = "sail"
+    """`sail`, `spark`, or a Spark Connect address `sc://host:port` of a company's own cluster."""
+    engine_address: str | None = None
+    """Spark Connect address of the running engine, session id included; written by `datong up`."""
+    s3_endpoint: str | None = None
+    """Address of the S3 service; none means AWS itself."""
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: str | None = Field(default=None, repr=False)
+    s3_virtual_hosted_style: bool = False
+    bucket: str = "datong"
+    postgres_url: str | None = Field(default=None, repr=False)
+    """URL of the operational database, with a role that may create schemas; the BI door is its schema `serve`."""
+    postgres_reader_url: str | None = Field(default=None, repr=False)
+    """The same database for readers: schema `serve` only."""
+    dagster_url: str | None = None
+    threads: int = 4
+    """How many dbt models, and how many entities of one source, are worked on at once."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _State(settings_cls)
+
+    @property
+    def engine_kind(self) -> Literal["sail", "spark", "remote"]:
+        """Which engine: the embedded Sail, a local Apache Spark, or a remote Spark Connect server."""
+        if self.engine in {"sail", "spark"}:
+            return self.engine  # pyright: ignore[reportReturnType]
+        if self.engine.startswith("sc://"):
+            return "remote"
+        raise ConfigurationError(
+            f"DATONG_ENGINE={self.engine}",
+            "is not an engine.",
+            "set it to sail, spark or a Spark Connect address sc://host:port.",
+        )
+
+    @property
+    def lake_scheme(self) -> str:
+        """`s3` for Sail and delta-rs, `s3a` where Hadoop's file system reads it."""
+        return "s3" if self.engine_kind == "sail" else "s3a"
+
+    def table_uri(self, table: TableName) -> str:
+        """Where a table lies, for delta-rs and boto3: always `s3://`."""
+        return f"s3://{self.bucket}/{table.path}"
+
+    def engine_table_uri(self, table: TableName) -> str:
+        """The same place in the words of the engine."""
+        return f"{self.lake_scheme}://{self.bucket}/{table.path}"
+
+    def storage_options(self) -> dict[str, str]:
+        """Options with which delta-rs and object_store reach the bucket."""
+        options = {
+            "AWS_REGION": self.s3_region,
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": str(self.s3_virtual_hosted_style).lower(),
+        }
+        if self.s3_endpoint:
+            options |= {
+                "AWS_ENDPOINT_URL": self.s3_endpoint,
+                "AWS_ALLOW_HTTP": str(self.s3_endpoint.startswith("http:")).lower(),
+            }
+        if self.s3_access_key_id and self.s3_secret_access_key:
+            options |= {
+                "AWS_ACCESS_KEY_ID": self.s3_access_key_id,
+                "AWS_SECRET_ACCESS_KEY": self.s3_secret_access_key,
+            }
+        return options
+
+    def need(self, name: str) -> str:
+        """The setting `name`, or ServiceError saying how to get it."""
+        value = getattr(self, name)
+        if value is None:
+            raise ServiceError(
+                f"setting {name}",
+                "is not known: the services are not running.",
+                f"run `datong up`, or set DATONG_{name.upper()}.",
+            )
+        return str(value)
+
+
+@cache
+def _settings(home_: Path, stamp: float, environment: tuple[tuple[str, str], ...]) -> Settings:  # noqa: ARG001
+    return Settings()
+
+
+def settings() -> Settings:
+    """The settings in force now; read again only when the environment or the state file changed."""
+    path = home() / "services.json"
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return _settings(home(), stamp, tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("DATONG_"))))
+
+
+def connection_value(text: str, thing: str) -> str:
+    """`text` with every `${NAME}` replaced from the environment, else from `.datong/connections.json`.
+
+    `thing` names who asks, for the ConfigurationError when a name has no value.
+    """
+    known = read_state("connections.json")
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        found = os.environ.get(name, known.get(name))
+        if found is None:
+            raise ConfigurationError(
+                thing,
+                f"needs the value {name}, which is not set.",
+                f"export {name}=…, or start the sandbox plant with `datong sandbox up`.",
+            )
+        return str(found)
+
+    return _REFERENCE.sub(value, text)
+
+
+def subprocess_environment(**extra: str) -> dict[str, str]:
+    """The environment for a program that Datong starts, with `extra` on top."""
+    return {**os.environ, **extra}
