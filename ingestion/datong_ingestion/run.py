@@ -1,0 +1,411 @@
+"""Ingest: read an entity, land what was read, load it into bronze. The same for every protocol.
+
+First the batches that an earlier run landed and did not load; then a read from the watermark that the table's log
+holds. A crash at any point leaves either nothing new, or a landed batch that the next run loads: no row is lost, none
+is there twice. A lost position starts a new baseline whose key set tells the deletes.
+
+Works alone: `python -m datong_ingestion SYSTEM [ENTITY…]`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datong_platform.errors import (
+    ConfigurationError,
+    DatongError,
+    PositionLostError,
+    ProtocolError,
+    ServiceError,
+    TransientError,
+)
+from datong_platform.lake import history, landing, load
+from datong_platform.lake.columns import parse_type, row_keys, schema_to_json, source_fields
+from datong_platform.lake.history import Loaded
+from datong_platform.lake.landing import Kind, Landing, Manifest
+from datong_platform.lake.load import bronze_schema
+from datong_platform.names import BATCH_ID, OPERATION, TableName
+
+from datong_ingestion.source import INSERT, SNAPSHOT, UPDATE, Description, Source, connect
+from datong_ingestion.systems_config import EntityConfig, SystemConfig
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What one ingest of one entity did. Holds no secret."""
+
+    table: TableName
+    mode: str
+    batches: list[str]
+    """Batches loaded now, those included that an earlier run had landed."""
+    rows: int
+    """Rows loaded that are not deletes."""
+    deletes: int
+    rescued: int
+    """Rows with a value that did not fit its field, or with a field that is not described."""
+    new_columns: list[str]
+    """Fields seen for the first time: added to the table when the source's metadata describes them, else rescued."""
+    position: str | None
+    """Where the next read begins."""
+    seconds: float
+    bytes: int
+    """Bytes landed."""
+    delta_version: int
+    schema: pa.Schema
+    """Schema of the bronze table."""
+    total_rows: int
+    """Rows of the bronze table now."""
+    unchanged_rows: int = 0
+    """Rows that were read again and were in bronze already."""
+    widened_columns: list[str] = field(default_factory=list)
+    new_table: bool = False
+    """The bronze table was made by this ingest."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class IngestOutcome:
+    """An entity, and what its ingest came to."""
+
+    entity: str
+    result: IngestResult | DatongError
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return isinstance(self.result, IngestResult)
+
+
+def ingest_entity(system: SystemConfig, entity: str, *, baseline: bool = False, rebuild: bool = False) -> IngestResult:
+    """Bring the bronze table of one entity up to date.
+
+    `baseline` reads everything anew and appends it, with deletes for the keys that are gone. `rebuild` does so and
+    replaces the table, its schema included. Raises a DatongError that names system, entity, reason and next step.
+    """
+    config = system.entity(entity)
+    pending = _load_pending(system, config)
+    source = connect(system)
+    try:
+        return _Ingest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
+    finally:
+        source.close()
+
+
+def ingest_system(
+    system: SystemConfig,
+    entities: Sequence[str] | None = None,
+    *,
+    baseline: bool = False,
+    rebuild: bool = False,
+    on_done: Callable[[IngestOutcome], None] | None = None,
+) -> list[IngestOutcome]:
+    """Ingest entities of a system (default: all), as many at once as its connection allows.
+
+    One entity's failure does not stop the others. `on_done` hears of each as it ends, in the worker's thread. The
+    outcomes come in the order of the definition. ConfigurationError for an entity that is not defined.
+    """
+    configs = [system.entity(name) for name in entities] if entities is not None else list(system.entities)
+    source: Source | None = None
+    trouble: DatongError | None = None
+    try:
+        source = connect(system)
+    except DatongError as error:
+        trouble = error
+
+    def one(config: EntityConfig) -> IngestOutcome:
+        try:
+            pending = _load_pending(system, config)
+            if source is None:
+                raise trouble or ConfigurationError(f"system {system.system}", "has no connection.")
+            result = _Ingest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
+            outcome = IngestOutcome(config.name, result)
+        except DatongError as error:
+            outcome = IngestOutcome(config.name, error)
+        except Exception as error:  # noqa: BLE001 a fault in one entity's data must not stop the others
+            failure = DatongError(
+                f"{system.system}.{config.name}",
+                f"failed unexpectedly: {type(error).__name__}: {error}",
+                f"run `python -m datong_ingestion {system.system} {config.name} --traceback` and report it.",
+            )
+            failure.__cause__ = error
+            outcome = IngestOutcome(config.name, failure)
+        if on_done:
+            on_done(outcome)
+        return outcome
+
+    try:
+        with ThreadPoolExecutor(max_workers=min(system.connection.concurrency, len(configs) or 1)) as pool:
+            return list(pool.map(one, configs))
+    finally:
+        if source is not None:
+            source.close()
+
+
+def _load_pending(system: SystemConfig, config: EntityConfig) -> list[load.LoadResult]:
+    return load.load_landed(system.system, config.name)
+
+
+@dataclass
+class _Read:
+    """What one read came to."""
+
+    raced: bool = False
+    loaded: load.LoadResult | None = None
+    unexpected: set[str] = field(default_factory=set)
+    unchanged: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to read, and what is known before."""
+
+    description: Description
+    sequence: int
+    kind: Kind
+    position: str | None
+    last: Loaded | None
+    delta: DeltaTable | None
+    asked_for: bool
+    """Someone asked for this baseline, so it is committed even when it says nothing new."""
+
+
+class _Ingest:
+    """One ingest of one entity."""
+
+    def __init__(self, source: Source, system: SystemConfig, entity: EntityConfig) -> None:
+        self.source, self.system, self.entity = source, system, entity
+        self.table: TableName = system.table(entity.name)
+        self.thing = f"{system.system}.{entity.name} ({entity.address})"
+
+    def run(self, pending: list[load.LoadResult], *, baseline: bool, rebuild: bool) -> IngestResult:
+        started = time.monotonic()
+        loads = list(pending)
+        for _ in range(_ROUNDS):
+            read = self._read(baseline=baseline, rebuild=rebuild)
+            if not read.raced:
+                break
+            # another run landed this batch: load it, and read on from where it ended
+            loads += _load_pending(self.system, self.entity)
+        else:
+            raise TransientError(
+                self.thing,
+                f"another ingest of it was faster {_ROUNDS} times in a row.",
+                "let one run finish, then start the other.",
+            )
+        if read.loaded:
+            loads.append(read.loaded)
+        delta = history.open_table(self.table)
+        if delta is None:
+            raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
+        last = history.watermark(self.table, delta)
+        added = {name for one in loads for name in one.new_columns}
+        return IngestResult(
+            table=self.table,
+            mode=self.entity.mode,
+            batches=[one.loaded.batch_id for one in loads],
+            rows=sum(one.loaded.rows for one in loads),
+            deletes=sum(one.loaded.deletes for one in loads),
+            rescued=sum(one.loaded.rescued for one in loads),
+            new_columns=sorted(added | read.unexpected),
+            position=last.position if last else None,
+            seconds=time.monotonic() - started,
+            bytes=sum(one.bytes for one in loads),
+            delta_version=delta.version(),
+            schema=bronze_schema(delta),
+            total_rows=delta.count(),
+            unchanged_rows=read.unchanged,
+            widened_columns=sorted({name for one in loads for name in one.widened_columns}),
+            new_table=any(one.created for one in loads),
+            notes=list(read.notes),
+        )
+
+    def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
+        plan = self._plan(baseline=baseline, rebuild=rebuild)
+        try:
+            return self._land(plan)
+        except PositionLostError:
+            if plan.position is None:
+                raise
+            return self._land(replace(plan, kind="baseline", position=None, asked_for=True))
+
+    def _plan(self, *, baseline: bool, rebuild: bool) -> _Plan:
+        mode = self.entity.mode
+        delta = history.open_table(self.table)
+        last = history.watermark(self.table, delta)
+        rebuild = rebuild and delta is not None
+        law = None if rebuild else delta
+        known = source_fields(bronze_schema(law)) if law is not None else None
+        description = _agreed(self.source.describe(self.entity, known), self.entity, self.table, known)
+        asked_for = baseline or rebuild or (last is not None and last.mode != mode)
+        position = None if asked_for or mode == "full" or last is None else last.position
+        kind: Kind = "changes" if position is not None else "baseline"
+        if rebuild:
+            kind = "rebuild"
+        elif mode == "full":
+            kind = "full"
+        landed = last.sequence if last else landing.last_sequence(self.system.system, self.entity.name)
+        return _Plan(description, landed + 1, kind, position, last, delta, asked_for)
+
+    def _land(self, plan: _Plan) -> _Read:
+        """Read, land and load one batch."""
+        description = plan.description
+        read = _Read(notes=description.notes)
+        batch = Landing(
+            self.system.system,
+            self.entity.name,
+            plan.sequence,
+            mode=self.entity.mode,
+            kind=plan.kind,
+            schema=description.schema,
+            keys=[] if self.entity.events else list(description.keys),
+            cursors=list(description.cursors),
+            distinct=not self.entity.events and not description.unique,
+            position=plan.position,
+            contract_version=contract_version(description),
+        )
+        try:
+            reached = self._fill(batch, plan)
+            read.unexpected = set(batch.unexpected)
+            if plan.kind == "full" and not plan.asked_for and plan.last is not None and _same(batch, plan.last):
+                batch.discard()
+                return read
+            overlaps = plan.kind == "changes" and self.entity.mode == "cursor"
+            manifest = batch.seal(reached, self._without_known(plan) if overlaps else None)
+            read.unchanged = manifest.unchanged_rows
+            if plan.kind != "full" and not plan.asked_for and _nothing_new(manifest, plan):
+                batch.discard()
+                return read
+        except BaseException:
+            batch.discard()
+            raise
+        if batch.commit(manifest):
+            read.loaded = load.load(manifest)
+        else:
+            read.raced = True
+        return read
+
+    def _fill(self, batch: Landing, plan: _Plan) -> str | None:
+        """Read all pages into the batch; returns the position reached."""
+        usual = SNAPSHOT if plan.kind != "changes" else INSERT if self.entity.events else UPDATE
+        reached: str | None = None
+        for page in self.source.read(self.entity, plan.description, plan.position):
+            operations = page.operations
+            if operations is None:
+                operations = pa.repeat(pa.scalar(usual), len(page.rows))
+            batch.add(page.rows, operations, page.rescued, page.unexpected)
+            if page.keys is not None:
+                batch.add_keys(page.keys)
+            reached = page.position if page.position is not None else reached
+        if self.entity.mode == "delta_token" and reached is None and (batch.received_rows or plan.position is None):
+            raise ProtocolError(
+                self.thing,
+                "gave rows and no delta token, so later changes could not be told from the rest.",
+                "check that the service has change tracking for this entity set, or use mode cursor or full.",
+            )
+        return reached if reached is not None else plan.position
+
+    def _without_known(self, plan: _Plan) -> Callable[[pa.Table], pa.Table] | None:
+        """What takes away the rows that an overlapping read brings again: for states those equal to the last row of
+        their key, for events those equal to any row."""
+        delta, cursor = plan.delta, self.entity.cursor
+        keys = [] if self.entity.events else list(plan.description.keys)
+        if delta is None:
+            return None
+
+        def without_known(rows: pa.Table) -> pa.Table:
+            content = [name for name in rows.column_names if name != OPERATION]
+            if not set(content) <= set(bronze_schema(delta).names):
+                return rows
+            condition = None
+            if cursor in content:
+                condition = pc.field(cursor).is_null()
+                lowest = pc.min(rows.column(cursor))
+                if lowest.is_valid:
+                    condition = condition | (pc.field(cursor) >= lowest)
+            sent = row_keys(rows, content)
+            known = load.scan(delta, [*content, BATCH_ID], condition)
+            known = known.filter(pc.is_in(row_keys(known, content), value_set=sent)) if len(known) else known
+            if len(known) and keys:
+                # a later batch may have changed the row since; then its return to an old state is news
+                first = pc.min(known.column(BATCH_ID))
+                later = load.scan(delta, [*content, BATCH_ID], pc.field(BATCH_ID) > first)
+                known = load.last_rows(pa.concat_tables([known, later]), keys)
+            if not len(known):
+                return rows
+            return rows.filter(pc.invert(pc.is_in(sent, value_set=row_keys(known, content))))
+
+        return without_known
+
+
+def _same(batch: Landing, last: Loaded) -> bool:
+    """Whether a full read found what bronze holds already."""
+    return batch.contract_version == last.contract_version and batch.content_hash == last.content_hash
+
+
+def _nothing_new(manifest: Manifest, plan: _Plan) -> bool:
+    """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
+    last, delta = plan.last, plan.delta
+    if last is None or delta is None or manifest.row_count:
+        return False
+    if manifest.position_after != last.position or manifest.contract_version != last.contract_version:
+        return False
+    return not manifest.complete or not len(load.vanished_keys(manifest, delta))
+
+
+def _agreed(description: Description, config: EntityConfig, table: TableName, known: pa.Schema | None) -> Description:
+    """The description in the types to read: declared ones first, then those of the bronze table, which are the law."""
+    thing = f"{table.name.replace('__', '.', 1)} ({config.address})"
+    fields = {column.name: column.type for column in description.schema}
+    fields |= {name: parse_type(kind) for name, kind in config.fields.items() if name in fields}
+    notes = list(description.notes)
+    if absent := [name for name in config.fields if name not in fields]:
+        notes.append(f"declared and not in the source: {', '.join(absent)}")
+    keys = tuple(config.keys) or description.keys
+    wanted = {"key": keys, "cursor": (config.cursor,) if config.cursor else ()}
+    for what, names in wanted.items():
+        if missing := [name for name in names if name not in fields]:
+            raise ConfigurationError(
+                thing,
+                f"has no field {', '.join(missing)}, which is named as {what}.",
+                f"choose from {', '.join(fields)}.",
+            )
+    if config.mode not in description.modes:
+        raise ConfigurationError(
+            thing,
+            f"cannot be read in mode {config.mode}.",
+            f"use {' or '.join(sorted(description.modes))}.",
+        )
+    if known is not None:
+        merged, _, _ = load.merge_schemas(table, known, pa.schema(list(fields.items())))
+        fields = {name: merged.field(name).type for name in fields}
+        if gone := [name for name in known.names if name not in fields]:
+            notes.append(f"no longer in the source, null from now on: {', '.join(gone)}")
+    cursors = (config.cursor,) if config.cursor else ()
+    return replace(
+        description,
+        schema=pa.schema(list(fields.items())),
+        keys=keys,
+        cursors=cursors,
+        unique=description.unique and keys == description.keys,
+        notes=tuple(notes),
+    )
+
+
+def contract_version(description: Description) -> str:
+    """A short hash of what was agreed on: fields, types and keys."""
+    content = {"schema": schema_to_json(description.schema), "keys": list(description.keys)}
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]

@@ -1,0 +1,100 @@
+"""The source contract: what a protocol must be able to do, so that everything after it is the same for all.
+
+A source is four verbs: `entities` lists what there is, `describe` tells an entity's Arrow schema, keys, cursor
+candidates and how it can be read, `read` gives pages of Arrow from a position on, each with the position reached, and
+`close` ends it. A source that can do more shows it by the modes it describes (a delta token) or by a key page at the
+end of a read (deletes without a log).
+
+Extractors know nothing of the lake, of an engine or of an orchestrator: from a system to Arrow in memory, page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
+
+INSERT, UPDATE, DELETE, SNAPSHOT = "insert", "update", "delete", "snapshot"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a system says about one of its entities."""
+
+    schema: pa.Schema
+    """The system's own fields and types."""
+    keys: tuple[str, ...] = ()
+    cursors: tuple[str, ...] = ()
+    """Fields that look like the time of the last change."""
+    modes: frozenset[Mode] = frozenset[Mode]({"full"})
+    inferred: bool = False
+    """The types are a guess from values seen, not a declaration."""
+    unique: bool = False
+    """The system guarantees that one read holds a key only once."""
+    notes: tuple[str, ...] = ()
+    """Findings that a person should know, as a declared field that the system does not have."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows of an entity, and how far the read has come."""
+
+    rows: pa.Table
+    """Exactly the described schema."""
+    operations: pa.Array | None = None
+    """What happened to each row (insert, update, delete, snapshot); None leaves it to the kind of read."""
+    rescued: pa.Array | None = None
+    """For each row the JSON of what did not fit, as {field: raw value}, or null."""
+    unexpected: frozenset[str] = field(default_factory=frozenset)
+    """Fields that were sent and are not described."""
+    position: str | None = None
+    """Where to read on from once this page and all before it are kept; None when the page tells none."""
+    keys: pa.Table | None = None
+    """The keys of everything that exists now (key fields only): a key that is known and not in here was deleted."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A connected system. Its methods may be called from several threads at once."""
+
+    def entities(self) -> list[str]:
+        """The addresses of what the system offers."""
+        ...
+
+    def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
+        """Schema, keys and ways to read of an entity; SchemaError when its metadata makes no sense.
+
+        `known` are the fields of its bronze table: a source that could only guess takes them over.
+        """
+        ...
+
+    def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
+        """Pages from `position` on, or everything when it is None.
+
+        PositionLostError, before or between pages, when the system no longer knows the position.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def connect(system: SystemConfig) -> Source:
+    """The source of a system, by its protocol. Looks up addresses and secrets; makes no request yet."""
+    # each protocol's packages are imported only when it is used, so that a missing one breaks nobody else
+    if system.protocol == "odata_v2":
+        from datong_ingestion.protocols.odata_v2 import ODataV2
+
+        return ODataV2(system)
+    if system.protocol == "rest":
+        from datong_ingestion.protocols.rest import Rest
+
+        return Rest(system)
+    from datong_ingestion.protocols.sql import Sql
+
+    return Sql(system)

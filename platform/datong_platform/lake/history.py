@@ -1,0 +1,123 @@
+"""What a bronze table's own log says: how far it has been loaded, and every load there was.
+
+The watermark has no other home. It is in the commit of the load that reached it, so it cannot disagree with the rows.
+Should the log have been cleaned up that far, the Delta transaction id still tells the batch, and its manifest the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from datong_platform.errors import ServiceError
+from datong_platform.lake import landing
+from datong_platform.names import TableName, system_and_entity
+from datong_platform.settings import settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+METADATA_KEY = "datong"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One load of one batch, as its commit tells it."""
+
+    batch_id: str
+    mode: str
+    kind: str
+    position: str | None
+    """Where to read on from: a cursor's value or a delta token."""
+    content_hash: str
+    rows: int
+    deletes: int
+    rescued: int
+    contract_version: str
+    started_at: str
+    finished_at: str
+    """When the read of the batch ended, ISO 8601 in UTC."""
+    version: int = -1
+    """Version of the Delta table that the load made."""
+
+    @property
+    def sequence(self) -> int:
+        """The batch's number."""
+        return int(self.batch_id)
+
+
+def application_id(table: TableName) -> str:
+    """The Delta transaction id's application for loads of a bronze table."""
+    return "datong:{}:{}".format(*system_and_entity(table))
+
+
+def open_table(table: TableName) -> DeltaTable | None:
+    """The Delta table, or None when there is none yet. ServiceError when the store can't be reached."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
+    try:
+        return DeltaTable(settings().table_uri(table), storage_options=settings().storage_options())
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError) as error:
+        raise ServiceError(
+            f"table {table}",
+            f"cannot be opened in the store at {settings().s3_endpoint or 'AWS'}: {error}",
+            "run `datong doctor`, then `datong up`.",
+        ) from error
+
+
+def _loaded(entry: dict[str, Any]) -> Loaded | None:
+    text = entry.get(METADATA_KEY)
+    if not text:
+        return None
+    content = json.loads(text)
+    if "batch_id" not in content:
+        return None
+    known = {field.name for field in fields(Loaded)}
+    return Loaded(**{name: value for name, value in content.items() if name in known}, version=entry["version"])
+
+
+def loads(table: TableName, limit: int | None = None) -> list[Loaded]:
+    """The loads of a bronze table, newest first, as far back as its log reaches."""
+    delta = open_table(table)
+    entries = delta.history(limit) if delta else []
+    return [loaded for entry in entries if (loaded := _loaded(entry))]
+
+
+def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
+    """The newest load of the open table `delta`; None when nothing was loaded yet."""
+    if delta is None:
+        return None
+    last = delta.transaction_version(application_id(table))
+    if last is None:
+        return None
+    # upkeep and repairs commit too, so the newest entry need not be a load
+    for limit in (1, 50):
+        for entry in delta.history(limit):
+            loaded = _loaded(entry)
+            if loaded and loaded.sequence == last:
+                return loaded
+    manifest = landing.read_manifest(*system_and_entity(table), last)
+    if manifest is None:
+        raise ServiceError(
+            f"table {table}",
+            f"was loaded up to batch {landing.batch_id(last)}, but neither its log nor the landing zone says how far "
+            "that reached.",
+            "start a new baseline: `python -m datong_ingestion SYSTEM ENTITY --baseline`.",
+        )
+    return Loaded(
+        batch_id=manifest.batch_id,
+        mode=manifest.mode,
+        kind=manifest.kind,
+        position=manifest.position_after,
+        content_hash=manifest.content_hash,
+        rows=manifest.row_count,
+        deletes=0,
+        rescued=manifest.rescued_rows,
+        contract_version=manifest.contract_version,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+    )

@@ -1,0 +1,391 @@
+"""The landing zone: what was read from a system, as Parquet, and a manifest that makes it a batch.
+
+Files lie at `landing/<system>/<entity>/data/<batch>-<unique>/part-N.parquet`. They mean nothing until the manifest
+`landing/<system>/<entity>/manifest/<batch>.json` names them. The manifest is written once, last, and only if there is
+none of that number: so it is the lock as well. Of two readers that race, the second finds it taken, throws its own
+files away and reads again. A crash before the manifest leaves files that nobody names; they are removed later.
+
+From Arrow pages in memory to a `Manifest` in the bucket. Memory: one part (about 32 MB) per reader.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from datong_platform.errors import ServiceError
+from datong_platform.lake import storage
+from datong_platform.lake.columns import (
+    BRONZE_FIELDS,
+    ContentHash,
+    last_of_each,
+    row_keys,
+    schema_from_json,
+    schema_to_json,
+)
+from datong_platform.names import OPERATION, RESCUED
+
+PART_BYTES = 32 * 1024 * 1024
+"""Arrow bytes after which a part is written."""
+KEPT_BATCHES = 20
+"""How many batches keep their files after they were loaded, to look into; bronze is the record."""
+
+Kind = Literal["full", "baseline", "changes", "rebuild"]
+"""`full` replaces the table's rows; `baseline` adds everything that exists and deletes for what is gone; `changes` adds
+what changed; `rebuild` replaces rows and schema."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a batch."""
+
+    key: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A batch: exactly these files, read from `position_before` to `position_after`."""
+
+    system: str
+    entity: str
+    sequence: int
+    mode: str
+    kind: Kind
+    keys: list[str]
+    cursors: list[str]
+    """Fields that tell when a row changed."""
+    schema: list[dict[str, str]]
+    """The source's fields, as [{name, type}]."""
+    files: list[DataFile]
+    key_files: list[DataFile]
+    """Keys of everything that existed when this was read; empty when they were not read."""
+    complete: bool
+    """The batch holds every key that exists (a baseline), or `key_files` do: what is not there was deleted."""
+    row_count: int
+    received_rows: int
+    """Rows the system sent; received = row_count + superseded_rows + unchanged_rows."""
+    superseded_rows: int
+    """Rows left out because a later row of the same read has the same key."""
+    deleted_rows: int
+    """Rows among them that tell a delete."""
+    unchanged_rows: int
+    """Rows left out because bronze already ends with the very same row."""
+    rescued_rows: int
+    unexpected_fields: list[str]
+    content_hash: str
+    position_before: str | None
+    position_after: str | None
+    contract_version: str
+    started_at: str
+    finished_at: str
+    version: int = 1
+
+    @property
+    def batch_id(self) -> str:
+        """The batch's id; ids of an entity sort in the order of loading."""
+        return batch_id(self.sequence)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The source's fields as an Arrow schema."""
+        return schema_from_json(self.schema)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in (*self.files, *self.key_files))
+
+    def to_json(self) -> bytes:
+        """The manifest as it is stored."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode()
+
+    @classmethod
+    def from_json(cls, body: bytes) -> Manifest:
+        """The manifest that `to_json` wrote."""
+        content: dict[str, Any] = json.loads(body)
+        for name in ("files", "key_files"):
+            content[name] = [DataFile(**file) for file in content[name]]
+        return cls(**content)
+
+
+def batch_id(sequence: int) -> str:
+    """A batch's number as its id."""
+    return f"{sequence:012d}"
+
+
+def _root(system: str, entity: str) -> str:
+    return f"landing/{system}/{entity}"
+
+
+def manifest_key(system: str, entity: str, sequence: int) -> str:
+    """Where the manifest of a batch is."""
+    return f"{_root(system, entity)}/manifest/{batch_id(sequence)}.json"
+
+
+def read_manifest(system: str, entity: str, sequence: int) -> Manifest | None:
+    """The manifest of a batch, or None when there is no such batch."""
+    body = storage.get(manifest_key(system, entity, sequence))
+    return None if body is None else Manifest.from_json(body)
+
+
+def last_sequence(system: str, entity: str) -> int:
+    """The highest batch number that was landed, 0 for none."""
+    last = 0
+    for key in storage.keys(f"{_root(system, entity)}/manifest/"):
+        last = int(key.rsplit("/", 1)[1].removesuffix(".json"))
+    return last
+
+
+def is_complete(manifest: Manifest) -> bool:
+    """Whether the files of a batch are still there."""
+    return all(storage.exists(file.key) for file in (*manifest.files, *manifest.key_files))
+
+
+def read_parts(files: list[DataFile], thing: str) -> Iterator[pa.Table]:
+    """The content of files, part by part; ServiceError when one is gone."""
+    for file in files:
+        body = storage.get(file.key)
+        if body is None:
+            raise ServiceError(
+                thing,
+                f"landed file {file.key} is gone, though its manifest names it.",
+                "restore it, or delete the bronze table: the next ingest then starts with a new baseline.",
+            )
+        yield pq.read_table(pa.BufferReader(body))
+
+
+class Landing:
+    """A batch in the making. Add pages, then `seal` and `commit` it, or `discard` it."""
+
+    def __init__(
+        self,
+        system: str,
+        entity: str,
+        sequence: int,
+        *,
+        mode: str,
+        kind: Kind,
+        schema: pa.Schema,
+        keys: list[str],
+        cursors: list[str],
+        distinct: bool,
+        position: str | None,
+        contract_version: str,
+    ) -> None:
+        """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins."""
+        self.system, self.entity, self.sequence, self.mode, self.kind = system, entity, sequence, mode, kind
+        self.schema, self.keys, self.position_before = schema, keys, position
+        self.cursors = cursors
+        self._distinct = distinct and bool(keys)
+        self.contract_version = contract_version
+        self._folder = f"{_root(system, entity)}/data/{batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
+        self._landed = pa.schema([*schema, BRONZE_FIELDS[OPERATION], BRONZE_FIELDS[RESCUED]])
+        self._hash = ContentHash(schema) if kind == "full" else None
+        self._started_at = datetime.now(UTC)
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._parts = _Parts(self._folder, "part")
+        self._key_parts = _Parts(self._folder, "keys")
+        self._digests: list[np.ndarray] = []
+        self.received_rows = 0
+        self.rescued_rows = 0
+        self.unexpected: set[str] = set()
+        self.has_key_set = False
+
+    def add(self, rows: pa.Table, operations: pa.Array, rescued: pa.Array | None, unexpected: frozenset[str]) -> None:
+        """Take in a page: rows of the schema, what happened to each, and what did not fit."""
+        if self._hash:
+            self._hash.add(rows)
+        self.received_rows += len(rows)
+        self.unexpected |= unexpected
+        if rescued is None:
+            rescued = pa.nulls(len(rows), pa.string())
+        else:
+            self.rescued_rows += len(rescued) - rescued.null_count
+        columns: list[Any] = [*rows.columns, operations, rescued]
+        table = pa.Table.from_arrays(columns, schema=self._landed)
+        self._pending.append(table)
+        self._pending_bytes += table.nbytes
+        if self._pending_bytes >= PART_BYTES:
+            self._flush()
+
+    def add_keys(self, keys: pa.Table) -> None:
+        """Take in a page of the keys of everything that exists."""
+        self.has_key_set = True
+        self._key_parts.write(keys.select(self.keys))
+
+    @property
+    def content_hash(self) -> str:
+        """The hash of what was read so far; only for a full read."""
+        return self._hash.hexdigest() if self._hash else ""
+
+    def seal(self, position: str | None, without_known: Callable[[pa.Table], pa.Table] | None = None) -> Manifest:
+        """Write the files and draw up the manifest; `commit` makes it count.
+
+        `without_known` takes away rows that are known already; it is asked only when the batch is a single part, for
+        it is there to keep small increments small, and nothing depends on it.
+        """
+        superseded = unchanged = 0
+        if not self._parts.files:
+            table = pa.concat_tables(self._pending) if self._pending else self._landed.empty_table()
+            if self._distinct:
+                table, superseded = self._without_superseded(table)
+            if without_known is not None and len(table):
+                before = len(table)
+                table = without_known(table)
+                unchanged = before - len(table)
+            self._pending = []
+            if len(table):
+                self._parts.write(table)
+        else:
+            self._flush()
+            superseded = self._rewrite_superseded()
+        return Manifest(
+            system=self.system,
+            entity=self.entity,
+            sequence=self.sequence,
+            mode=self.mode,
+            kind=self.kind,
+            keys=self.keys,
+            cursors=self.cursors,
+            schema=schema_to_json(self.schema),
+            files=self._parts.files,
+            key_files=self._key_parts.files,
+            complete=bool(self.keys) and (self.kind == "baseline" or self.has_key_set),
+            row_count=sum(file.rows for file in self._parts.files),
+            received_rows=self.received_rows,
+            superseded_rows=superseded,
+            deleted_rows=self._parts.deletes,
+            unchanged_rows=unchanged,
+            rescued_rows=self.rescued_rows,
+            unexpected_fields=sorted(self.unexpected),
+            content_hash=self.content_hash,
+            position_before=self.position_before,
+            position_after=position,
+            contract_version=self.contract_version,
+            started_at=self._started_at.isoformat(),
+            finished_at=datetime.now(UTC).isoformat(),
+        )
+
+    def commit(self, manifest: Manifest) -> bool:
+        """Make the batch count: False when another reader was first with this number, and this one's files are gone."""
+        if storage.put_if_absent(manifest_key(self.system, self.entity, self.sequence), manifest.to_json()):
+            return True
+        self.discard()
+        return False
+
+    def discard(self) -> None:
+        """Throw away what was written."""
+        for file in (*self._parts.files, *self._key_parts.files):
+            storage.delete(file.key)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        if self._distinct:
+            self._digests.append(_digests(row_keys(table, self.keys)))
+        self._parts.write(table)
+        self._pending, self._pending_bytes = [], 0
+
+    def _without_superseded(self, table: pa.Table) -> tuple[pa.Table, int]:
+        keys = row_keys(table, self.keys)
+        kept = last_of_each(_apart_when_null(keys, table, self.keys))
+        return (table, 0) if len(kept) == len(table) else (table.take(pa.array(kept)), len(table) - len(kept))
+
+    def _rewrite_superseded(self) -> int:
+        """Leave out rows whose key comes again later, in a batch of several parts. Digests find the few keys that may
+        come twice, the keys themselves decide."""
+        if not self._digests:
+            return 0
+        digests, counts = np.unique(np.concatenate(self._digests), return_counts=True)
+        twice = digests[counts > 1]
+        if not len(twice):
+            return 0
+        seen: set[str] = set()
+        superseded = 0
+        for index in range(len(self._parts.files) - 1, -1, -1):
+            suspects = np.flatnonzero(np.isin(self._digests[index], twice))
+            if not len(suspects):
+                continue
+            table = next(read_parts([self._parts.files[index]], f"{self.system}.{self.entity}"))
+            keys = _apart_when_null(row_keys(table, self.keys), table, self.keys, index).take(pa.array(suspects))
+            keep = np.ones(len(table), dtype=bool)
+            for row, key in reversed(list(zip(suspects.tolist(), keys.to_pylist(), strict=True))):
+                keep[row] = key not in seen
+                seen.add(key)
+            if not keep.all():
+                superseded += int((~keep).sum())
+                self._parts.rewrite(index, table.filter(pa.array(keep)))
+        return superseded
+
+
+class _Parts:
+    """Parquet files in one folder."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder, self._name = folder, name
+        self.files: list[DataFile] = []
+        self._deletes: list[int] = []
+
+    @property
+    def deletes(self) -> int:
+        return sum(self._deletes)
+
+    def write(self, table: pa.Table) -> None:
+        self._deletes.append(_deletes(table))
+        self.files.append(self._put(f"{self._folder}/{self._name}-{len(self.files):05d}.parquet", table))
+
+    def rewrite(self, index: int, table: pa.Table) -> None:
+        self._deletes[index] = _deletes(table)
+        self.files[index] = self._put(self.files[index].key, table)
+
+    def _put(self, key: str, table: pa.Table) -> DataFile:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", compression_level=1)
+        body = sink.getvalue().to_pybytes()
+        storage.put(key, body)
+        return DataFile(key, len(table), len(body))
+
+
+def _deletes(table: pa.Table) -> int:
+    if OPERATION not in table.column_names:
+        return 0
+    return pc.sum(pc.equal(table.column(OPERATION), "delete")).as_py() or 0
+
+
+def _digests(keys: pa.Array) -> np.ndarray:
+    from pandas.util import hash_array
+
+    return hash_array(keys.to_numpy(zero_copy_only=False), categorize=False)
+
+
+def _apart_when_null(keys: pa.Array, table: pa.Table, columns: list[str], part: int = 0) -> pa.Array:
+    """Keys in which a row without a complete key equals no other: it must not push another out."""
+    incomplete = np.zeros(len(table), dtype=bool)
+    for name in columns:
+        if table.column(name).null_count:
+            incomplete |= pc.is_null(table.column(name)).to_numpy(zero_copy_only=False)
+    if not incomplete.any():
+        return keys
+    texts = keys.to_pylist()
+    return pa.array([f"?{part}:{i}" if lone else texts[i] for i, lone in enumerate(incomplete)], pa.string())
+
+
+def remove_old(system: str, entity: str, sequence: int) -> None:
+    """Remove the files of the batch that came KEPT_BATCHES before `sequence`, left-overs of crashes included."""
+    old = sequence - KEPT_BATCHES
+    if old > 0:
+        for key in list(storage.keys(f"{_root(system, entity)}/data/{batch_id(old)}-")):
+            storage.delete(key)

@@ -1,0 +1,282 @@
+"""The load: exactly the files of one manifest, in one commit of the bronze table.
+
+The commit carries the batch's number as a Delta transaction id, so that loading a batch again does nothing, and the
+position that the batch reached, so that the next read starts there. A crash before the commit leaves the table as it
+was; after it, nothing is left to do.
+
+From a `Manifest` to a version of `bronze.<system>__<entity>`. Memory: one part, and for a batch that tells deletes by
+its key set, the keys of the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datong_platform.errors import SchemaError, ServiceError
+from datong_platform.lake import history, landing
+from datong_platform.lake.columns import (
+    BRONZE_FIELDS,
+    lake_type,
+    last_of_each,
+    row_keys,
+    source_fields,
+    type_name,
+    widens,
+)
+from datong_platform.lake.history import Loaded
+from datong_platform.lake.landing import Manifest
+from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, TableName, bronze
+from datong_platform.settings import settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What one load did."""
+
+    loaded: Loaded
+    new_columns: list[str] = field(default_factory=list)
+    widened_columns: list[str] = field(default_factory=list)
+    bytes: int = 0
+    created: bool = False
+    """The load made the table."""
+
+
+def bronze_schema(delta: DeltaTable) -> pa.Schema:
+    """The schema of an open bronze table in the lake's own types, added columns included."""
+    schema = pa.schema(delta.schema())
+    return pa.schema([pa.field(column.name, lake_type(column.type)) for column in schema])
+
+
+def load_landed(system: str, entity: str) -> list[LoadResult]:
+    """Load the batches that were landed and not yet loaded, in their order; usually there are none."""
+    table = bronze(system, entity)
+    results: list[LoadResult] = []
+    while True:
+        delta = history.open_table(table)
+        last = (delta.transaction_version(history.application_id(table)) if delta else None) or 0
+        manifest = landing.read_manifest(system, entity, last + 1)
+        if manifest is None:
+            return results
+        if delta is None and not landing.is_complete(manifest):
+            # the table was deleted long after its first batches: their files are gone, and a baseline follows
+            return results
+        if result := load(manifest, delta):
+            results.append(result)
+
+
+def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | None:
+    """Commit the batch of a manifest to its bronze table; None when that was done before.
+
+    SchemaError when a field's type neither equals nor safely widens that of the table. ServiceError when the store
+    fails, or when other writers win again and again.
+    """
+    from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError
+
+    table = bronze(manifest.system, manifest.entity)
+    for attempt in range(_ATTEMPTS):
+        if delta is None or attempt:
+            delta = history.open_table(table)
+        last = (delta.transaction_version(history.application_id(table)) if delta else None) or 0
+        if last >= manifest.sequence:
+            return None
+        try:
+            return _load(manifest, table, delta)
+        except (CommitFailedError, DeltaProtocolError) as error:
+            # another writer was first; the table is read again, and may turn out to hold this very batch
+            failure: Exception = error
+        except (DeltaError, OSError) as error:
+            failure = error
+            break
+    raise ServiceError(
+        f"table {table}",
+        f"batch {manifest.batch_id} could not be committed: {failure}",
+        "run the ingest again: what was landed is loaded first, exactly once.",
+    ) from failure
+
+
+def merge_schemas(table: TableName, old: pa.Schema, new: pa.Schema) -> tuple[pa.Schema, list[str], list[str]]:
+    """The schema of a table `old` after fields `new` are taken in; with the names added, and the names widened.
+
+    A field that is narrower now keeps the table's type. SchemaError for any other change of type.
+    """
+    merged: dict[str, pa.DataType] = {column.name: column.type for column in old}
+    added: list[str] = []
+    widened: list[str] = []
+    for column in new:
+        known = merged.get(column.name)
+        if known is None:
+            added.append(column.name)
+            merged[column.name] = column.type
+        elif known != column.type and not widens(column.type, known):
+            if not widens(known, column.type):
+                raise SchemaError(
+                    f"field {table}.{column.name}",
+                    f"was {type_name(known)} and is {type_name(column.type)} in the source now.",
+                    f"to keep the old type, declare `fields: {{{column.name}: {type_name(known)}}}` for the entity in "
+                    "its defs.yaml (values that do not fit are rescued); to take the new one, run "
+                    f"`python -m datong_ingestion {table.name.replace('__', ' ', 1)} --rebuild`.",
+                )
+            widened.append(column.name)
+            merged[column.name] = column.type
+    return pa.schema(list(merged.items())), added, widened
+
+
+def _load(manifest: Manifest, table: TableName, delta: DeltaTable | None) -> LoadResult:
+    from deltalake import CommitProperties, Transaction, write_deltalake
+
+    created = delta is None
+    added: list[str] = []
+    widened: list[str] = []
+    fields = manifest.arrow_schema
+    if delta is not None and manifest.kind != "rebuild":
+        fields, added, widened = merge_schemas(table, source_fields(bronze_schema(delta)), fields)
+        if widened and manifest.kind != "full":
+            _widen(delta, fields)
+    schema = pa.schema([*fields, *BRONZE_FIELDS.values()])
+    replaces = manifest.kind in {"full", "rebuild"}
+    vanished = vanished_keys(manifest, delta) if delta is not None and manifest.complete and not replaces else None
+    found = len(vanished) if vanished is not None else 0
+    loaded = Loaded(
+        batch_id=manifest.batch_id,
+        mode=manifest.mode,
+        kind=manifest.kind,
+        position=manifest.position_after,
+        content_hash=manifest.content_hash,
+        rows=manifest.row_count - manifest.deleted_rows,
+        deletes=manifest.deleted_rows + found,
+        rescued=manifest.rescued_rows,
+        contract_version=manifest.contract_version,
+        started_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+    )
+    commit = CommitProperties(
+        app_transactions=[Transaction(history.application_id(table), manifest.sequence)],
+        custom_metadata={history.METADATA_KEY: json.dumps(asdict(loaded), ensure_ascii=False)},
+    )
+    if delta is not None and not replaces and not added and not manifest.files and not found:
+        delta.create_write_transaction([], "append", delta.schema(), commit_properties=commit)
+    else:
+        write_deltalake(
+            delta if delta is not None else settings().table_uri(table),
+            pa.RecordBatchReader.from_batches(schema, _batches(manifest, schema, vanished)),
+            mode="overwrite" if replaces else "append",
+            schema_mode="overwrite" if replaces and delta is not None else "merge" if added else None,
+            configuration=None if delta is not None else _configuration(manifest),
+            storage_options=settings().storage_options() if delta is None else None,
+            commit_properties=commit,
+        )
+    if delta is None:
+        delta = history.open_table(table)
+    else:
+        delta.update_incremental()
+    version = delta.version() if delta is not None else 0
+    landing.remove_old(manifest.system, manifest.entity, manifest.sequence)
+    return LoadResult(Loaded(**{**asdict(loaded), "version": version}), added, widened, manifest.bytes, created)
+
+
+def _configuration(manifest: Manifest) -> dict[str, str | None]:
+    # statistics only where reads skip files by them: a wide SAP table has hundreds of columns, and the first 32
+    # (Delta's default) are seldom the ones asked for
+    columns = [*manifest.keys, *manifest.cursors, BATCH_ID, INGESTED_AT, OPERATION]
+    return {
+        "delta.dataSkippingStatsColumns": ",".join(f"`{name}`" for name in dict.fromkeys(columns)),
+        "delta.logRetentionDuration": "interval 30 days",
+    }
+
+
+def _batches(manifest: Manifest, schema: pa.Schema, vanished: pa.Table | None) -> Iterator[pa.RecordBatch]:
+    thing = f"{manifest.system}.{manifest.entity} batch {manifest.batch_id}"
+    ingested_at = datetime.fromisoformat(manifest.finished_at)
+
+    def complete(part: pa.Table) -> Iterator[pa.RecordBatch]:
+        rows = len(part)
+        constants: dict[str, Any] = {
+            BATCH_ID: pa.repeat(pa.scalar(manifest.batch_id), rows),
+            INGESTED_AT: pa.repeat(pa.scalar(ingested_at, schema.field(INGESTED_AT).type), rows),
+        }
+        columns = [
+            constants[column.name]
+            if column.name in constants
+            else part.column(column.name).cast(column.type)
+            if column.name in part.column_names
+            else pa.nulls(rows, column.type)
+            for column in schema
+        ]
+        yield from pa.Table.from_arrays(columns, schema=schema).to_batches(max_chunksize=65536)
+
+    for part in landing.read_parts(manifest.files, thing):
+        yield from complete(part)
+    if vanished is not None and len(vanished):
+        deletes = pa.repeat(pa.scalar("delete"), len(vanished))
+        yield from complete(vanished.append_column(BRONZE_FIELDS[OPERATION], deletes))
+
+
+def vanished_keys(manifest: Manifest, delta: DeltaTable) -> pa.Table:
+    """The key columns of what exists in the open table and is not among the keys of the batch: it was deleted."""
+    keys = manifest.keys
+    state = current_keys(delta, keys)
+    thing = f"{manifest.system}.{manifest.entity} batch {manifest.batch_id}"
+    gone = np.ones(len(state), dtype=bool)
+    known = row_keys(state, keys) if len(state) else pa.array([], pa.string())
+    for part in landing.read_parts(manifest.key_files or manifest.files, thing):
+        columns = [part.column(name).cast(state.schema.field(name).type) for name in keys]
+        present = row_keys(pa.Table.from_arrays(columns, names=keys), keys)
+        gone &= ~pc.is_in(known, value_set=present).to_numpy(zero_copy_only=False)
+    return state.filter(pa.array(gone))
+
+
+def current_keys(delta: DeltaTable, keys: list[str]) -> pa.Table:
+    """The keys of the rows that exist: those whose last batch did not delete them."""
+    table = last_rows(scan(delta, [*keys, BATCH_ID, OPERATION]), keys)
+    return table.filter(pc.not_equal(table.column(OPERATION), "delete")).select(keys)
+
+
+def last_rows(table: pa.Table, keys: list[str]) -> pa.Table:
+    """The row of the latest batch for each key."""
+    table = table.sort_by([(BATCH_ID, "ascending")])
+    return table.take(pa.array(last_of_each(row_keys(table, keys)))) if len(table) else table
+
+
+def scan(delta: DeltaTable, columns: Sequence[str], condition: Any = None) -> pa.Table:
+    """Columns of an open table's rows, in the lake's own types; `condition` is a pyarrow dataset expression."""
+    found = delta.to_pyarrow_dataset().to_table(columns=list(columns), filter=condition)
+    return pa.Table.from_arrays(
+        [column.cast(lake_type(column.type)) for column in found.columns], names=found.column_names
+    )
+
+
+def _widen(delta: DeltaTable, fields: pa.Schema) -> None:
+    """Rewrite the table in wider types, in a commit of its own: neither engine reads Delta's type widening."""
+    from deltalake import write_deltalake
+
+    schema = pa.schema([*fields, *BRONZE_FIELDS.values()])
+    content = delta.to_pyarrow_dataset().scanner(batch_size=65536).to_batches()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in content:
+            part = pa.Table.from_batches([batch])
+            columns = [
+                part.column(column.name).cast(column.type)
+                if column.name in part.column_names
+                else pa.nulls(len(part), column.type)
+                for column in schema
+            ]
+            yield from pa.Table.from_arrays(columns, schema=schema).to_batches()
+
+    write_deltalake(
+        delta, pa.RecordBatchReader.from_batches(schema, batches()), mode="overwrite", schema_mode="overwrite"
+    )
+    delta.update_incremental()
