@@ -1,0 +1,63 @@
+{#
+    From a bronze table to a staging view.
+#}
+
+{% macro bronze(system, entity) -%}
+    {#- The bronze table of a system's entity. A system of which nothing was ingested is not connected here: its staging
+        views are empty, with the columns that its yml declares. One missing entity of a connected system is an error,
+        because an empty table would look like the truth. -#}
+    {%- set table = source(system, entity) -%}
+    {%- if not execute or load_relation(table) -%}
+        {{ table }}
+    {%- else -%}
+        {%- set others = [] -%}
+        {%- for other in graph.sources.values() if other.source_name == system -%}
+            {%- if load_relation(api.Relation.create(schema=other.schema, identifier=other.identifier)) -%}
+                {%- do others.append(other.identifier) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- if others -%}
+            {{ exceptions.raise_compiler_error(
+                table ~ " is not there, though other entities of " ~ system ~ " are (" ~ others | length ~ " of them): "
+                ~ "it was never ingested, or its ingestion failed. Next: datong ingest " ~ system ~ " " ~ entity
+            ) }}
+        {%- endif -%}
+        {{ nothing_of(system, entity) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro nothing_of(system, entity) -%}
+    {%- set declared = [] -%}
+    {%- for node in graph.sources.values() if node.source_name == system and node.name == entity -%}
+        {%- do declared.extend(node.columns.values()) -%}
+    {%- endfor -%}
+    (
+        select
+            {% for column in declared -%}
+            cast(null as {{ column.data_type }}) as {{ adapter.quote(column.name) }},
+            {% endfor -%}
+            cast(null as string) as _datong_batch_id,
+            cast(null as timestamp) as _datong_ingested_at,
+            cast(null as string) as _datong_operation,
+            cast(null as string) as _datong_rescued
+        where false
+    )
+{%- endmacro %}
+
+
+{% macro source_key(columns, row='source') -%}
+    {#- The source's own key as one text. A row without its key gets a text of its own, so that two such rows stay two. -#}
+    case
+        when {% for column in columns %}{{ row }}.{{ column }} is null{{ ' or ' if not loop.last }}{% endfor %}
+            then concat('no key ', sha2(to_json(struct({{ row }}.*)), 256))
+        else concat_ws('/', {% for column in columns %}{{ row }}.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
+    end
+{%- endmacro %}
+
+
+{% macro crosswalk(system, code_set, source_code, alias) -%}
+    {#- Joins the system's crosswalk as `alias`; `alias`.code is the standard's code, null when there is none. -#}
+    left join {{ ref('crosswalk_' ~ system) }} as {{ alias }}
+        on {{ alias }}.code_set = '{{ code_set }}' and {{ alias }}.source_code = {{ source_code }}
+{%- endmacro %}

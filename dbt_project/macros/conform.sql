@@ -1,0 +1,97 @@
+{#
+    From staging to silver: one part for each system, int_<system>__<entity>, all with the same columns. Which systems
+    feed an entity is said once, in dbt_project.yml (vars: systems_of). A new system is a new part and its name there.
+#}
+
+{% macro latest(staging) -%}
+    {#- The state of every record: its last row in the change log, unless that row deletes it. The order within a batch
+        matters for events only, which a batch may hold twice: the row recorded last, then any one of equal rows. -#}
+    select *
+    from (
+        select
+            *,
+            row_number() over (partition by source_key order by _datong_batch_id desc, _recorded_at desc) as _age
+        from {{ ref(staging) }}
+    )
+    where _age = 1 and _datong_operation <> 'delete'
+{%- endmacro %}
+
+
+{% macro parts_of(entity) -%}
+    {%- set parts = [] -%}
+    {%- for system in var('systems_of')[entity] -%}
+        {%- do parts.append(ref('int_' ~ system ~ '__' ~ entity)) -%}
+    {%- endfor -%}
+    {{ return(parts) }}
+{%- endmacro %}
+
+
+{% macro published(entity, columns) -%}
+    {#- The rows of all systems that no rule withholds. -#}
+    {%- for part in parts_of(entity) %}
+    select
+        {%- for column in columns %}
+        {{ column }},
+        {%- endfor %}
+        _datong_batch_id,
+        _datong_ingested_at
+    from {{ part }}
+    where not {{ is_withheld() }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{% macro quarantined(entity) -%}
+    {#- One row for each record that breaks a rule, with what it breaks and the row as the source sent it. -#}
+    {%- for part in parts_of(entity) %}
+    select
+        source_system,
+        source_key,
+        {{ is_withheld() }} as is_withheld,
+        concat_ws(', ', transform(_failures, failure -> failure.field)) as field,
+        concat_ws(', ', transform(_failures, failure -> failure.rule)) as rule,
+        concat_ws('; ', transform(_failures, failure -> failure.reason)) as reason,
+        to_json(source_row) as source_row,
+        _datong_batch_id,
+        _datong_ingested_at
+    from {{ part }}
+    where size(_failures) > 0
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{% macro changed_only(relation, columns) -%}
+    {#- For an incremental model: of all rows that must be in the table, those that are not there in this version, and
+        as deletions those that are there and must not be. So the table always ends as a full build would have it,
+        whatever arrived late, out of order, twice, or was let out of quarantine. Keys and versions of the whole
+        relation are compared, which is cheap; only differences are written. -#}
+    {%- set all_columns = columns + ['_datong_batch_id', '_datong_ingested_at'] -%}
+    {%- if is_incremental() %}
+    select
+        {%- for column in all_columns %}
+        wanted.{{ column }},
+        {%- endfor %}
+        false as _is_gone
+    from {{ relation }} as wanted
+    left join {{ this }} as held
+        on wanted.source_system = held.source_system and wanted.source_key = held.source_key
+    where held.source_key is null or held._datong_version <> wanted._datong_version
+    union all
+    select
+        {%- for column in all_columns %}
+        {{ 'held.' ~ column if column in ['source_system', 'source_key'] else 'null as ' ~ column }},
+        {%- endfor %}
+        true as _is_gone
+    from {{ this }} as held
+    left anti join {{ relation }} as wanted
+        on held.source_system = wanted.source_system and held.source_key = wanted.source_key
+    {%- else %}
+    select * from {{ relation }}
+    {%- endif %}
+{%- endmacro %}

@@ -1,0 +1,80 @@
+{#
+    What Datong settles about dbt-spark: schemas, places, seeds and merges. All of it runs on Sail and on Apache Spark.
+#}
+
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}
+
+
+{% macro spark__location_clause() -%}
+    {#- s3a is the one scheme that Sail, delta-rs and Hadoop's file system all read. The plugin dbt_datong sets the bucket. -#}
+    location 's3a://{{ env_var("DATONG_BUCKET", "datong") }}/{{ this.schema }}/{{ this.identifier }}'
+{%- endmacro %}
+
+
+{% macro spark__create_csv_table(model, agate_table) -%}
+    {#- A seed is written by spark__load_csv_rows, in one commit: readers never see it empty, and its history stays. -#}
+    {{ return('') }}
+{%- endmacro %}
+
+
+{% macro spark__reset_csv_table(model, full_refresh, old_relation, agate_table) -%}
+    {{ return('') }}
+{%- endmacro %}
+
+
+{% macro spark__load_csv_rows(model, agate_table) -%}
+    {%- set types = model.config.column_types -%}
+    {%- set sql -%}
+        create or replace table {{ this }}
+        {{ file_format_clause() }}
+        {{ tblproperties_clause() }}
+        {{ location_clause() }}
+        as
+        select
+            {%- for name in agate_table.column_names %}
+            cast(column_{{ loop.index }} as {{ types.get(name, 'string') }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from values
+            {%- for row in agate_table.rows %}
+            (
+                {%- for value in row -%}
+                {%- if value is none -%}cast(null as string){%- else -%}{{ dbt.string_literal(dbt.escape_single_quotes(value | string)) }}{%- endif -%}
+                {{ ', ' if not loop.last }}
+                {%- endfor -%}
+            ){{ ',' if not loop.last }}
+            {%- endfor %}
+            as seed ({%- for name in agate_table.column_names -%}column_{{ loop.index }}{{ ', ' if not loop.last }}{%- endfor -%})
+    {%- endset -%}
+    {% call statement('load_seed') -%}
+        {{ sql }}
+    {%- endcall %}
+    {{ return(sql) }}
+{%- endmacro %}
+
+
+{% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
+    {#- The merge of macro changed_only: what is gone is deleted, too. Columns are named, because `*` would want the
+        marker in the table. -#}
+    {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
+    {%- set offered = adapter.get_columns_in_relation(source) | map(attribute='name') | list -%}
+    {%- set missing = columns | reject('in', offered) | list -%}
+    {%- set added = offered | reject('in', columns) | reject('equalto', '_is_gone') | list -%}
+    {%- if missing or added -%}
+        {{ exceptions.raise_compiler_error(
+            target ~ " is incremental and its columns changed (new: " ~ (added | join(', ') or 'none') ~ "; gone: "
+            ~ (missing | join(', ') or 'none') ~ "). Next: dbt build --full-refresh --select " ~ model.name
+        ) }}
+    {%- endif -%}
+    merge into {{ target }} as held
+    using {{ source }} as changed
+    on {% for column in unique_key %}held.{{ column }} = changed.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+    when matched and changed._is_gone then delete
+    when matched then update set
+        {%- for column in columns %}
+        {{ adapter.quote(column) }} = changed.{{ adapter.quote(column) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    when not matched then insert ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
+        values ({% for column in columns %}changed.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endmacro %}

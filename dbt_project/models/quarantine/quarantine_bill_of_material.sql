@@ -1,0 +1,3 @@
+{{ config(alias='bill_of_material') }}
+
+{{ quarantined('bill_of_material') }}

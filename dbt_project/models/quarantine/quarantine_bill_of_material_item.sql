@@ -1,0 +1,3 @@
+{{ config(alias='bill_of_material_item') }}
+
+{{ quarantined('bill_of_material_item') }}

@@ -1,0 +1,3 @@
+{{ config(alias='contact') }}
+
+{{ quarantined('contact') }}

@@ -1,0 +1,3 @@
+{{ config(alias='customer') }}
+
+{{ quarantined('customer') }}

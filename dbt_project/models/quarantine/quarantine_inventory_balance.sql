@@ -1,0 +1,3 @@
+{{ config(alias='inventory_balance') }}
+
+{{ quarantined('inventory_balance') }}

@@ -1,0 +1,3 @@
+{{ config(alias='material') }}
+
+{{ quarantined('material') }}

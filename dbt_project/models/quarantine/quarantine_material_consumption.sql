@@ -1,0 +1,3 @@
+{{ config(alias='material_consumption') }}
+
+{{ quarantined('material_consumption') }}

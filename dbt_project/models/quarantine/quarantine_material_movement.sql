@@ -1,0 +1,3 @@
+{{ config(alias='material_movement') }}
+
+{{ quarantined('material_movement') }}

@@ -1,0 +1,3 @@
+{{ config(alias='operation_confirmation') }}
+
+{{ quarantined('operation_confirmation') }}

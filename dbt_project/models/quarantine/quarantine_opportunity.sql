@@ -1,0 +1,3 @@
+{{ config(alias='opportunity') }}
+
+{{ quarantined('opportunity') }}

@@ -1,0 +1,3 @@
+{{ config(alias='production_order') }}
+
+{{ quarantined('production_order') }}

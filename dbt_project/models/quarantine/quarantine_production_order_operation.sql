@@ -1,0 +1,3 @@
+{{ config(alias='production_order_operation') }}
+
+{{ quarantined('production_order_operation') }}

@@ -1,0 +1,3 @@
+{{ config(alias='quality_result') }}
+
+{{ quarantined('quality_result') }}

@@ -1,0 +1,3 @@
+{{ config(alias='sales_order') }}
+
+{{ quarantined('sales_order') }}

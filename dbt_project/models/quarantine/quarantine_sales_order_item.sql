@@ -1,0 +1,3 @@
+{{ config(alias='sales_order_item') }}
+
+{{ quarantined('sales_order_item') }}

@@ -1,0 +1,3 @@
+{{ config(alias='scrap') }}
+
+{{ quarantined('scrap') }}

@@ -1,0 +1,3 @@
+{{ config(alias='supplier') }}
+
+{{ quarantined('supplier') }}

@@ -1,0 +1,3 @@
+{{ config(alias='work_order') }}
+
+{{ quarantined('work_order') }}

@@ -1,0 +1,22 @@
+{{ config(materialized='incremental', incremental_strategy='merge', unique_key=['source_system', 'source_key']) }}
+
+{% set columns = [
+    'source_system',
+    'source_key',
+    'event_id',
+    'production_order_id',
+    'operation_id',
+    'material_id',
+    'quantity',
+    'quantity_unit',
+    'reason_code',
+    'scrapped_at',
+    'recorded_at',
+    '_datong_version',
+] %}
+
+with published as (
+    {{ published('scrap', columns) }}
+)
+
+{{ changed_only('published', columns) }}

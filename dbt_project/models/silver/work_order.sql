@@ -1,0 +1,16 @@
+{{ published('work_order', columns=[
+    'source_system',
+    'source_key',
+    'work_order_id',
+    'production_order_id',
+    'material_id',
+    'quantity',
+    'good_quantity',
+    'scrap_quantity',
+    'quantity_unit',
+    'status',
+    'planned_start_at',
+    'planned_end_at',
+    'version',
+    'updated_at',
+]) }}

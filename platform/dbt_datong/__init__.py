@@ -1,0 +1,64 @@
+"""A dbt plugin: plain `dbt build` inside `dbt_project/` finds the running services by itself.
+
+dbt imports every module whose name starts with `dbt_` and starts the classes it lists as `plugins`. This one gives the
+session method of dbt-spark the address of the engine that `datong up` wrote down, and the bucket to the macros, so that
+no environment variable has to be set by hand. When the services are down it says so, instead of letting PySpark look
+for a local Spark. Projects other than Datong's are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from datong_platform.errors import DatongError
+from datong_platform.settings import settings
+from dbt.plugins.manager import dbtPlugin
+from dbt_common.context import get_invocation_context
+from dbt_common.exceptions import DbtRuntimeError
+
+
+class DatongServices(dbtPlugin):
+    """Hands the addresses of the running services to dbt."""
+
+    def initialize(self) -> None:
+        """Set the bucket now, and the engine's address when the first connection is opened: parsing needs no engine."""
+        if self.project_name != "datong":
+            return
+        # the environment was copied when dbt started, so a macro's env_var() reads the copy
+        environment: Any = get_invocation_context().env
+        environment["DATONG_BUCKET"] = settings().bucket
+        _open_with_engine()
+
+
+def _open_with_engine() -> None:
+    from dbt.adapters.spark.connections import SparkConnectionManager
+
+    opened = SparkConnectionManager.open
+    if getattr(opened, "finds_engine", False):
+        return
+
+    def open_(connection: Any) -> Any:
+        try:
+            _connect()
+        except DatongError as error:
+            raise DbtRuntimeError(str(error)) from error
+        return opened(connection)
+
+    open_.finds_engine = True  # pyright: ignore[reportFunctionMemberAccess]
+    SparkConnectionManager.open = staticmethod(open_)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _connect() -> None:
+    address = settings().need("engine_address")
+    if os.environ.get("SPARK_REMOTE") == address:
+        return
+    from datong_platform import engine
+    from datong_platform.lake import catalog
+
+    os.environ["SPARK_REMOTE"] = address
+    engine.session(address)
+    catalog.ensure()
+
+
+plugins = [DatongServices]
