@@ -1,0 +1,369 @@
+"""One HTTP client for all that talks HTTP: reading by OData and REST, and writing back.
+
+It tries again, with growing pauses and jitter, what is likely to pass: a refused or dropped connection, a body that is
+cut off or does not decompress, 429 and 503 (for as long as Retry-After says), 500, 502 and 504. It never holds more
+requests open than the system bears. Credentials go to the system's own host and nowhere else, and appear in no
+message and no log.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import threading
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+
+import httpx
+from datong_platform.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    DatongError,
+    ProtocolError,
+    TerminalError,
+    TransientError,
+)
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+T = TypeVar("T")
+
+PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_WORDS = re.compile(r"<[^>]+>")
+
+
+class UnreadableBodyError(Exception):
+    """A body that does not make sense as a whole, as when it is cut off: worth another try."""
+
+
+class _KeyAuth(httpx.Auth):
+    """An API key as a query parameter, added where no message sees it."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name, self._value = name, value
+
+    def auth_flow(self, request: httpx.Request) -> Any:
+        request.url = request.url.copy_merge_params({self._name: self._value})
+        yield request
+
+
+def address(url: str) -> str:
+    """A URL without user, password and query, for messages."""
+    parts = urlsplit(url)
+    host = parts.netloc.rsplit("@", 1)[-1]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+class HttpClient:
+    """A client for one system, to be used from several threads."""
+
+    def __init__(
+        self,
+        thing: str,
+        base_url: str,
+        *,
+        auth: Literal["none", "basic", "bearer", "api_key"] = "none",
+        user: str | None = None,
+        secret: str | None = None,
+        api_key_name: str = "X-API-Key",
+        api_key_in: Literal["header", "query"] = "header",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        concurrency: int = 4,
+        timeout_seconds: float = 30,
+        attempts: int = 6,
+        max_wait_seconds: float = 60,
+        credentials: str = "the user and the password",
+    ) -> None:
+        """`thing` names the system in messages; `secret` is the password, token or key; `credentials` says where they
+        are set, for the next step after a refusal."""
+        self.thing = thing
+        self.base_url = _checked(base_url, thing)
+        self.credentials = credentials
+        self._params = dict(params or {})
+        self._attempts, self._max_wait = attempts, max_wait_seconds
+        self._secrets = {value for value in (secret, *(headers or {}).values(), *self._params.values()) if value}
+        self._gate = threading.BoundedSemaphore(concurrency)
+        self._unreachable = threading.Event()
+        given = dict(headers or {})
+        scheme: httpx.Auth | None = None
+        if auth == "basic":
+            scheme = httpx.BasicAuth(user or "", secret or "")
+        elif auth == "bearer":
+            given["Authorization"] = f"Bearer {secret}"
+        elif auth == "api_key" and api_key_in == "header":
+            given[api_key_name] = secret or ""
+        elif auth == "api_key":
+            scheme = _KeyAuth(api_key_name, secret or "")
+        # at INFO httpx writes every URL, and with it an API key in the query, to the log
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        self._client = httpx.Client(
+            auth=scheme,
+            headers=given,
+            timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10)),
+            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            follow_redirects=False,
+            # a cookie that one thread was given (SAP's session) must not be sent by another: a request brings its own
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    def redact(self, text: str) -> str:
+        """`text` without anything secret that this client knows."""
+        text = _USERINFO.sub("", text)
+        for secret in self._secrets:
+            for form in (secret, quote(secret, safe="")):
+                text = text.replace(form, "***")
+        return text
+
+    def url(self, link: str, base: str | None = None) -> str:
+        """A link that the system gave, as an address on the system's own host.
+
+        A gateway behind a proxy writes its inner name into its links; credentials must not follow it there.
+        """
+        target = httpx.URL(base or self.base_url).join(link)
+        home = httpx.URL(self.base_url)
+        if (target.scheme, target.host, target.port) != (home.scheme, home.host, home.port):
+            target = target.copy_with(scheme=home.scheme, host=home.host, port=home.port, userinfo=b"")
+        return str(target)
+
+    def below(self, path: str) -> str:
+        """The address of a path below the base URL."""
+        return f"{self.base_url.rstrip('/')}/{path.lstrip('/')}" if path else self.base_url
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        thing: str | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        cookies: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        accept: Collection[int] = (),
+    ) -> httpx.Response:
+        """Send a request and return the answer, its body read.
+
+        Statuses 2xx and those in `accept` are returned; others raise: AuthenticationError (401, 403), TransientError
+        (still failing after all attempts), ConfigurationError (404, 3xx), TerminalError (other 4xx). `repeatable`
+        says whether it may be sent again after it might have arrived; by default only for GET, HEAD and OPTIONS.
+        `thing` names what is asked for in messages.
+        """
+        return self.fetch(
+            lambda response: response,
+            method,
+            url,
+            thing=thing,
+            params=params,
+            headers=headers,
+            content=content,
+            cookies=cookies,
+            repeatable=repeatable,
+            accept=accept,
+        )
+
+    def fetch(
+        self,
+        read: Callable[[httpx.Response], T],
+        method: str,
+        url: str,
+        *,
+        thing: str | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        cookies: Mapping[str, str] | None = None,
+        repeatable: bool | None = None,
+        accept: Collection[int] = (),
+    ) -> T:
+        """As `request`, and `read` the answer within the attempt: when it raises UnreadableBodyError the request is
+        sent again, and after the last attempt ProtocolError is raised."""
+        what = thing or self.thing
+        if repeatable is None:
+            repeatable = method in {"GET", "HEAD", "OPTIONS"}
+        target = httpx.URL(url)
+        if extra := {**self._params, **(params or {})}:
+            # httpx would encode what an opaque link holds anew when it merges; so the query is only added to
+            target = httpx.URL(_with_params(str(target), extra))
+
+        sent_headers = dict(headers or {})
+        if cookies:
+            sent_headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+        def attempt() -> T:
+            with self._gate:
+                request = self._client.build_request(method, target, headers=sent_headers, content=content)
+                response = self._send(request, what, repeatable)
+            self._unreachable.clear()
+            self._check(response, what, accept, repeatable)
+            try:
+                return read(response)
+            except UnreadableBodyError as error:
+                raise _unreadable(what, address(str(target)), str(error)) from error
+
+        # a host that just proved unreachable is not waited for again by every other entity of the system
+        attempts = 1 if self._unreachable.is_set() else self._attempts
+        retrying = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(attempts),
+            wait=self._wait,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except _UnreadableError as error:
+            raise ProtocolError(error.thing, error.reason, error.next_step) from error.__cause__
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            return min(float(asked), self._max_wait)
+        # jitter, so that readers that failed together do not come back together
+        return min(0.2 * 2 ** (state.attempt_number - 1), self._max_wait) * (0.5 + random.random())  # noqa: S311
+
+    def _send(self, request: httpx.Request, what: str, repeatable: bool) -> httpx.Response:
+        place = address(str(request.url))
+        try:
+            return self._client.send(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            self._unreachable.set()
+            raise TransientError(
+                what,
+                f"{place} cannot be reached: {self.redact(str(error)) or type(error).__name__}.",
+                "check that the system is running and its address is right, then run again.",
+            ) from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            reason = f"the connection to {place} broke: {self.redact(str(error)) or type(error).__name__}."
+            if not repeatable:
+                # it may have arrived, so only the caller can find out whether it may be sent again
+                raise UnclearOutcomeError(what, reason, "read the target back before sending again.") from None
+            raise TransientError(what, reason, "run again; if it persists, look at the system's log.") from None
+
+    def _check(self, response: httpx.Response, what: str, accept: Collection[int], repeatable: bool) -> None:
+        status = response.status_code
+        if status in accept or response.is_success:
+            return
+        place = address(str(response.url))
+        said = self.redact(error_text(response))
+        if status in {401, 403}:
+            raise AuthenticationError(
+                what,
+                f"{place} refused {'who we are' if status == 401 else 'what we may do'} ({status}{said}).",
+                f"check {self.credentials} and the user's authorizations in the system.",
+            )
+        if status in PASSING_STATUSES:
+            reason = f"{place} answered {status}{said}."
+            if status in {429, 503} or repeatable:
+                raise TransientError(
+                    what,
+                    reason,
+                    "the system is busy or down; run again later.",
+                    retry_after=retry_after(response.headers.get("Retry-After")),
+                )
+            raise UnclearOutcomeError(what, reason, "read the target back before sending again.")
+        if response.is_redirect:
+            raise ConfigurationError(
+                what,
+                f"{place} redirects to {address(response.headers.get('Location', ''))}.",
+                "set the base_url to where it leads, or have the log-in page switched off for this user.",
+            )
+        if status == 404:
+            raise ConfigurationError(
+                what, f"{place} does not exist (404{said}).", "check base_url and the entity's source in its defs.yaml."
+            )
+        raise RequestError(
+            what, f"{place} refused the request: {status}{said}.", "see the reason given by the system.", status=status
+        )
+
+
+class RequestError(TerminalError):
+    """The system refused a request as it is (a 4xx status)."""
+
+    def __init__(self, thing: str, reason: str, next_step: str = "", *, status: int) -> None:
+        super().__init__(thing, reason, next_step)
+        self.status = status
+
+
+class UnclearOutcomeError(DatongError):
+    """A request that must not be repeated blindly ended without an answer: it may have been carried out."""
+
+
+class _UnreadableError(TransientError):
+    """An answer that makes no sense; once attempts run out the system breaks its protocol."""
+
+
+def _unreadable(what: str, place: str, reason: str) -> _UnreadableError:
+    return _UnreadableError(
+        what,
+        f"the answer of {place} cannot be read: {reason}.",
+        "if it persists, ask for this address in a browser and compare.",
+    )
+
+
+def _checked(base_url: str, thing: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(
+            thing, f"has the base_url {address(base_url)!r}, which is no http address.", "write https://host/path."
+        )
+    if parts.username or parts.password:
+        raise ConfigurationError(thing, "has credentials in its base_url.", "put them into user and password.")
+    return base_url
+
+
+def _with_params(url: str, params: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    present = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    added = "&".join(
+        # OData's `$` and `!` stay as they are: some gateways do not decode them in names
+        f"{quote(name, safe='$!')}={quote(value, safe='')}"
+        for name, value in params.items()
+        if name not in present
+    )
+    query = "&".join(text for text in (parts.query, added) if text)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks to wait (RFC 9110, 10.2.3: seconds or a date); None when there is none."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value.strip())
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def error_text(response: httpx.Response) -> str:
+    """What an answer says about its error, in short: `: words`, or nothing."""
+    words = ""
+    try:
+        found = response.json()
+        found = found.get("error", found) if isinstance(found, dict) else found
+        if isinstance(found, dict):
+            message = found.get("message", found.get("detail", ""))
+            words = str(message.get("value", "") if isinstance(message, dict) else message)
+            if code := found.get("code"):
+                words = f"{code} {words}"
+        else:
+            words = str(found)
+    except ValueError:
+        words = _WORDS.sub(" ", response.text)
+    words = " ".join(words.split())
+    return f": {words[:300]}" if words else ""
