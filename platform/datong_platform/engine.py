@@ -6,6 +6,7 @@ The address in the settings carries a fixed session id, because Sail keeps its c
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -28,21 +29,44 @@ _CONFLICTS = (
 )
 
 
+_sessions: dict[str, SparkSession] = {}
+_opening = threading.Lock()
+
+
 def session(address: str | None = None) -> SparkSession:
     """The Spark Connect session at `address`, by default that of the settings. ServiceError when nobody answers."""
-    from pyspark.sql import SparkSession
-
     remote = address or settings().need("engine_address")
     try:
-        spark = SparkSession.builder.remote(remote).getOrCreate()
+        with _opening:
+            spark = _sessions.get(remote) or _open(remote)
         spark.sql("select 1").collect()
+        _sessions[remote] = spark
     except Exception as error:
+        _sessions.pop(remote, None)
         raise ServiceError(
-            f"engine at {remote.split(';')[0]}",
+            f"engine at {remote.split(';')[0].rstrip('/')}",
             f"does not answer ({type(error).__name__}).",
             "run `datong doctor`, then `datong up`.",
         ) from error
-    return spark  # pyright: ignore[reportReturnType]
+    return spark
+
+
+def _open(remote: str) -> SparkSession:
+    import atexit
+
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    # not getOrCreate(): it gives the first session of the process, whatever address is asked for
+    spark = SparkSession.builder.remote(remote).create()
+    # dbt-spark does ask by getOrCreate(), in threads of its own
+    ConnectSession._default_session = spark  # pyright: ignore
+    client = spark.client  # pyright: ignore[reportAttributeAccessIssue]
+    # PySpark's own policy goes on for ten minutes when the engine is gone, and asks it once more when the process ends
+    client.set_retry_policies([DefaultPolicy(max_retries=4, initial_backoff=50, backoff_multiplier=4.0)])
+    atexit.unregister(client._cleanup_ml_cache)
+    return spark
 
 
 def query(sql: str) -> pa.Table:

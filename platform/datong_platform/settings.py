@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,6 +89,11 @@ class Settings(BaseSettings):
     dagster_url: str | None = None
     threads: int = 4
     """How many dbt models, and how many entities of one source, are worked on at once."""
+    store_port: int | None = None
+    """Port of a service that `datong up` starts; none means a free one. So are the ports below."""
+    engine_port: int | None = None
+    postgres_port: int | None = None
+    dagster_port: int | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -157,16 +162,25 @@ class Settings(BaseSettings):
         return str(value)
 
 
-@cache
-def _settings(home_: Path, stamp: float, environment: tuple[tuple[str, str], ...]) -> Settings:  # noqa: ARG001
+@lru_cache(maxsize=4)
+def _settings(home_: Path, stamp: tuple[int, ...], environment: tuple[tuple[str, str], ...]) -> Settings:  # noqa: ARG001
     return Settings()
 
 
 def settings() -> Settings:
     """The settings in force now; read again only when the environment or the state file changed."""
-    path = home() / "services.json"
-    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    try:
+        state = (home() / "services.json").stat()
+        # a file system's clock can be too coarse to tell two writes apart: the inode and the size help
+        stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
+    except FileNotFoundError:
+        stamp = ()
     return _settings(home(), stamp, tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("DATONG_"))))
+
+
+def from_environment(name: str) -> str | None:
+    """The value of setting `name` in the environment, which nothing that `datong up` starts replaces; else None."""
+    return os.environ.get(f"DATONG_{name.upper()}")
 
 
 def connection_value(text: str, thing: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import uuid
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from datong_platform.errors import ServiceError
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -64,6 +66,24 @@ def get(key: str) -> bytes | None:
         return None
 
 
+def exists(key: str) -> bool:
+    """Whether there is such an object."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client().head_object(Bucket=settings().bucket, Key=key)
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            return False
+        raise
+    return True
+
+
+def delete(key: str) -> None:
+    """Remove an object; nothing happens when there is none."""
+    client().delete_object(Bucket=settings().bucket, Key=key)
+
+
 def keys(prefix: str) -> Iterator[str]:
     """The keys below a prefix, in order."""
     for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
@@ -78,3 +98,60 @@ def folders(prefix: str) -> Iterator[str]:
     ):
         for item in page.get("CommonPrefixes", []):
             yield item["Prefix"][len(prefix) :].rstrip("/")
+
+
+def ensure_bucket() -> None:
+    """Make the lake's bucket when there is none. ServiceError when the store can't be reached or refuses us."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket = settings().bucket
+    try:
+        try:
+            client().head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
+                raise
+            client().create_bucket(Bucket=bucket)
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceError(
+            f"store at {settings().s3_endpoint or 'AWS'}, bucket {bucket}",
+            f"cannot be opened or made: {error}",
+            "check DATONG_S3_ENDPOINT, the keys and that they may use this bucket.",
+        ) from error
+
+
+def probe(rounds: int = 4, writers: int = 8) -> None:
+    """Refuse a store whose conditional writes cannot be trusted: ServiceError.
+
+    Every commit of the lake is a put that must fail when the object is there. In each round several writers put one
+    key at once: exactly one may win, the object must hold the winner's bytes, and a later put must lose.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    place = f"store at {settings().s3_endpoint or 'AWS'}"
+    advice = (
+        "use a store with safe `If-None-Match: *` (SeaweedFS from `datong up`, AWS, MinIO, Ceph, s3proxy); "
+        "commits on this one can be lost."
+    )
+    with ThreadPoolExecutor(max_workers=writers) as pool:
+        for _ in range(rounds):
+            key = f"_datong/probe/{uuid.uuid4().hex}"
+            bodies = [f"writer {number}".encode() for number in range(writers)]
+            try:
+                won = [
+                    body
+                    for body, first in zip(bodies, pool.map(partial(put_if_absent, key), bodies), strict=True)
+                    if first
+                ]
+                late = put_if_absent(key, b"late")
+                held = get(key)
+            finally:
+                client().delete_object(Bucket=settings().bucket, Key=key)
+            if late:
+                raise ServiceError(place, "ignores `If-None-Match: *`: it replaced an object that was there.", advice)
+            if len(won) != 1 or held != won[0]:
+                raise ServiceError(
+                    place,
+                    f"told {len(won)} of {writers} concurrent writers that theirs was the first.",
+                    advice,
+                )
