@@ -1,0 +1,30 @@
+"""One at a time: a lock across processes and machines, held in the operational database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from datong_platform.errors import ServiceError, TransientError
+from datong_platform.settings import settings
+
+
+@contextmanager
+def alone(work: str) -> Iterator[None]:
+    """Do `work` while nobody else does; TransientError when somebody is at it.
+
+    The database lets go of the lock when this process dies, however it dies.
+    """
+    import psycopg
+
+    try:
+        connection = psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise ServiceError(
+            "PostgreSQL", f"cannot be reached: {str(error).strip()}", "run `datong doctor`, then `datong up`."
+        ) from error
+    with connection:
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [f"datong {work}"]).fetchone()
+        if not row or not row[0]:
+            raise TransientError(f"a {work}", "is running already in another process.", "wait until it has ended.")
+        yield

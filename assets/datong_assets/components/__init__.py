@@ -1,0 +1,8 @@
+"""Kinds of definitions. `defs/` holds the instances: one `defs.yaml` each, and no code."""
+
+from datong_assets.components.dbt_models import DbtModels
+from datong_assets.components.publication import Publication
+from datong_assets.components.source_system import SourceSystem
+from datong_assets.components.write_back_flow import WriteBackFlow
+
+__all__ = ["DbtModels", "Publication", "SourceSystem", "WriteBackFlow"]

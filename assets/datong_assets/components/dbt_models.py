@@ -1,0 +1,199 @@
+"""The dbt project: every model, seed and snapshot an asset, every data test a check, one dbt invocation a run.
+
+From `dbt_project/` to assets [schema, table]. Sources bear the keys of the bronze assets, so the graph is one. A test
+that fails stops what reads the table, as in plain `dbt build`, and fails the run.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from datong_assets import lake_facts
+from datong_assets.alone import alone
+from datong_assets.dbt import client, graph
+from datong_assets.dbt.client import NodeFinished, NodeStarted
+from datong_assets.dbt.facts import Facts
+from datong_assets.dbt.graph import Graph
+from datong_assets.lake_facts import TableFacts
+from datong_assets.progress import Progress, tell
+from datong_platform import settings
+from datong_platform.errors import DatongError, TerminalError
+
+STEP = "build"
+_Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
+
+
+class DbtModels(dg.Component, dg.Model, dg.Resolvable):
+    """A dbt project as assets and checks."""
+
+    project: str = Field(default="", description="Folder of the dbt project; by default Datong's own.")
+    owner: str = Field(default="team:data", description="Who answers for tables whose meta.owner names nobody.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The assets, the checks and the job `build`."""
+        parsed = graph.load((context.path / self.project).resolve() if self.project else settings.DBT_PROJECT)
+        facts = facts_of(parsed, self.owner)
+
+        @dg.multi_asset(
+            name="dbt_build",
+            specs=[facts.asset(unique_id) for unique_id in parsed.built],
+            check_specs=[check for unique_id in parsed.tests if (check := facts.check(unique_id))],
+            can_subset=True,
+            allow_arbitrary_check_specs=True,
+        )
+        def dbt_build(context: dg.AssetExecutionContext) -> Iterator[_Event]:
+            yield from _build(context, facts)
+
+        job = dg.define_asset_job(
+            "build", selection=dg.AssetSelection.assets(dbt_build), description="Build and test every dbt model."
+        )
+        return dg.Definitions(assets=[dbt_build], jobs=[job])
+
+
+def facts_of(parsed: Graph, owner: str = "team:data") -> Facts:
+    """The facts of a parsed project on the engine of the settings."""
+    kind = settings.settings().engine_kind
+    return Facts(parsed, owner, "sail" if kind == "sail" else "spark")
+
+
+def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
+    """Build what was chosen, yielding each table and test as dbt ends it; dg.Failure at the end names what failed."""
+    failures: list[DatongError] = []
+    parsed, select = facts.graph, _chosen(context, facts)
+    with alone("build"), client.process(parsed.project) as dbt:
+        events = dbt.build(select, indirect="empty" if select else "")
+        for event, known in _with_lake_facts(events, facts):
+            if isinstance(event, NodeStarted):
+                continue
+            error = _failure(event, facts)
+            if error:
+                failures.append(error)
+                context.log.error(str(error))
+            yield from _told(event, known, error, facts)
+    if failures:
+        raise dg.Failure(
+            description="\n".join(str(error) for error in failures),
+            metadata={error.thing: error.reason for error in failures},
+            allow_retries=False,
+        )
+
+
+def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
+    """dbt's selection of what the run chose; empty for everything."""
+    parsed = facts.graph
+    keys, checks = context.selected_asset_keys, context.selected_asset_check_keys
+    nodes = [id_ for id_, node in parsed.built.items() if facts.key(node) in keys]
+    tests = [
+        id_ for id_, table in parsed.tested.items()
+        if dg.AssetCheckKey(facts.key(parsed.node(table)), facts.check_name(parsed.tests[id_])) in checks
+    ]
+    if len(nodes) == len(parsed.built) and len(tests) == len(parsed.tested):
+        return []
+    return ["fqn:" + ".".join(parsed.nodes[unique_id]["fqn"]) for unique_id in (*nodes, *tests)]
+
+
+def _with_lake_facts(
+    events: Iterator[NodeStarted | NodeFinished], facts: Facts
+) -> Iterator[tuple[NodeStarted | NodeFinished, TableFacts | None]]:
+    """Each event, a built table's with its facts: these are read while dbt goes on."""
+    waiting: list[tuple[NodeStarted | NodeFinished, Future[TableFacts | None] | None]] = []
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for event in events:
+            table = _made(event, facts)
+            waiting.append((event, pool.submit(lake_facts.read, table) if table else None))
+            while waiting and (waiting[0][1] is None or waiting[0][1].done()):
+                first, known = waiting.pop(0)
+                yield first, known.result() if known else None
+        for event, known in waiting:
+            yield event, known.result() if known else None
+
+
+def _made(event: NodeStarted | NodeFinished, facts: Facts) -> Any:
+    """The Delta table that a node made, if it did make one."""
+    node = facts.graph.built.get(event.unique_id)
+    if not isinstance(event, NodeFinished) or event.status != "success" or node is None:
+        return None
+    return None if node["config"].get("materialized") == "view" else facts.table(node)
+
+
+def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
+    """Why the node stops the run, or None when it does not. What was only skipped has its reason elsewhere."""
+    if event.status not in {"error", "fail", "partial success", "runtime error"}:
+        return None
+    node = facts.graph.nodes[event.unique_id]
+    if node["resource_type"] == "test":
+        table = facts.graph.tested.get(event.unique_id)
+        thing = f"test {node['name']} on {_name(facts, table)}" if table else f"test {node['name']}"
+        found = f"finds {event.failures} rows" if event.status == "fail" else "cannot be run"
+        return TerminalError(
+            thing, f"{found}: {event.message}", f"see {node['original_file_path']}; what reads the table was not built."
+        )
+    return TerminalError(
+        f"table {_name(facts, event.unique_id)}",
+        f"cannot be built: {event.message}",
+        f"mend {facts.graph.project.name}/{node['original_file_path']}, then run `datong build {node['name']}+`.",
+    )
+
+
+def _name(facts: Facts, unique_id: str) -> str:
+    return ".".join(facts.key(facts.graph.node(unique_id)).path)
+
+
+def _told(event: NodeFinished, known: TableFacts | None, error: DatongError | None, facts: Facts) -> Iterator[_Event]:
+    """A finished node as Dagster's event, and as progress."""
+    parsed, skipped = facts.graph, event.status == "skipped"
+    if node := parsed.built.get(event.unique_id):
+        if event.status == "success":
+            yield dg.MaterializeResult(
+                asset_key=facts.key(node),
+                metadata={
+                    "seconds": event.seconds,
+                    **(known.metadata(facts.columns(node)) if known else {}),
+                },
+            )
+        tell(
+            Progress(
+                "model",
+                STEP,
+                _name(facts, event.unique_id),
+                ok=event.status == "success",
+                skipped=skipped,
+                rows=known.rows if known else None,
+                seconds=event.seconds,
+                error=error,
+            )
+        )
+    elif (test := parsed.tests.get(event.unique_id)) and (table := parsed.tested.get(event.unique_id)):
+        passed = event.status == "pass"
+        if not skipped:
+            yield dg.AssetCheckResult(
+                asset_key=facts.key(parsed.node(table)),
+                check_name=facts.check_name(test),
+                passed=passed,
+                severity=dg.AssetCheckSeverity.WARN if event.status == "warn" else dg.AssetCheckSeverity.ERROR,
+                description=None if passed else event.message,
+                metadata={"rows": event.failures, "seconds": event.seconds},
+            )
+        tell(
+            Progress(
+                "check",
+                STEP,
+                f"{_name(facts, table)}: {test['name']}",
+                ok=passed,
+                skipped=skipped,
+                seconds=event.seconds,
+                detail="" if passed else event.message,
+                error=error,
+            )
+        )
+
+
+def chosen_keys(facts: Facts, unique_ids: Sequence[str]) -> list[dg.AssetKey]:
+    """The assets that a list of dbt nodes means: the tables themselves, and for a test the table it speaks of."""
+    parsed = facts.graph
+    tables = [parsed.tested.get(unique_id, unique_id) for unique_id in unique_ids]
+    return list(dict.fromkeys(facts.key(parsed.built[table]) for table in tables if table in parsed.built))
+

@@ -1,0 +1,119 @@
+"""The BI tables of serve, carried to PostgreSQL.
+
+From `serve.bi__<noun>` to the asset `postgres/serve/<noun>`. A table is published only as it was when its checks passed;
+one that did not pass keeps what readers have, and fails the run without stopping the others.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from datong_assets.checked import require_checked
+from datong_assets.components.dbt_models import facts_of
+from datong_assets.dbt import graph
+from datong_assets.dbt.facts import Facts
+from datong_assets.progress import Progress, tell
+from datong_platform import settings
+from datong_platform.errors import DatongError
+
+if TYPE_CHECKING:
+    from datong_platform.lake.publish import PublishResult, PublishSpec
+
+STEP = "publish"
+
+
+class Publication(dg.Component, dg.Model, dg.Resolvable):
+    """Publishes every `serve.bi__*` model of a dbt project to PostgreSQL, schema `serve`."""
+
+    project: str = Field(default="", description="Folder of the dbt project; by default Datong's own.")
+    owner: str = Field(default="team:data", description="Who answers for the published tables.")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The published tables and the job `publish`."""
+        from datong_platform.lake.publish import load_specs
+
+        parsed = graph.load((context.path / self.project).resolve() if self.project else settings.DBT_PROJECT)
+        facts = facts_of(parsed)
+        tables = {published_key(spec): spec for spec in load_specs(parsed.path)}
+        if not tables:
+            return dg.Definitions()
+
+        @dg.multi_asset(
+            name="publish_tables",
+            specs=[self._asset(key, spec) for key, spec in tables.items()],
+            can_subset=True,
+        )
+        def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+            chosen = {key: spec for key, spec in tables.items() if key in context.selected_asset_keys}
+            yield from _publish(context, facts, chosen)
+
+        job = dg.define_asset_job(
+            "publish", selection=dg.AssetSelection.assets(publish), description="Publish the BI tables to PostgreSQL."
+        )
+        return dg.Definitions(assets=[publish], jobs=[job])
+
+    def _asset(self, key: dg.AssetKey, spec: "PublishSpec") -> dg.AssetSpec:
+        words = spec.description or f"The table {spec.source}, for BI tools."
+        return dg.AssetSpec(
+            key=key,
+            deps=[dg.AssetKey([spec.source.schema, spec.source.name])],
+            description=f"{spec.title_zh} · {words}" if spec.title_zh else words,
+            group_name="publication",
+            owners=[self.owner],
+            kinds={"postgres", "table"},
+            skippable=True,
+            metadata={"dagster/table_name": f"serve.{spec.name}", "key": ", ".join(spec.key)},
+        )
+
+
+def published_key(spec: "PublishSpec") -> dg.AssetKey:
+    """The asset of a published table."""
+    return dg.AssetKey(["postgres", "serve", spec.name])
+
+
+def _publish(
+    context: dg.AssetExecutionContext, facts: Facts, tables: "dict[dg.AssetKey, PublishSpec]"
+) -> Iterator[dg.MaterializeResult[Any]]:
+    from datong_platform.lake.publish import publish_table
+
+    def one(spec: "PublishSpec") -> "PublishResult | DatongError":
+        try:
+            require_checked(context.instance, facts, spec.source)
+            return publish_table(spec)
+        except DatongError as error:
+            return error
+
+    failures: list[DatongError] = []
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for (key, spec), outcome in zip(tables.items(), pool.map(one, tables.values()), strict=True):
+            if isinstance(outcome, DatongError):
+                failures.append(outcome)
+                context.log.error(str(outcome))
+                tell(Progress("table", STEP, f"serve.{spec.name}", ok=False, error=outcome))
+                continue
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    "dagster/row_count": outcome.rows,
+                    "how": outcome.how,
+                    "inserted": outcome.inserted,
+                    "updated": outcome.updated,
+                    "deleted": outcome.deleted,
+                    "delta_version": outcome.delta_version,
+                    "seconds": round(outcome.seconds, 3),
+                },
+            )
+            tell(
+                Progress(
+                    "table", STEP, f"serve.{spec.name}", rows=outcome.rows, seconds=outcome.seconds, detail=outcome.how
+                )
+            )
+    if failures:
+        raise dg.Failure(
+            description="\n".join(str(error) for error in failures),
+            metadata={error.thing: error.reason for error in failures},
+            allow_retries=False,
+        )

@@ -1,0 +1,270 @@
+"""A source system: its entities, and the bronze tables they are ingested into.
+
+From `defs/<system>/defs.yaml` (checked by `datong_ingestion.systems_config`) to, per entity, the external asset
+`source/<system>/<entity>` and the asset `bronze/<system>__<entity>`, which one multi-asset `read_<system>` makes:
+one run, one process, threads towards the system. An entity that fails does not stop the others; the run then fails and
+names each.
+"""
+
+import json
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from datong_assets.components.as_written import as_written
+from datong_assets.progress import Progress, tell
+from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
+from datong_platform.lake.columns import type_name
+from datong_platform.errors import ConfigurationError, DatongError
+
+if TYPE_CHECKING:
+    from datong_ingestion.run import IngestOutcome, IngestResult
+
+CONSERVATION = "conservation"
+SCHEMA = "schema_unchanged"
+
+_KIND = {"odata_v2": "odata", "rest": "rest", "sql": "postgres"}
+_MODES = {
+    "full": "read whole each time",
+    "cursor": "read by a cursor on {cursor}, {overlap:g} seconds overlapping",
+    "delta_token": "read by the changes since a delta token",
+}
+
+
+class SourceSystem(dg.Component):
+    """A source system and its entities, ingested into bronze.
+
+    The attributes are those of `datong_ingestion.systems_config.SystemConfig`. Addresses and secrets are written as
+    `${NAME}` and looked up only when a read begins.
+    """
+
+    def __init__(self, config: SystemConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return as_written(SystemConfig)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "SourceSystem":
+        """The system as its file defines it; ConfigurationError with file and line when it is wrong."""
+        systems = load_systems(context.path)
+        name = getattr(attributes, "system", "")
+        if name not in systems:
+            raise ConfigurationError(f"{context.path}", "names no source system.", "write `system: erp`, for example.")
+        return cls(systems[name])
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The assets, checks and the job of the system."""
+        config = self.config
+
+        @dg.multi_asset(
+            name=f"read_{config.system}",
+            specs=[self._bronze(entity) for entity in config.entities],
+            check_specs=[check for entity in config.entities for check in self._checks(entity)],
+            can_subset=True,
+        )
+        def ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+            chosen = {key.path[-1] for key in context.selected_asset_keys}
+            names = [entity.name for entity in config.entities if config.table(entity.name).name in chosen]
+            yield from _ingest(context, config, names)
+
+        job = dg.define_asset_job(
+            f"ingest_{config.system}",
+            selection=dg.AssetSelection.assets(ingest),
+            description=f"Ingest every entity of {config.title or config.system} into bronze.",
+        )
+        return dg.Definitions(assets=[*(self._source(entity) for entity in config.entities), ingest], jobs=[job])
+
+    def _source(self, entity: EntityConfig) -> dg.AssetSpec:
+        config = self.config
+        return dg.AssetSpec(
+            key=source_key(config.system, entity.name),
+            description=_described(entity, f"The entity {entity.name} in {config.title or config.system}."),
+            group_name=config.system,
+            owners=_owners(config),
+            kinds={_KIND[config.protocol]},
+            metadata={"system": config.title or config.system, "address": entity.address, "protocol": config.protocol},
+        )
+
+    def _bronze(self, entity: EntityConfig) -> dg.AssetSpec:
+        config, table = self.config, self.config.table(entity.name)
+        how = _MODES[entity.mode].format(
+            cursor=entity.cursor or entity.cursor_expression, overlap=entity.overlap_seconds
+        )
+        hours = entity.freshness_hours or config.freshness_hours
+        return dg.AssetSpec(
+            key=dg.AssetKey([table.schema, table.name]),
+            deps=[source_key(config.system, entity.name)],
+            description=f"{_described(entity, entity.name)}\n\nChange log as sent by {config.system}, {how}.",
+            group_name=config.system,
+            owners=_owners(config),
+            kinds={_KIND[config.protocol], "delta"},
+            skippable=True,
+            metadata={"dagster/table_name": str(table), "mode": entity.mode, "keys": ", ".join(entity.keys)},
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)),
+        )
+
+    def _checks(self, entity: EntityConfig) -> list[dg.AssetCheckSpec]:
+        table = self.config.table(entity.name)
+        key = dg.AssetKey([table.schema, table.name])
+        return [
+            dg.AssetCheckSpec(CONSERVATION, asset=key, description="Rows landed = rows committed, batch by batch."),
+            dg.AssetCheckSpec(
+                SCHEMA, asset=key, description="The source sent no field for the first time, and none of a wider type."
+            ),
+        ]
+
+
+def source_key(system: str, entity: str) -> dg.AssetKey:
+    """The external asset that stands for an entity in its system."""
+    return dg.AssetKey(["source", system, entity])
+
+
+def _described(entity: EntityConfig, otherwise: str) -> str:
+    title = entity.title_zh or entity.title
+    words = entity.description or otherwise
+    return f"{title} · {words}" if title else words
+
+
+def _owners(config: SystemConfig) -> list[str]:
+    return [config.owner or "team:integration"]
+
+
+def _ingest(
+    context: dg.AssetExecutionContext, config: SystemConfig, names: Sequence[str]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
+    failures: dict[str, DatongError] = {}
+    step = f"ingest {config.system}"
+    for outcome in _outcomes(config, names):
+        result = outcome.result
+        if isinstance(result, DatongError):
+            failures[outcome.entity] = result
+            context.log.error(str(result))
+            tell(Progress("entity", step, outcome.entity, ok=False, error=result))
+            continue
+        checks = list(_evaluate(config, outcome.entity, result))
+        yield dg.MaterializeResult(
+            asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=_metadata(result)
+        )
+        yield from checks
+        broken = next((check for check in checks if not check.passed and check.severity.value == "ERROR"), None)
+        error = DatongError(str(result.table), str(broken.description), "run it again, then `datong doctor`.") if broken else None
+        if error:
+            failures[outcome.entity] = error
+        tell(
+            Progress(
+                "entity",
+                step,
+                outcome.entity,
+                ok=error is None,
+                rows=result.rows + result.deletes,
+                seconds=result.seconds,
+                detail=f"{result.total_rows} rows in {result.table}",
+                error=error,
+            )
+        )
+    if failures:
+        raise dg.Failure(
+            description="\n".join(str(error) for error in failures.values()),
+            metadata={name: str(error) for name, error in failures.items()},
+            allow_retries=False,
+        )
+
+
+def _outcomes(config: SystemConfig, names: Sequence[str]) -> "Iterator[IngestOutcome]":
+    """Each entity's outcome as it ends: the ingestion works in its own threads, Dagster's events need this one."""
+    from datong_ingestion.run import ingest_system
+
+    done: "queue.Queue[IngestOutcome | BaseException | None]" = queue.Queue()
+
+    def work() -> None:
+        try:
+            ingest_system(config, names, on_done=done.put)
+            done.put(None)
+        except BaseException as error:  # noqa: BLE001 it is raised again in the run's own thread
+            done.put(error)
+
+    threading.Thread(target=work, name=f"ingest_{config.system}", daemon=True).start()
+    while (item := done.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+def _metadata(result: "IngestResult") -> Mapping[str, Any]:
+    columns = [dg.TableColumn(column.name, type_name(column.type)) for column in result.schema]
+    return {
+        "dagster/row_count": result.total_rows,
+        "dagster/column_schema": dg.TableSchema(columns),
+        "rows_loaded": result.rows,
+        "deletes": result.deletes,
+        "rescued": result.rescued,
+        "unchanged_rows": result.unchanged_rows,
+        "batches": ", ".join(result.batches) or "none: nothing new",
+        "position": result.position or "",
+        "new_columns": ", ".join(result.new_columns),
+        "notes": "\n".join(result.notes),
+        "seconds": round(result.seconds, 3),
+        "bytes_landed": result.bytes,
+        "delta_version": result.delta_version,
+    }
+
+
+def _evaluate(config: SystemConfig, entity: str, result: "IngestResult") -> Iterator[dg.AssetCheckResult]:
+    key = dg.AssetKey([result.table.schema, result.table.name])
+    wrong = _differences(config.system, entity, result)
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=CONSERVATION,
+        passed=not wrong,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(wrong) or f"{len(result.batches)} batches, {result.rows + result.deletes} rows.",
+        metadata={"batches": len(result.batches), "rows": result.rows, "deletes": result.deletes},
+    )
+    news = [
+        *(f"new field {name}" for name in result.new_columns if not result.new_table),
+        *(f"field {name} has a wider type" for name in result.widened_columns),
+    ]
+    yield dg.AssetCheckResult(
+        asset_key=key,
+        check_name=SCHEMA,
+        passed=not news,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(news) or f"{len(result.schema)} fields, as before.",
+        metadata={"fields": len(result.schema), "new_columns": ", ".join(result.new_columns)},
+    )
+
+
+def _differences(system: str, entity: str, result: "IngestResult") -> list[str]:
+    """For each batch loaded now: what its manifest says against the rows that its commit added, as Delta counted them."""
+    from datong_platform.lake import history, landing
+
+    delta = history.open_table(result.table) if result.batches else None
+    if delta is None:
+        return []
+    committed: dict[str, tuple[int, int]] = {}
+    # another run can have committed meanwhile, so a few more than ours
+    for entry in delta.history(2 * len(result.batches) + 20):
+        said = json.loads(entry.get(history.METADATA_KEY) or "{}")
+        if "batch_id" in said:
+            added = int(entry.get("operationMetrics", {}).get("num_added_rows", 0))
+            committed[said["batch_id"]] = (added, int(said["rows"]) + int(said["deletes"]))
+    wrong: list[str] = []
+    for batch in result.batches:
+        manifest = landing.read_manifest(system, entity, int(batch))
+        if manifest is None or batch not in committed:
+            wrong.append(f"batch {batch} has no {'commit' if manifest else 'manifest'}")
+            continue
+        added, claimed = committed[batch]
+        # a baseline adds a delete for each key that vanished: more than was landed, never less
+        vanished = claimed - manifest.row_count
+        if vanished < 0 or added != claimed:
+            wrong.append(f"batch {batch}: {manifest.row_count} rows landed, {added} committed, {vanished} of them deletes found")
+    return wrong

@@ -1,0 +1,164 @@
+"""A write-back flow: rows of a serve table, carried to the system that should hold them.
+
+From `serve.<consumer>__<noun>` to the asset `write_back/<flow>`. The flow is defined in its `defs.yaml` (checked by
+`datong_ingestion.write_back.config`). It starts only from a table whose checks passed. A row that is not verified fails
+the check `verified` and the run; what was verified stays so.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from datong_assets.checked import require_checked
+from datong_assets.components.as_written import as_written
+from datong_assets.components.dbt_models import facts_of
+from datong_assets.dbt import graph
+from datong_assets.progress import Progress, tell
+from datong_ingestion.write_back.config import FlowConfig, load_flows
+from datong_platform.errors import ConfigurationError, DatongError, TerminalError
+
+if TYPE_CHECKING:
+    from datong_ingestion.write_back.run import FlowResult
+
+STEP = "write-back"
+VERIFIED = "verified"
+
+
+class WriteBackFlow(dg.Component):
+    """A flow of decisions from a serve table back to a system.
+
+    The attributes are those of `datong_ingestion.write_back.config.FlowConfig`.
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        return as_written(FlowConfig)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "WriteBackFlow":
+        """The flow as its file defines it; ConfigurationError with file and line when it is wrong."""
+        flows = load_flows(context.path)
+        name = getattr(attributes, "flow", "")
+        if name not in flows:
+            raise ConfigurationError(f"{context.path}", "names no flow.", "write `flow: order_to_mes`, for example.")
+        return cls(flows[name])
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The flow as an asset with its check."""
+        flow, key = self.config, flow_key(self.config.flow)
+        words = flow.description or f"Rows of {flow.source}, written to {flow.target.resource} of {flow.target.system}."
+
+        @dg.multi_asset(
+            name=f"write_back_{flow.flow}",
+            specs=[
+                dg.AssetSpec(
+                    key=key,
+                    deps=[dg.AssetKey([flow.table.schema, flow.table.name])],
+                    description=f"{flow.title_zh} · {words}" if flow.title_zh else words,
+                    group_name="write_back",
+                    owners=[flow.owner or "team:integration"],
+                    kinds={flow.target.system, "api"},
+                    skippable=True,
+                    metadata={
+                        "target_system": flow.target.system,
+                        "target_resource": flow.target.resource,
+                        "write": flow.write,
+                        "key": flow.key,
+                        "ledger": "ops.write_back_ledger",
+                    },
+                )
+            ],
+            check_specs=[
+                dg.AssetCheckSpec(
+                    VERIFIED, asset=key, description="Every planned row was read back at the target, and is as planned."
+                )
+            ],
+        )
+        def write_back(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+            yield from _write_back(context, flow)
+
+        return dg.Definitions(assets=[write_back])
+
+
+def flow_key(flow: str) -> dg.AssetKey:
+    """The asset of a flow."""
+    return dg.AssetKey(["write_back", flow])
+
+
+def _write_back(
+    context: dg.AssetExecutionContext, flow: FlowConfig
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    from datong_ingestion.write_back.run import run_flow
+
+    try:
+        require_checked(context.instance, facts_of(graph.load()), flow.table)
+        result = run_flow(flow, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
+    except DatongError as error:
+        tell(Progress("flow", STEP, flow.flow, ok=False, error=error))
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    error = _unverified(flow, result)
+    yield dg.MaterializeResult(asset_key=flow_key(flow.flow), metadata=_metadata(result))
+    yield dg.AssetCheckResult(
+        asset_key=flow_key(flow.flow),
+        check_name=VERIFIED,
+        passed=error is None,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=str(error) if error else f"{result.verified} rows verified.",
+        metadata={"planned": result.planned, "verified": result.verified},
+    )
+    tell(
+        Progress(
+            "flow",
+            STEP,
+            flow.flow,
+            ok=error is None,
+            rows=result.verified,
+            seconds=result.seconds,
+            detail=f"{result.verified} of {result.planned} rows verified",
+            failed=result.failed + result.conflict + result.unknown + result.waiting,
+            error=error,
+        )
+    )
+    if error:
+        raise dg.Failure(description=str(error), metadata=dict(result.problems), allow_retries=False)
+
+
+def _unverified(flow: FlowConfig, result: "FlowResult") -> DatongError | None:
+    if result.ok:
+        return None
+    counts = {
+        "failed": result.failed,
+        "in conflict": result.conflict,
+        "of unknown outcome": result.unknown,
+        "not sent": result.waiting,
+    }
+    left = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    examples = "; ".join(f"{key}: {words}" for key, words in list(result.problems.items())[:3])
+    return TerminalError(
+        f"write-back flow {flow.flow}",
+        f"{left or 'stopped'} of {result.planned} rows. {examples or result.stopped or ''}".strip(),
+        f"mend what is named, then run `datong write-back {flow.flow}`: verified rows are not sent again.",
+    )
+
+
+def _metadata(result: "FlowResult") -> dict[str, Any]:
+    return {
+        "dagster/row_count": result.verified,
+        "planned": result.planned,
+        "verified": result.verified,
+        "failed": result.failed,
+        "conflict": result.conflict,
+        "unknown": result.unknown,
+        "withdrawn": result.withdrawn,
+        "waiting": result.waiting,
+        "sent": result.sent,
+        "already_there": result.already,
+        "seconds": result.seconds,
+        "ledger_run": result.run_id,
+        **({"problems": dg.MetadataValue.json(dict(result.problems))} if result.problems else {}),
+    }

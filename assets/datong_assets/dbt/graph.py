@@ -1,0 +1,162 @@
+"""The parsed dbt project: its models, seeds, snapshots, sources and tests, read without dbt.
+
+dbt writes what it parsed to `manifest.json`. The worker keeps the part that assets need, whole or not at all, in
+`.datong/dbt/<project>/graph.json`, with a stamp of the files it was parsed from. `load` reads that, and has it made
+again when a file of the project changed: a few milliseconds where nothing did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datong_platform import settings
+
+Node = Mapping[str, Any]
+
+BUILT = ("model", "seed", "snapshot")
+"""Kinds of nodes that become a table or a view."""
+
+_FOLDERS = ("models", "seeds", "snapshots", "tests", "macros", "analyses", "standard")
+_FORGOTTEN = ("macros", "docs", "parent_map", "child_map", "unit_tests", "disabled", "selectors")
+_FORGOTTEN_OF_NODES = ("raw_code", "compiled_code", "created_at", "build_path", "unrendered_config")
+
+
+def folder(project: Path) -> Path:
+    """Where this installation keeps what it knows of a dbt project: graph, target and logs."""
+    return settings.home() / "dbt" / project.name
+
+
+def stamp(project: Path) -> str:
+    """A fingerprint of the project's files (path, size, time of change) and of dbt's versions."""
+    digest = hashlib.sha256(f"{project} {version('dbt-core')} {version('dbt-spark')}".encode())
+    paths = [path for path in project.iterdir() if path.is_file() and path.suffix in {".yml", ".yaml"}]
+    for name in _FOLDERS:
+        paths.extend(Path(where, file) for where, _, files in os.walk(project / name) for file in files)
+    for path in sorted(paths):
+        status = path.stat()
+        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def write(project: Path, stamp_: str, manifest: Path) -> None:
+    """Keep what assets need of dbt's manifest, replacing what was kept before in one move."""
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    for part in _FORGOTTEN:
+        content.pop(part, None)
+    for node in content["nodes"].values():
+        for part in _FORGOTTEN_OF_NODES:
+            node.pop(part, None)
+    target = folder(project) / "graph.json"
+    draft = target.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps({"stamp": stamp_, **content}, ensure_ascii=False), encoding="utf-8")
+    draft.replace(target)
+
+
+def load(project: Path = settings.DBT_PROJECT) -> Graph:
+    """The graph of the project as it is now; parsed first when a file changed.
+
+    ConfigurationError with dbt's own words when the project cannot be parsed.
+    """
+    now = stamp(project)
+    found = _kept(project)
+    if found is None or found.content["stamp"] != now:
+        from datong_assets.dbt import client
+
+        client.parse(project)
+        # a file can change while it is parsed; then the next load sees to it
+        found = _kept(project)
+    assert found is not None
+    return found
+
+
+def _kept(project: Path) -> Graph | None:
+    path = folder(project) / "graph.json"
+    try:
+        return _read(project, path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=4)
+def _read(project: Path, path: Path, _changed: int) -> Graph:
+    return Graph(project, path, json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A parsed dbt project."""
+
+    project: Path
+    path: Path
+    """The file this was read from; it has the form of dbt's manifest."""
+    content: dict[str, Any]
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Models, seeds, snapshots and tests that are switched on, by their unique id."""
+        return self.content["nodes"]
+
+    @cached_property
+    def built(self) -> dict[str, Node]:
+        """The nodes that become a table or a view; ephemeral models do not."""
+        return {
+            id_: node
+            for id_, node in self.nodes.items()
+            if node["resource_type"] in BUILT and node["config"].get("materialized") != "ephemeral"
+        }
+
+    @cached_property
+    def tests(self) -> dict[str, Node]:
+        """The data tests, by their unique id."""
+        return {id_: node for id_, node in self.nodes.items() if node["resource_type"] == "test"}
+
+    @cached_property
+    def sources(self) -> dict[str, Node]:
+        """The declared sources, by their unique id."""
+        return self.content["sources"]
+
+    def node(self, unique_id: str) -> Node:
+        """A node or source."""
+        return self.nodes.get(unique_id) or self.sources[unique_id]
+
+    def parents(self, unique_id: str) -> list[str]:
+        """The tables, views and sources that a node reads, through ephemeral models."""
+        found: list[str] = []
+        for parent in self.nodes[unique_id]["depends_on"].get("nodes", []):
+            if parent in self.sources or parent in self.built:
+                found.append(parent)
+            elif parent in self.nodes:
+                found.extend(self.parents(parent))
+        return list(dict.fromkeys(found))
+
+    @cached_property
+    def tested(self) -> dict[str, str]:
+        """For each test, the table it speaks of: the one it is declared on, else the last one in the flow."""
+        return {id_: table for id_, node in self.tests.items() if (table := self._tested(id_, node))}
+
+    def _tested(self, unique_id: str, test: Node) -> str | None:
+        declared = test.get("attached_node")
+        if declared and (declared in self.built or declared in self.sources):
+            return declared
+        return max(self.parents(unique_id), key=lambda parent: (self._depth[parent], parent), default=None)
+
+    @cached_property
+    def _depth(self) -> dict[str, int]:
+        depth: dict[str, int] = dict.fromkeys(self.sources, 0)
+
+        def of(unique_id: str) -> int:
+            if unique_id not in depth:
+                depth[unique_id] = 1 + max((of(parent) for parent in self.parents(unique_id)), default=0)
+            return depth[unique_id]
+
+        for unique_id in self.built:
+            of(unique_id)
+        return depth

@@ -1,0 +1,263 @@
+"""Runs inside this process, for the command line and for the job `cycle`: each is a Dagster run that the UI shows.
+
+A cycle is one run per source system, then build, publish and write-back, one after the other, tagged `datong/cycle`. A
+step that fails does not stop the others; what must not go out because of it is held back by its checks.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import dagster as dg
+
+from datong_assets import instance as instances
+from datong_assets.alone import alone
+from datong_assets.dbt import client, graph
+from datong_assets.progress import Listener, Progress, tell, watching
+from datong_platform.errors import ConfigurationError, DatongError
+from datong_platform.names import SCHEMAS
+from datong_platform.settings import settings
+
+CYCLE = "datong/cycle"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one run did. `rows` are those it moved: ingested, built, published or verified at the target."""
+
+    name: str
+    ok: bool
+    errors: list[DatongError]
+    rows: int
+    seconds: float
+    run_id: str = ""
+    events: list[Progress] = field(default_factory=list[Progress])
+    """All that happened, in order: entities, models, checks, tables, flows."""
+
+
+@dataclass(frozen=True)
+class CycleResult:
+    """What a cycle did. `rows` is how many rows each layer holds now; `failed` counts write-backs not verified."""
+
+    cycle_id: str
+    steps: list[StepResult]
+    rows: dict[str, int]
+    quarantined: int
+    checks_passed: int
+    checks_failed: int
+    verified: int
+    failed: int
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step held, and so every check."""
+        return all(step.ok for step in self.steps)
+
+
+def ingest(
+    system: str,
+    entities: Sequence[str] | None = None,
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Ingest a system, or some of its entities. ConfigurationError for a system or entity that is not defined."""
+    from datong_ingestion.systems_config import load_system
+
+    config = load_system(system)
+    chosen = [config.table(config.entity(name).name) for name in entities] if entities else None
+    keys = [dg.AssetKey([table.schema, table.name]) for table in chosen] if chosen is not None else None
+    return _run(f"ingest {system}", f"ingest_{system}", keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def build(
+    selection: str | None = None,
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Build and test the dbt project, or a selection in dbt's syntax. ConfigurationError when it selects nothing."""
+    client.warm()
+    keys = None
+    if selection:
+        from datong_assets.components.dbt_models import chosen_keys, facts_of
+
+        with client.process() as dbt:
+            unique_ids = dbt.list(selection.split())
+            keys = chosen_keys(facts_of(graph.load()), unique_ids)
+            client.keep(dbt)
+        if not keys:
+            raise ConfigurationError(
+                f"selection {selection!r}",
+                "matches no model.",
+                "name a model as in bi__inventory, with what it needs as in +bi__inventory, or a folder as in gold.",
+            )
+    return _run("build", "build", keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def publish(
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Publish the BI tables whose checks passed."""
+    return _run("publish", "publish", None, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def write_back(
+    flow: str | None = None,
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Run one write-back flow, or all. ConfigurationError for a flow that is not defined."""
+    from datong_assets.components.write_back_flow import flow_key
+    from datong_ingestion.write_back.config import load_flow
+
+    keys = [flow_key(load_flow(flow).flow)] if flow else None
+    return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance | None = None) -> CycleResult:
+    """Ingest every system, build, publish, write back. One cycle at a time: TransientError when another is at work."""
+    from datong_ingestion.systems_config import load_systems
+
+    started, cycle_id = time.monotonic(), uuid.uuid4().hex[:12]
+    common: dict[str, Any] = {
+        "on_progress": on_progress,
+        "tags": {CYCLE: cycle_id},
+        "instance": instance,
+    }
+    with alone("cycle"):
+        # dbt gets ready beside the ingestion
+        client.warm()
+        steps = [_attempt(f"ingest {system}", lambda name=system: ingest(name, **common)) for system in load_systems()]
+        steps.append(_attempt("build", lambda: build(**common)))
+        steps.append(_attempt("publish", lambda: publish(**common)))
+        steps.append(_attempt("write-back", lambda: write_back(**common)))
+        client.cool()
+    events = [event for step in steps for event in step.events]
+    return CycleResult(
+        cycle_id=cycle_id,
+        steps=steps,
+        rows=(rows := _rows(events)),
+        quarantined=rows.get("quarantine", 0),
+        checks_passed=sum(event.ok for event in events if event.kind == "check"),
+        checks_failed=sum(not event.ok and not event.skipped for event in events if event.kind == "check"),
+        verified=sum(event.rows or 0 for event in events if event.kind == "flow"),
+        failed=sum(event.failed for event in events if event.kind == "flow"),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def line(progress: Progress) -> str:
+    """One thing that happened, as a line of text."""
+    subject = f"{progress.step}: {progress.name}" if progress.name else progress.step
+    if progress.kind == "step started":
+        return f"{subject} started"
+    state = "skipped" if progress.skipped else "ok" if progress.ok else "failed"
+    rows = "" if progress.rows is None else f", {progress.rows} rows"
+    words = str(progress.error) if progress.error else progress.detail
+    return f"{subject} {state}{rows}, {progress.seconds:.2f} s" + (f" ({words})" if words else "")
+
+
+def _attempt(name: str, work: Callable[[], StepResult]) -> StepResult:
+    """A step whose own trouble must not stop the ones after it."""
+    started = time.monotonic()
+    try:
+        return work()
+    except DatongError as error:
+        tell(Progress("step finished", name, ok=False, seconds=time.monotonic() - started, error=error))
+        return StepResult(name, False, [error], 0, round(time.monotonic() - started, 2))
+
+
+def _run(
+    name: str,
+    job: str,
+    keys: Sequence[dg.AssetKey] | None,
+    *,
+    on_progress: Listener | None,
+    tags: Mapping[str, str] | None,
+    instance: dg.DagsterInstance | None,
+) -> StepResult:
+    """Run a job of the definitions here and now; `keys` narrows it to these assets."""
+    started = time.monotonic()
+    events: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        events.append(progress)
+        if on_progress:
+            on_progress(progress)
+
+    with watching(listen):
+        tell(Progress("step started", name))
+        done = _job(job).execute_in_process(
+            instance=instance or instances.instance(),
+            asset_selection=list(keys) if keys is not None else None,
+            tags={**(tags or {}), instances.PROCESS: instances.this_process()},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        errors = [event.error for event in events if event.error]
+        if not done.success and not errors:
+            errors = list(_unexplained(name, done))
+        seconds = round(time.monotonic() - started, 2)
+        rows = sum(event.rows or 0 for event in events if event.ok)
+        tell(Progress("step finished", name, ok=done.success, rows=rows, seconds=seconds))
+    happened = [event for event in events if not event.kind.startswith("step")]
+    return StepResult(name, done.success, errors, rows, seconds, done.run_id, happened)
+
+
+def _job(name: str) -> dg.JobDefinition:
+    stamp = graph.load().content["stamp"]
+    return _definitions(str(settings()), stamp).resolve_job_def(name)
+
+
+@lru_cache(maxsize=2)
+def _definitions(_settings: str, _stamp: str) -> dg.Definitions:
+    from datong_assets.definitions import defs
+
+    return defs()
+
+
+def _unexplained(name: str, done: dg.ExecuteInProcessResult) -> Iterable[DatongError]:
+    """The failures of a run that ended by something else than an error of ours."""
+    words = []
+    for event in done.all_events:
+        if event.is_failure and (data := getattr(event, "event_specific_data", None)) and getattr(data, "error", None):
+            error = data.error.cause or data.error
+            words.append(error.message.strip())
+    reason = "; ".join(dict.fromkeys(words)) or "ended without saying why"
+    yield DatongError(name, reason, f"look at run {done.run_id} in the Dagster UI ({settings().dagster_url or 'datong up'}).")
+
+
+def _rows(events: Iterable[Progress]) -> dict[str, int]:
+    """Rows that each layer holds after a cycle, read from the tables' own logs."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from datong_assets import lake_facts
+    from datong_ingestion.systems_config import load_systems
+    from datong_platform.names import TableName
+
+    rows: dict[str, int] = {}
+    for event in events:
+        if event.kind == "model" and event.rows is not None:
+            schema = event.name.split(".")[0]
+            if schema in SCHEMAS and not event.skipped:
+                rows[schema] = rows.get(schema, 0) + event.rows
+    bronze: list[TableName] = [
+        config.table(entity.name) for config in load_systems().values() for entity in config.entities
+    ]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        rows["bronze"] = sum(known.rows for known in pool.map(lake_facts.read, bronze) if known)
+    return {schema: rows[schema] for schema in SCHEMAS if schema in rows}
