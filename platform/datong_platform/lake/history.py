@@ -76,7 +76,7 @@ def _loaded(entry: dict[str, Any]) -> Loaded | None:
     content = json.loads(text)
     if "batch_id" not in content:
         return None
-    known = {field.name for field in fields(Loaded)}
+    known = {field.name for field in fields(Loaded)} - {"version"}
     return Loaded(**{name: value for name, value in content.items() if name in known}, version=entry["version"])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +184,7 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable | None) -> Loa
         delta.update_incremental()
     version = delta.version() if delta is not None else 0
     landing.remove_old(manifest.system, manifest.entity, manifest.sequence)
-    return LoadResult(Loaded(**{**asdict(loaded), "version": version}), added, widened, manifest.bytes, created)
+    return LoadResult(replace(loaded, version=version), added, widened, manifest.bytes, created)
 
 
 def _configuration(manifest: Manifest) -> dict[str, str | None]:

@@ -60,10 +60,14 @@ def put_if_absent(key: str, body: bytes) -> bool:
 
 def get(key: str) -> bytes | None:
     """An object's content, or None when there is none."""
+    from botocore.exceptions import ClientError
+
     try:
         return client().get_object(Bucket=settings().bucket, Key=key)["Body"].read()
-    except client().exceptions.NoSuchKey:
-        return None
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            return None
+        raise
 
 
 def exists(key: str) -> bool:

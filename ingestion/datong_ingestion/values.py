@@ -1,0 +1,233 @@
+"""From values as a system sends them to Arrow columns of the agreed types; what does not fit is rescued, never bent.
+
+Whole columns are tried first. Only a column that fails is gone through value by value: the good ones stay, each bad
+one becomes null and goes, raw, into the row's rescue JSON.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import pyarrow as pa
+
+Convert = Callable[[Any], Any]
+
+_INTEGER = re.compile(r"[+-]?\d+\Z")
+_ODATA_DATE = re.compile(r"/Date\((-?\d+)([+-]\d{1,4})?\)/\Z")
+_TIME_SPAN = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d+))?S)?\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RANGES = {pa.int16(): 2**15, pa.int32(): 2**31, pa.int64(): 2**63}
+
+
+class Number(str):
+    """A JSON number as it was written, so that no digit is lost before its type is known."""
+
+    __slots__ = ()
+
+
+class MisfitError(ValueError):
+    """A value that its field's type cannot hold as it is."""
+
+
+def _raw(value: Any) -> Any:
+    """A raw value in a form that JSON carries."""
+    if isinstance(value, Number):
+        number = json.loads(value)
+        return number if repr(number) == str(value) else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {str(name): _raw(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_raw(inner) for inner in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value if isinstance(value, int | float | bool) or value is None else str(value)
+
+
+class Rescue:
+    """What did not fit, by row."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[str, Any]] = {}
+
+    def add(self, row: int, field: str, raw: Any) -> None:
+        """Keep a raw value of a row."""
+        self._rows.setdefault(row, {})[field] = _raw(raw)
+
+    def column(self, rows: int) -> pa.Array | None:
+        """The rescue column for so many rows, or None when there is nothing in it."""
+        if not self._rows:
+            return None
+        texts = [
+            json.dumps(self._rows[row], ensure_ascii=False, allow_nan=False) if row in self._rows else None
+            for row in range(rows)
+        ]
+        return pa.array(texts, pa.string())
+
+
+def column(name: str, kind: pa.DataType, values: list[Any], convert: Convert, rescue: Rescue) -> pa.Array:
+    """Values as an Arrow array of `kind`; `convert` turns one value into what Arrow takes, or raises MisfitError."""
+    try:
+        return pa.array([None if value is None else convert(value) for value in values], kind)
+    except (MisfitError, pa.ArrowException, UnicodeError, OverflowError, ValueError, TypeError):
+        pass
+    kept: list[Any] = []
+    for row, value in enumerate(values):
+        fitting = None
+        if value is not None:
+            try:
+                fitting = convert(value)
+                pa.array([fitting], kind)
+            except (MisfitError, pa.ArrowException, UnicodeError, OverflowError, ValueError, TypeError):
+                fitting = None
+                rescue.add(row, name, value)
+        kept.append(fitting)
+    return pa.array(kept, kind)
+
+
+def converter(kind: pa.DataType) -> Convert:
+    """What turns a JSON (or OData v2 JSON) value into a value of `kind`, exactly, or raises MisfitError."""
+    if pa.types.is_decimal(kind):
+        return lambda value: to_decimal(value, kind.precision, kind.scale)
+    if pa.types.is_integer(kind):
+        bound = _RANGES[kind]
+        return lambda value: _to_integer(value, bound)
+    if pa.types.is_timestamp(kind):
+        return _to_instant if kind.tz else _to_local
+    if pa.types.is_float32(kind):
+        return lambda value: float(pa.scalar(_to_float(value), pa.float32()).as_py())
+    return {
+        pa.string(): to_text,
+        pa.bool_(): _to_boolean,
+        pa.float64(): _to_float,
+        pa.date32(): _to_date,
+        pa.binary(): _to_binary,
+    }[kind]
+
+
+def to_text(value: Any) -> str:
+    """Text as it is; a number as it was written; anything else as JSON."""
+    if isinstance(value, str):
+        return str(value)
+    return json.dumps(_raw(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def to_decimal(value: Any, precision: int, scale: int) -> Decimal:
+    """An exact decimal; MisfitError when digits would be lost."""
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise MisfitError(value)
+    try:
+        number = Decimal(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation as error:
+        raise MisfitError(value) from error
+    if not number.is_finite():
+        raise MisfitError(value)
+    _, digits, exponent = number.as_tuple()
+    whole = len(digits) + int(exponent) if number else 0
+    if number and (whole > precision - scale or -int(exponent) > scale):
+        trimmed = number.normalize()
+        _, digits, exponent = trimmed.as_tuple()
+        if len(digits) + int(exponent) > precision - scale or -int(exponent) > scale:
+            raise MisfitError(value)
+        return trimmed
+    return number
+
+
+def _to_integer(value: Any, bound: int) -> int:
+    if isinstance(value, bool):
+        raise MisfitError(value)
+    if isinstance(value, str):
+        if not _INTEGER.match(value.strip()):
+            number = to_decimal(value, 38, 0)
+            value = int(number)
+        value = int(value)
+    if not isinstance(value, int) or not -bound <= value < bound:
+        raise MisfitError(value)
+    return value
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise MisfitError(value)
+    return float({"INF": "inf", "-INF": "-inf"}.get(value, value) if isinstance(value, str) else value)
+
+
+def _to_boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return value.lower() == "true"
+    raise MisfitError(value)
+
+
+def _to_binary(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise MisfitError(value)
+    return base64.b64decode(value, validate=True)
+
+
+def odata_date(value: str) -> datetime | None:
+    """The UTC time of `/Date(ms)/`; an offset in minutes is where it was written, not when (OData v2 JSON, 4).
+    None when the text is something else."""
+    found = _ODATA_DATE.match(value)
+    if not found:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=int(found[1]))
+    except OverflowError as error:
+        raise MisfitError(value) from error
+
+
+def _parsed(value: Any) -> datetime:
+    if not isinstance(value, str) or isinstance(value, Number):
+        raise MisfitError(value)
+    found = odata_date(value)
+    if found is not None:
+        return found
+    try:
+        return datetime.fromisoformat(value.strip())
+    except ValueError as error:
+        raise MisfitError(value) from error
+
+
+def _to_instant(value: Any) -> datetime:
+    moment = _parsed(value)
+    if moment.tzinfo is None:
+        # without a zone it is not known when this was
+        raise MisfitError(value)
+    return moment.astimezone(UTC)
+
+
+def _to_local(value: Any) -> datetime:
+    moment = _parsed(value)
+    if moment.tzinfo is not None and not (isinstance(value, str) and odata_date(value)):
+        raise MisfitError(value)
+    return moment.replace(tzinfo=None)
+
+
+def _to_date(value: Any) -> date:
+    moment = _parsed(value)
+    if (moment.hour, moment.minute, moment.second, moment.microsecond) != (0, 0, 0, 0):
+        raise MisfitError(value)
+    return moment.date()
+
+
+def to_time(value: Any) -> str:
+    """A time of day from an Edm.Time (an XML duration, `PT13H05M00S`) as `13:05:00`; text that is none stays."""
+    if not isinstance(value, str):
+        raise MisfitError(value)
+    found = _TIME_SPAN.match(value)
+    if not found or value == "PT":
+        raise MisfitError(value)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups()[:3])
+    if hours > 24 or minutes > 59 or seconds > 59:
+        raise MisfitError(value)
+    fraction = f".{found[4]}" if found[4] and found[4].strip("0") else ""
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
