@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from datong_platform.errors import ServiceError
 from datong_platform.settings import home, read_state, settings, write_state
 
 from datong_infra.services import processes
+from datong_infra.services.processes import Record
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Service(ABC):
         """Whether the service can have this port, and those that it derives from it."""
         return processes.is_free(port)
 
-    def fits(self, record: processes.Record) -> bool:
+    def fits(self, record: Record) -> bool:
         """Whether a healthy process found running is what is wanted now (the same engine, the same code)."""
         return True
 
@@ -71,8 +73,11 @@ class Service(ABC):
         return {}
 
     @abstractmethod
-    def check(self) -> str:
-        """What it is (a version, an address) when it answers; an exception that says why when it doesn't."""
+    def check(self, record: Record | None) -> str:
+        """What it is (a version, an address) when it answers; an exception that says why when it doesn't.
+
+        `record` is its process, None when it is not ours.
+        """
 
     def complete(self) -> None:  # noqa: B027 - nor to complete
         """What makes it usable once it answers: a bucket, databases, tables. No effect when repeated."""
@@ -98,11 +103,16 @@ class Service(ABC):
 
 def key(name: str, length: int = 24) -> str:
     """A generated secret of this home, made at first use and kept in `keys.json`, readable by its owner only."""
-    known = read_state("keys.json")
-    if name not in known:
-        known[name] = secrets.token_hex(length)
-        write_state("keys.json", known)
-    return str(known[name])
+    # the services are started by threads: two that made their keys at once would lose one of them
+    with _KEYS:
+        known = read_state("keys.json")
+        if name not in known:
+            known[name] = secrets.token_hex(length)
+            write_state("keys.json", known)
+        return str(known[name])
+
+
+_KEYS = threading.Lock()
 
 
 def data_folder(name: str) -> Path:

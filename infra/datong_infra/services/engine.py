@@ -107,7 +107,7 @@ class Engine(Service):
             "engine_address": f"sc://127.0.0.1:{port}/;user_id=datong;session_id={session_id()}",
         }
 
-    def check(self) -> str:
+    def check(self, record: Record | None) -> str:
         address = settings().need("engine_address")
         if self.external():
             # a company's address can ask for TLS and a token, which only PySpark's own client reads
@@ -127,9 +127,7 @@ class Engine(Service):
     def complete(self) -> None:
         from datong_platform.lake import catalog
 
-        register = getattr(catalog, "register", None)
-        if register is not None:
-            register()
+        catalog.register()
 
 
 def _keys() -> dict[str, str]:

@@ -21,6 +21,7 @@ from datong_platform.errors import ServiceError
 from datong_platform.settings import from_environment, home, settings
 
 from datong_infra.services.base import Launch, Service, data_folder, key
+from datong_infra.services.processes import Record
 
 if TYPE_CHECKING:
     import psycopg
@@ -139,7 +140,7 @@ class Postgres(Service):
             "postgres_reader_url": url(READER, key("postgres_reader"), port, DATABASE),
         }
 
-    def check(self) -> str:
+    def check(self, record: Record | None) -> str:
         import psycopg
 
         if self.external():

@@ -20,9 +20,11 @@ from datong_platform.settings import from_environment, home, read_state, setting
 
 from datong_infra.services import processes
 from datong_infra.services.base import Service
+from datong_infra.services.dagster import Code, Daemon, Webserver
 from datong_infra.services.engine import Engine
 from datong_infra.services.postgres import Postgres
 from datong_infra.services.processes import Record
+from datong_infra.services.sandbox import Sandbox
 from datong_infra.services.store import Store
 
 State = Literal["healthy", "unhealthy", "stopped", "external"]
@@ -48,14 +50,16 @@ class Status:
     """Whether this `up` started it."""
 
 
-def services() -> dict[str, Service]:
-    """Every service, in the order in which people think of them."""
-    found: list[Service] = [Store(), Engine(), Postgres()]
+def services(*, scale: float = 1, seed: int = 42) -> dict[str, Service]:
+    """Every service, in the order in which people think of them. `scale` and `seed` are for a new sandbox plant."""
+    found: list[Service] = [Store(), Engine(), Postgres(), Code(), Webserver(), Daemon(), Sandbox(scale, seed)]
     return {service.name: service for service in found}
 
 
-DEFAULT = ("store", "engine", "postgres")
-"""What `datong up` starts."""
+DATA = ("store", "engine", "postgres")
+"""What data needs: storage, engine, database."""
+DEFAULT = (*DATA, "dagster-code", "dagster-webserver", "dagster-daemon")
+"""What `datong up` starts; the sandbox plant is started when it is asked for."""
 
 
 @contextlib.contextmanager
@@ -120,17 +124,26 @@ class _Registry:
             write_state(_STATE, {**state, "settings": known, "services": others})
 
 
-def up(names: Iterable[str] = DEFAULT, *, engine: str | None = None, progress: Progress | None = None) -> list[Status]:
+def up(
+    names: Iterable[str] | None = None,
+    *,
+    engine: str | None = None,
+    scale: float = 1,
+    seed: int = 42,
+    progress: Progress | None = None,
+) -> list[Status]:
     """Start what is not running of the named services and what they need; return when all are healthy.
+
+    Without names: those of DEFAULT, and any other that was started and not stopped since (a plant that died).
 
     `engine` (`sail`, `spark` or `sc://…`) is remembered until another one is asked for. Raises ServiceError for the
     first service that cannot be started; the others are left as they are, so that a repeat goes on from there.
     """
     tell = progress or (lambda _name, _text: None)
-    every = services()
-    wanted = _with_needs(names, every)
+    every = services(scale=scale, seed=seed)
     with locked():
         registry = _Registry()
+        wanted = _with_needs((*DEFAULT, *registry.records()) if names is None else names, every)
         if engine is not None:
             _choose_engine(engine, registry)
         _ = settings().engine_kind
@@ -214,11 +227,12 @@ def _find_or_start(service: Service, registry: _Registry, stages: _Stages, tell:
     address = service.external()
     if address is not None:
         return _use_external(service, address, registry, stages, tell)
+    stages.wait(service.needs, "launched")
     record = registry.records().get(service.name)
     if record is not None and record.process() is not None:
         if service.fits(record):
             try:
-                detail = service.check()
+                detail = service.check(record)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is started again
                 tell(service.name, f"does not answer ({error}); starting it again")
             else:
@@ -247,7 +261,7 @@ def _use_external(service: Service, address: str, registry: _Registry, stages: _
     stages.wait(service.needs, "healthy")
     tell(service.name, "is reached at the address that was given")
     try:
-        detail = service.check()
+        detail = service.check(None)
     except DatongError:
         raise
     except Exception as error:
@@ -310,7 +324,7 @@ def _wait_until_healthy(service: Service, record: Record) -> str:
     pause = 0.02
     while True:
         try:
-            return service.check()
+            return service.check(record)
         except Exception as error:
             if record.process() is None:
                 raise ServiceError(
@@ -411,7 +425,7 @@ def _look(service: Service, record: Record | None) -> Status:
     if record is not None and record.process() is None and not external:
         return Status(service.name, "stopped", f"its process {record.pid} ended by itself", port=record.port)
     try:
-        detail = service.check()
+        detail = service.check(record)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         text = str(error) or type(error).__name__
         if record is None:

@@ -18,6 +18,7 @@ from datong_platform.settings import from_environment, settings
 
 from datong_infra.services import processes
 from datong_infra.services.base import Launch, Service, data_folder, key
+from datong_infra.services.processes import Record
 
 # SeaweedFS derives each gRPC port from the HTTP port
 _GRPC = 10000
@@ -86,7 +87,7 @@ class Store(Service):
             "bucket": settings().bucket,
         }
 
-    def check(self) -> str:
+    def check(self, record: Record | None) -> str:
         endpoint = settings().need("s3_endpoint")
         if self.external():
             from datong_platform.lake import storage

@@ -1,0 +1,249 @@
+"""The commands and their options. Each is thin: it reads its options, calls one function, prints what came back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from datong_infra.cli.output import Format
+
+_HELP = """Datong connects ERP, MES and CRM under one standard, both ways.
+
+Try it with the sandbox plant:
+
+1. datong demo: everything at once, from services to verified write-backs
+
+Work with it, part by part:
+
+1. datong up: start storage, engine, database and Dagster
+2. datong sandbox up: start the sandbox plant, or define your own systems under assets/
+3. datong ingest SYSTEM: read a source system into bronze
+4. datong build: build and check silver, gold and serve
+5. datong publish: bring the checked BI tables to PostgreSQL
+6. datong write-back: carry decisions back to the systems and verify them
+7. datong cycle: steps 3 to 6 for every system
+8. datong sql "select …": look at any table
+9. datong down: stop everything
+
+When something is wrong: datong doctor, datong status, datong logs SERVICE.
+"""
+
+app = typer.Typer(
+    name="datong",
+    help=_HELP.replace("\n\n1.", "\n\n\b\n1."),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sandbox = typer.Typer(
+    name="sandbox",
+    help="The sandbox plant: an ERP, a MES and a CRM that live.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(sandbox)
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the listing.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="sail, spark, or the address sc://host:port of a Spark cluster. Remembered."),
+]
+
+
+@app.command()
+def up(engine: EngineOption = None, format_: FormatOption = Format.table) -> None:
+    """Start the services that are not running; return when all are healthy."""
+    from datong_infra.cli import commands
+
+    commands.up(engine, format_)
+
+
+@app.command()
+def down(
+    services: Annotated[list[str] | None, typer.Argument(help="Services to stop; all when none is named.")] = None,
+) -> None:
+    """Stop the services that `datong up` started. Data stays."""
+    from datong_infra.cli import commands
+
+    commands.down(services or None)
+
+
+@app.command()
+def status(format_: FormatOption = Format.table) -> None:
+    """Show every service: state, address, memory."""
+    from datong_infra.cli import commands
+
+    commands.status(format_)
+
+
+@app.command()
+def doctor(format_: FormatOption = Format.table) -> None:
+    """Say what is missing or unhealthy, and the next step. Exit status 1 when something is."""
+    from datong_infra.cli import commands
+
+    commands.doctor(format_)
+
+
+@app.command()
+def ingest(
+    system: Annotated[str, typer.Argument(help="A source system, as in assets/datong_assets/defs.")],
+    entities: Annotated[list[str] | None, typer.Argument(help="Its entities; all when none is named.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Read a source system into bronze: only what is new since the last time."""
+    from datong_infra.cli import work
+
+    work.ingest(system, entities or None, format_)
+
+
+@app.command()
+def build(
+    selection: Annotated[str | None, typer.Argument(help="What to build, in dbt's selection syntax.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Build and check the dbt project, or the part of it that SELECTION names."""
+    from datong_infra.cli import work
+
+    work.build(selection, format_)
+
+
+@app.command()
+def publish(format_: FormatOption = Format.table) -> None:
+    """Publish the BI tables whose checks passed to PostgreSQL, schema serve."""
+    from datong_infra.cli import work
+
+    work.publish(format_)
+
+
+@app.command(name="write-back")
+def write_back(
+    flow: Annotated[str | None, typer.Argument(help="A write-back flow; all when none is named.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Send planned changes to the systems, read them back, and count those verified."""
+    from datong_infra.cli import work
+
+    work.write_back(flow, format_)
+
+
+@app.command()
+def cycle(format_: FormatOption = Format.table) -> None:
+    """Ingest every system, build, publish and write back."""
+    from datong_infra.cli import work
+
+    work.cycle(format_)
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help='A statement, as in "select * from gold.fct_production".')],
+    door: Annotated[
+        str, typer.Option("--door", help="engine: every layer; postgres: what BI tools see, read-only.")
+    ] = "engine",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to print.")] = 100,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Run one SQL statement and print its rows."""
+    from datong_infra.cli import commands
+
+    commands.sql(statement, door, limit, format_)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop everything at the end.")] = False,
+    scale: Annotated[
+        float, typer.Option("--scale", min=0.01, help="Size of a new plant; 1 is about 100,000 rows.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of a new plant.")] = 42,
+    engine: EngineOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Start everything, run the whole cycle on the sandbox plant, and compare the result with the plant's own truth."""
+    from datong_infra.cli.demo import demo as run
+
+    run(once=once, scale=scale, seed=seed, engine=engine, format_=format_)
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="A service, as `datong status` names it.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added.")] = False,
+) -> None:
+    """Print the end of a service's log."""
+    from datong_infra.cli import commands
+
+    commands.logs(service, lines, follow=follow)
+
+
+@sandbox.command(name="up")
+def sandbox_up(
+    scale: Annotated[
+        float, typer.Option("--scale", min=0.01, help="Size of a new plant; 1 is about 100,000 rows.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of a new plant.")] = 42,
+) -> None:
+    """Start the plant: a new one with 90 days of history, or the one that was there."""
+    from datong_infra.cli import plant
+
+    plant.up(scale, seed)
+
+
+@sandbox.command(name="down")
+def sandbox_down() -> None:
+    """Stop the plant. It stays as it is."""
+    from datong_infra.cli import commands
+
+    commands.down(["sandbox"])
+
+
+@sandbox.command(name="advance")
+def sandbox_advance(
+    days: Annotated[int, typer.Option("--days", min=1, help="Days to live on.")] = 1,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of these days.")] = None,
+) -> None:
+    """Let days pass in the plant: customers order, production runs, goods move."""
+    from datong_infra.cli import plant
+
+    plant.advance(days, seed)
+
+
+@sandbox.command(name="truth")
+def sandbox_truth() -> None:
+    """Print what a perfect platform would know, from the plant's own state, as JSON."""
+    from datong_infra.cli import plant
+
+    plant.truth()
+
+
+@sandbox.command(name="status")
+def sandbox_status(format_: FormatOption = Format.table) -> None:
+    """Show the plant: its date, its rows, its faults."""
+    from datong_infra.cli import plant
+
+    plant.status(format_)
+
+
+@sandbox.command(name="faults")
+def sandbox_faults(
+    target: Annotated[str | None, typer.Argument(help="erp, mes or crm; none lists the faults that are on.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Such as rate_limit, unavailable, truncate, lost_delta_token.")
+    ] = None,
+    *,
+    match: Annotated[str | None, typer.Option("--match", help="Regular expression of the requests it strikes.")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="How many requests; all when not given.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="A further field of the fault, as in retry_after=2.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Switch all faults off.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Switch a fault on, list those that are on, or switch all off."""
+    from datong_infra.cli import plant
+
+    plant.faults(target, kind, match=match, count=count, options=option or [], clear=clear, format_=format_)

@@ -1,0 +1,80 @@
+"""The sandbox plant on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from datong_infra.cli.commands import teller
+from datong_infra.cli.output import Format, print_json, print_line, print_rows
+
+
+def up(scale: float, seed: int) -> None:
+    """Start the plant, and PostgreSQL, which its CRM needs."""
+    from datong_infra.services import stack
+
+    done = stack.up(["sandbox"], scale=scale, seed=seed, progress=teller())
+    print_line(f"The sandbox plant answers at {done[-1].detail}.")
+
+
+def advance(days: int, seed: int | None) -> None:
+    """Let days pass."""
+    from datong_infra.sandbox import client
+
+    print_json(client.advance(days, seed))
+
+
+def truth() -> None:
+    """Print the plant's truth."""
+    from datong_infra.sandbox import client
+
+    print_json(client.truth())
+
+
+def status(format_: Format) -> None:
+    """Show the plant."""
+    from datong_infra.sandbox import client
+
+    known = client.status()
+    if format_ is Format.json:
+        print_json(known)
+        return
+    print_rows([{"what": name, "value": _short(value)} for name, value in known.items()], format_)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > 6:
+        return f"{len(value)} of them, {sum(v for v in value.values() if isinstance(v, int)):,} in all"
+    return value
+
+
+def faults(
+    target: str | None,
+    kind: str | None,
+    *,
+    match: str | None,
+    count: int | None,
+    options: list[str],
+    clear: bool,
+    format_: Format,
+) -> None:
+    """Switch a fault on, list those that are on, or switch all off."""
+    from datong_infra.sandbox import client
+
+    if clear:
+        client.clear_faults()
+        print_line("All faults are off.")
+        return
+    if target is not None:
+        if kind is None:
+            raise typer.BadParameter("say what goes wrong, such as rate_limit", param_hint="KIND")
+        fields: dict[str, Any] = {"target": target, "kind": kind}
+        fields |= {name: value for name, value in (("match", match), ("count", count)) if value is not None}
+        for option in options:
+            name, separator, value = option.partition("=")
+            if not separator:
+                raise typer.BadParameter(f"{option!r} is not NAME=VALUE", param_hint="--set")
+            fields[name] = value
+        client.add_fault(**fields)
+    print_rows(client.faults(), format_)

@@ -1,0 +1,187 @@
+"""The data path on the command line: ingest, build, publish, write back, and all of it as a cycle.
+
+Each is a Dagster run inside this process, so that the Dagster UI shows it with its log and lineage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import typer
+from datong_platform.errors import DatongError
+from datong_platform.settings import settings
+
+from datong_infra.cli.output import Format, console, print_error, print_json, print_line, print_rows
+
+if TYPE_CHECKING:
+    from datong_assets.progress import Progress
+    from datong_assets.runs import CycleResult, StepResult
+
+
+def reporter() -> Callable[[Progress], None]:
+    """Progress of runs on standard error: a line for each entity, table and flow; checks only when they fail."""
+    from rich.text import Text
+
+    out = console(error=True)
+
+    def tell(event: Progress) -> None:
+        if event.kind == "check" and event.ok:
+            return
+        if event.kind == "step started":
+            out.print(Text.assemble(("▸ ", "cyan"), (event.step, "bold")))
+            return
+        mark, style = ("·", "dim") if event.skipped else ("✓", "green") if event.ok else ("✗", "red")
+        # a finished step's rows mix layers; what it did is in the lines above it
+        counted = event.rows is not None and event.kind != "step finished"
+        rows = f"{event.rows:,} rows" if counted else ""
+        words = event.error.reason if event.error else event.detail
+        name = event.name or f"{event.step} {'finished' if event.ok else 'failed'}"
+        out.print(
+            Text.assemble(
+                "  " if event.kind != "step finished" else "",
+                (mark, style),
+                f" {name:44} {rows:>14} {event.seconds:7.2f} s",
+                (f"  {words}" if words else "", style if not event.ok else "dim"),
+            )
+        )
+
+    return tell
+
+
+def _quiet() -> None:
+    """Keep the libraries' own logging off the terminal: progress and errors are told by us."""
+    for name in ("dagster", "dbt", "py4j", "pyspark", "httpx", "botocore"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def ingest(system: str, entities: list[str] | None, format_: Format) -> None:
+    """Ingest a system."""
+    _quiet()
+    from datong_assets import runs
+
+    _finish([runs.ingest(system, entities, on_progress=reporter())], format_)
+
+
+def build(selection: str | None, format_: Format) -> None:
+    """Build the dbt project."""
+    _quiet()
+    from datong_assets import runs
+
+    _finish([runs.build(selection, on_progress=reporter())], format_)
+
+
+def publish(format_: Format) -> None:
+    """Publish the BI tables."""
+    _quiet()
+    from datong_assets import runs
+
+    _finish([runs.publish(on_progress=reporter())], format_)
+
+
+def write_back(flow: str | None, format_: Format) -> None:
+    """Run the write-back flows."""
+    _quiet()
+    from datong_assets import runs
+
+    _finish([runs.write_back(flow, on_progress=reporter())], format_)
+
+
+def cycle(format_: Format) -> None:
+    """Run the whole cycle and summarise it."""
+    result = run_cycle()
+    if format_ is Format.json:
+        print_json(summary(result))
+    else:
+        print_summary(result)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def run_cycle() -> CycleResult:
+    """The whole cycle, with progress on standard error."""
+    _quiet()
+    from datong_assets import runs
+
+    return runs.cycle(reporter())
+
+
+def summary(result: CycleResult) -> dict[str, Any]:
+    """A cycle's result as JSON."""
+    return {
+        "ok": result.ok,
+        "cycle_id": result.cycle_id,
+        "seconds": result.seconds,
+        "rows": result.rows,
+        "quarantined": result.quarantined,
+        "checks_passed": result.checks_passed,
+        "checks_failed": result.checks_failed,
+        "write_backs_verified": result.verified,
+        "write_backs_failed": result.failed,
+        "steps": [_step(step) for step in result.steps],
+    }
+
+
+def print_summary(result: CycleResult) -> None:
+    """A cycle's result for people: steps, rows of each layer, what was held back, what was verified."""
+    print_rows(
+        [
+            {"step": step.name, "state": "ok" if step.ok else "failed", "seconds": round(step.seconds, 1)}
+            for step in result.steps
+        ],
+        Format.table,
+    )
+    print_rows(
+        [{"layer": layer, "rows": f"{rows:>12,}"} for layer, rows in result.rows.items() if layer != "quarantine"],
+        Format.table,
+    )
+    print_line(f"Quarantined rows      {result.quarantined:,}")
+    print_line(f"Checks                {result.checks_passed:,} passed, {result.checks_failed:,} failed")
+    print_line(f"Write-backs           {result.verified:,} verified, {result.failed:,} not verified")
+    print_line(f"Time                  {result.seconds:.1f} s")
+    print_errors(error for step in result.steps for error in step.errors)
+
+
+def print_errors(errors: Iterable[DatongError]) -> None:
+    """Each error once."""
+    for error in {str(error): error for error in errors}.values():
+        print_error(error)
+
+
+def _step(step: StepResult) -> dict[str, Any]:
+    return {
+        "step": step.name,
+        "ok": step.ok,
+        "seconds": step.seconds,
+        "run_id": step.run_id,
+        "errors": [
+            {"thing": error.thing, "reason": error.reason, "next_step": error.next_step} for error in step.errors
+        ],
+        "events": [
+            {
+                "kind": event.kind,
+                "name": event.name,
+                "ok": event.ok,
+                "skipped": event.skipped,
+                "rows": event.rows,
+                "seconds": event.seconds,
+            }
+            for event in step.events
+        ],
+    }
+
+
+def _finish(steps: list[StepResult], format_: Format) -> None:
+    if format_ is Format.json:
+        print_json([_step(step) for step in steps])
+    else:
+        for step in steps:
+            checks = [event for event in step.events if event.kind == "check"]
+            told = f", {sum(event.ok for event in checks)} of {len(checks)} checks passed" if checks else ""
+            print_line(f"{step.name}: {'ok' if step.ok else 'failed'} in {step.seconds:.1f} s{told}.")
+        if url := settings().dagster_url:
+            print_line(f"Details: {url}/runs/{steps[0].run_id}")
+        print_errors(error for step in steps for error in step.errors)
+    if not all(step.ok for step in steps):
+        raise typer.Exit(1)

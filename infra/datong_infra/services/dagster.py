@@ -1,0 +1,210 @@
+"""Dagster: a code server, the webserver and the daemon, with PostgreSQL as storage and DAGSTER_HOME `.datong/dagster`.
+
+The code server holds the definitions for both others, so that they are loaded once. `dagster.yaml` carries the
+storage's password and can be read by its owner only; with DAGSTER_HOME set to that folder `dg dev` shares runs and
+history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from datong_platform.errors import ServiceError
+from datong_platform.settings import PROJECT_ROOT, read_state, settings
+
+from datong_infra.services.base import Launch, Service, data_folder
+from datong_infra.services.postgres import dagster_url
+from datong_infra.services.processes import Record
+
+DEFINITIONS = "datong_assets.definitions"
+LOCATION = "datong"
+_LATE_HEARTBEAT = 120
+
+
+def _environment() -> dict[str, str]:
+    return {"DAGSTER_HOME": str(data_folder("dagster")), "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _code_port() -> int:
+    return int(read_state("services.json").get("services", {}).get("dagster-code", {}).get("port") or 0)
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def write_instance() -> None:
+    """Write `dagster.yaml` for the database in force."""
+    import yaml
+
+    content = {
+        "storage": {"postgres": {"postgres_url": dagster_url()}},
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
+        "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},
+        "concurrency": {"runs": {"max_concurrent_runs": 2}},
+        "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "poll_interval_seconds": 30},
+        "retention": {"schedule": {"purge_after_days": 30}, "sensor": {"purge_after_days": 7}},
+    }
+    text = "# Written by `datong up`: it holds a password, and changes are lost.\n" + yaml.safe_dump(
+        content, sort_keys=False
+    )
+    _write_private(data_folder("dagster") / "dagster.yaml", text)
+
+
+class Code(Service):
+    """The process that loads the definitions and starts the runs."""
+
+    name = "dagster-code"
+    needs = ("postgres",)
+    patience = 60.0
+
+    def wanted_port(self) -> int | None:
+        return None
+
+    def prepare(self) -> None:
+        # a new home has no database yet; Dagster makes its tables when it first opens it
+        data_folder("dagster")
+
+    def launch(self, port: int) -> Launch:
+        write_instance()
+        return Launch(
+            [
+                sys.executable,
+                "-m",
+                "dagster",
+                "api",
+                "grpc",
+                *("--module-name", DEFINITIONS),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--location-name", LOCATION, "--log-level", "warning"),
+                "--use-python-environment-entry-point",
+            ],
+            environment=_environment(),
+            cwd=PROJECT_ROOT / "assets",
+        )
+
+    def check(self, record: Record | None) -> str:
+        import grpc
+
+        port = record.port if record else _code_port()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            # the standard health check of gRPC: HealthCheckRequest {service = 1}, HealthCheckResponse {status = 1}
+            ask = channel.unary_unary(
+                "/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes
+            )
+            answer: bytes = ask(b"\x0a\x0aDagsterApi", timeout=3)
+        if answer != b"\x08\x01":
+            raise ServiceError("dagster-code", "is not serving.", "see `datong logs dagster-code`.")
+        return f"serves {DEFINITIONS}"
+
+
+class Webserver(Service):
+    """The Dagster UI."""
+
+    name = "dagster-webserver"
+    needs = ("dagster-code",)
+    launches_early = True
+    patience = 60.0
+
+    def wanted_port(self) -> int | None:
+        return settings().dagster_port
+
+    def fits(self, record: Record) -> bool:
+        return record.extra.get("code_port") == _code_port()
+
+    def launch(self, port: int) -> Launch:
+        return Launch(
+            [
+                *(sys.executable, "-m", "dagster_webserver"),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--grpc-host", "127.0.0.1", "--grpc-port", str(_code_port())),
+                *("--log-level", "warning", "--dagster-log-level", "warning"),
+            ],
+            environment=_environment(),
+            extra={"code_port": _code_port()},
+        )
+
+    def settings(self, port: int) -> dict[str, Any]:
+        return {"dagster_url": f"http://127.0.0.1:{port}"}
+
+    def check(self, record: Record | None) -> str:
+        address = settings().need("dagster_url")
+        query = (
+            "{ workspaceOrError { ... on Workspace { locationEntries "
+            "{ name locationOrLoadError { __typename ... on PythonError { message } } } } } }"
+        )
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{address}/graphql",
+            data=json.dumps({"query": query}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
+        for entry in entries:
+            loaded = entry["locationOrLoadError"] or {}
+            if loaded.get("__typename") != "RepositoryLocation":
+                raise ServiceError(
+                    "dagster-webserver",
+                    f"has not loaded the definitions: {loaded.get('message', 'still loading').strip()}",
+                    "see `datong logs dagster-code`; after mending the code run `datong up`.",
+                )
+        return address
+
+
+class Daemon(Service):
+    """Schedules, sensors and the queue of runs."""
+
+    name = "dagster-daemon"
+    needs = ("dagster-code",)
+    launches_early = True
+    patience = 60.0
+    listens = False
+    # SIGINT lets it end its threads in order
+    stop_signal = signal.SIGINT
+
+    def wanted_port(self) -> int | None:
+        return None
+
+    def fits(self, record: Record) -> bool:
+        return record.extra.get("code_port") == _code_port()
+
+    def launch(self, port: int) -> Launch:
+        return Launch(
+            [
+                *(sys.executable, "-m", "dagster._daemon", "run"),
+                *("--grpc-host", "127.0.0.1", "--grpc-port", str(_code_port())),
+                *("--log-level", "warning"),
+            ],
+            environment=_environment(),
+            extra={"code_port": _code_port()},
+        )
+
+    def check(self, record: Record | None) -> str:
+        import psycopg
+
+        with psycopg.connect(dagster_url(), connect_timeout=3) as connection:
+            row = connection.execute(
+                "select count(*), extract(epoch from now() at time zone 'utc' - min(timestamp)), "
+                "extract(epoch from min(timestamp)) from daemon_heartbeats "
+                "where daemon_type in ('SCHEDULER', 'QUEUED_RUN_COORDINATOR')"
+            ).fetchone()
+        count, age, beat = row or (0, None, None)
+        if not count or (record is not None and float(beat) < record.created):
+            raise ServiceError(
+                "dagster-daemon", "has not given a sign of life yet.", "see `datong logs dagster-daemon`."
+            )
+        if age > _LATE_HEARTBEAT:
+            raise ServiceError(
+                "dagster-daemon", f"gave its last sign of life {age:.0f} seconds ago.", "run `datong up`."
+            )
+        return f"last heartbeat {max(0, age):.0f} s ago"
