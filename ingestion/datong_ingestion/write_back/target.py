@@ -1,0 +1,75 @@
+"""What a flow asks of a target system, whatever its protocol: find records by our key, and write one record.
+
+A write's outcome is told apart by what is known afterwards, because that decides what happens next: a refusal changed
+nothing, an unclear outcome may have changed anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from datong_platform.errors import DatongError
+
+from datong_ingestion.write_back.payload import Dialect, Payload
+
+OutcomeKind = Literal["accepted", "refused", "conflict", "unclear", "not_sent"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record as the target holds it: its fields, its ETag, and its own key as people write it."""
+
+    fields: dict[str, Any]
+    etag: str | None
+    target_key: str
+    identity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write. `found` is the record to update; None to create one."""
+
+    key: str
+    payload: Payload = field(repr=False)
+    idempotency_key: str
+    found: Found | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known after a write.
+
+    `accepted`: the target said yes. `refused`: it said no, in `words`, and changed nothing. `conflict`: no, because of
+    what it holds (409, 412, 428). `unclear`: no answer, or one that does not tell. `not_sent`: the request never
+    reached it, or it asked for a later try (429).
+    """
+
+    kind: OutcomeKind
+    status: int | None = None
+    words: str = ""
+    target_key: str | None = None
+
+
+class Target(Protocol):
+    """A target system, opened for one run of one flow."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How its payloads are written."""
+        ...
+
+    def lookup(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
+        """The records that carry each key; an error where asking failed for some. Raises when nobody answers at all
+        (TransientError) or we are not let in (AuthenticationError)."""
+        ...
+
+    def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
+        """Write each change once, within the system's concurrency; outcomes by key. Raises nothing: what became of the
+        other changes must be recorded."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
