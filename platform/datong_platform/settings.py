@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +50,7 @@ def write_state(name: str, content: Mapping[str, Any]) -> None:
     """Replace a JSON state file of `.datong` atomically, readable by its owner only: it can hold keys."""
     path = home() / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
     draft.replace(path)
@@ -89,11 +90,14 @@ class Settings(BaseSettings):
     dagster_url: str | None = None
     threads: int = 4
     """How many dbt models, and how many entities of one source, are worked on at once."""
+    cycle_schedule: str = "*/30 * * * *"
+    """When the schedule `cycle` runs, as a cron expression; it is switched on in the Dagster UI."""
     store_port: int | None = None
     """Port of a service that `datong up` starts; none means a free one. So are the ports below."""
     engine_port: int | None = None
     postgres_port: int | None = None
     dagster_port: int | None = None
+    sandbox_port: int | None = None
 
     @classmethod
     def settings_customise_sources(
