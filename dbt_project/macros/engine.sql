@@ -29,6 +29,7 @@
     {%- set sql -%}
         create or replace table {{ this }}
         {{ file_format_clause() }}
+        {{ options_clause() }}
         {{ tblproperties_clause() }}
         {{ location_clause() }}
         as

@@ -91,3 +91,14 @@
     {#- The day that it was in the plant at a moment in UTC. -#}
     cast(from_utc_timestamp({{ moment }}, '{{ var("plant_time_zone") }}') as date)
 {%- endmacro %}
+
+
+{% macro production_status(orders, started, finished) -%}
+    {#- How far the production orders of a sales order or item are; null when it has none. -#}
+    case
+        when coalesce({{ orders }}, 0) = 0 then null
+        when {{ finished }} = {{ orders }} then 'PRODUCED'
+        when {{ started }} > 0 then 'IN_PRODUCTION'
+        else 'NOT_STARTED'
+    end
+{%- endmacro %}

@@ -9,6 +9,7 @@ for a local Spark. Projects other than Datong's are left alone.
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 from datong_platform.errors import DatongError
@@ -40,7 +41,7 @@ def _open_with_engine() -> None:
 
     def open_(connection: Any) -> Any:
         try:
-            _connect()
+            _connect(settings().need("engine_address"))
         except DatongError as error:
             raise DbtRuntimeError(str(error)) from error
         return opened(connection)
@@ -49,10 +50,9 @@ def _open_with_engine() -> None:
     SparkConnectionManager.open = staticmethod(open_)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _connect() -> None:
-    address = settings().need("engine_address")
-    if os.environ.get("SPARK_REMOTE") == address:
-        return
+@cache
+def _connect(address: str) -> None:
+    """Open the process's session, which dbt-spark then finds, on an engine that knows the lake's tables."""
     from datong_platform import engine
     from datong_platform.lake import catalog
 

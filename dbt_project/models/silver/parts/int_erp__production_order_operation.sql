@@ -17,7 +17,7 @@ checked as (
         {{ failures([
             required('production_order_operation.production_order_id'),
             required('operation_id'),
-            positive('production_order_operation.quantity'),
+            not_negative('production_order_operation.quantity'),
             known_code('production_order_operation.quantity_unit', 'production_order_operation.source_quantity_unit', 'unit'),
             refers_to('production_order_operation.production_order_id', 'production_order.production_order_id', 'production_order'),
         ]) }}

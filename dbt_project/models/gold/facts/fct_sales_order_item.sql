@@ -1,0 +1,89 @@
+with item as (
+
+    select * from {{ ref('sales_order_item') }}
+
+),
+
+sales_order as (
+
+    select * from {{ ref('sales_order') }}
+
+),
+
+customer as (
+
+    select
+        source_system,
+        source_customer_id,
+        customer_id
+    from {{ ref('int_customer_company') }}
+
+),
+
+production as (
+
+    select
+        source_system,
+        sales_order_id,
+        sales_order_item_id,
+        cast(count(*) as int) as production_order_count,
+        sum(produced_quantity) as produced_quantity,
+        sum(case when status in ('COMPLETED', 'CLOSED') then 1 else 0 end) as finished_count,
+        sum(case when status in ('IN_PRODUCTION', 'COMPLETED', 'CLOSED') then 1 else 0 end) as started_count
+    from {{ ref('fct_production_order') }}
+    where sales_order_id is not null
+    group by source_system, sales_order_id, sales_order_item_id
+
+),
+
+delivery as (
+
+    select
+        source_system,
+        sales_order_id,
+        sales_order_item_id,
+        max(posted_on) as last_delivered_on
+    from {{ ref('material_movement') }}
+    where movement_type = 'DELIVERY_ISSUE'
+    group by source_system, sales_order_id, sales_order_item_id
+
+)
+
+select
+    item.source_system,
+    item.sales_order_id,
+    item.sales_order_item_id,
+    customer.customer_id,
+    sales_order.customer_id as source_customer_id,
+    item.material_id,
+    item.plant_id,
+    sales_order.ordered_on,
+    sales_order.requested_delivery_on,
+    delivery.last_delivered_on,
+    item.quantity,
+    item.delivered_quantity,
+    case when item.is_rejected then 0 else greatest(item.quantity - item.delivered_quantity, 0) end as open_quantity,
+    item.quantity_unit,
+    item.amount,
+    item.currency,
+    item.delivery_status,
+    item.is_rejected,
+    coalesce(production.production_order_count, 0) as production_order_count,
+    cast(coalesce(production.produced_quantity, 0) as decimal(18, 3)) as produced_quantity,
+    {{ production_status('production.production_order_count', 'production.started_count', 'production.finished_count') }}
+        as production_status
+from item
+inner join sales_order
+    on item.source_system = sales_order.source_system and item.sales_order_id = sales_order.sales_order_id
+left join customer
+    on sales_order.source_system = customer.source_system and sales_order.customer_id = customer.source_customer_id
+left join production
+    on
+        item.source_system = production.source_system
+        and item.sales_order_id = production.sales_order_id
+        and item.sales_order_item_id = production.sales_order_item_id
+left join delivery
+    on
+        item.source_system = delivery.source_system
+        and item.sales_order_id = delivery.sales_order_id
+        and item.sales_order_item_id = delivery.sales_order_item_id

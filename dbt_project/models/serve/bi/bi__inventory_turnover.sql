@@ -1,0 +1,19 @@
+select
+    source_system,
+    plant_id,
+    material_id,
+    material_name_zh,
+    material_type,
+    month_on,
+    opening_quantity,
+    received_quantity,
+    issued_quantity,
+    closing_quantity,
+    average_quantity,
+    quantity_unit,
+    issued_amount,
+    average_amount,
+    currency,
+    turnover_rate,
+    days_of_supply
+from {{ ref('mart_inventory_turnover') }}

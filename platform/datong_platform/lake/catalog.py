@@ -1,0 +1,178 @@
+"""The catalog, derived: the engine learns from storage which tables there are, and from `ops.view_definition` the views.
+
+The embedded engine forgets its catalog when it stops, so nothing of it may be precious. `register()` makes it again:
+every folder `<schema>/<name>` of the bucket that holds a Delta log becomes a table, and every view that dbt recorded
+when it last built it (macro record_views) is made again, without starting dbt. It is quick enough to be called after
+every start, and safe to repeat.
+
+Run it alone: `python -m datong_platform.lake.catalog`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from datong_platform import engine
+from datong_platform.errors import ServiceError
+from datong_platform.lake import storage
+from datong_platform.names import SCHEMAS, TableName
+from datong_platform.settings import settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+VIEWS = TableName("ops", "view_definition")
+"""Where dbt's macro record_views writes the SQL of every view that it built."""
+
+_AT_ONCE = 8
+
+
+@dataclass
+class Registered:
+    """What the engine knows now. `skipped` tells for a table or view that could not be registered why not."""
+
+    tables: list[TableName] = field(default_factory=list[TableName])
+    views: list[str] = field(default_factory=list[str])
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def stored_tables(schemas: Iterable[str] = SCHEMAS) -> list[TableName]:
+    """The Delta tables that lie in the bucket, in order. ServiceError when the store does not answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            found = pool.map(_tables_of, [schema for schema in SCHEMAS if schema in set(schemas)])
+            candidates = [table for tables in found for table in tables]
+            held = pool.map(_has_log, candidates)
+            return sorted(table for table, has_log in zip(candidates, held, strict=True) if has_log)
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceError(
+            f"store at {settings().s3_endpoint or 'AWS'}, bucket {settings().bucket}",
+            f"cannot be listed: {error}",
+            "run `datong doctor`.",
+        ) from error
+
+
+def register(only: Iterable[TableName] | None = None) -> Registered:
+    """Make the engine know the tables of storage, all or `only` some, and with all of them the views.
+
+    A table that can't be registered is skipped with its reason, and so is a view whose tables are not there: the rest
+    of the lake stays usable. ServiceError when the engine or the store does not answer.
+    """
+    spark = engine.session()
+    wanted = None if only is None else sorted(set(only))
+    schemas = SCHEMAS if wanted is None else sorted({table.schema for table in wanted})
+    for schema in schemas:
+        spark.sql(f"create schema if not exists {schema}").collect()
+    tables = stored_tables() if wanted is None else wanted
+    done = Registered()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        for table, reason in zip(tables, pool.map(lambda table: _register(spark, table), tables), strict=True):
+            if reason:
+                done.skipped[str(table)] = reason
+            else:
+                done.tables.append(table)
+    if wanted is None and VIEWS in done.tables:
+        _make_views(spark, done)
+    return done
+
+
+def ensure() -> None:
+    """Register everything if the engine knows nothing yet: it was started after the last registration."""
+    known = {row[0] for row in engine.session().sql("show schemas").collect()}
+    if not set(SCHEMAS) <= known:
+        register()
+
+
+def _tables_of(schema: str) -> list[TableName]:
+    return [TableName(schema, name) for name in storage.folders(f"{schema}/")]  # pyright: ignore[reportArgumentType]
+
+
+def _has_log(table: TableName) -> bool:
+    answer = storage.client().list_objects_v2(
+        Bucket=settings().bucket, Prefix=f"{table.path}/_delta_log/", MaxKeys=1
+    )
+    return bool(answer.get("KeyCount"))
+
+
+def _register(spark: SparkSession, table: TableName) -> str | None:
+    place = f"using delta location '{settings().engine_table_uri(table)}'"
+    if settings().engine_kind != "sail":
+        return _attempt(spark, f"create table if not exists {table} {place}")
+    # Sail reads a table by its log in any case, but describes it by the columns that it was registered with
+    from deltalake import DeltaTable
+
+    try:
+        log = DeltaTable(settings().table_uri(table), storage_options=settings().storage_options())
+        columns = _columns(json.loads(log.schema().to_json()))
+    except Exception as error:  # noqa: BLE001 - delta-rs raises many kinds; a broken log must not hide the others
+        return f"its Delta log can't be read: {error}"
+    return _attempt(spark, f"create table if not exists {table} ({columns}) {place}") and _attempt(
+        spark, f"create table if not exists {table} {place}"
+    )
+
+
+_SQL_TYPES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}
+
+
+def _columns(schema: Mapping[str, Any], separator: str = " ") -> str:
+    return ", ".join(
+        f"`{field['name']}`{separator}{_sql_type(field['type'])}{'' if field['nullable'] else ' not null'}"
+        for field in schema["fields"]
+    )
+
+
+def _sql_type(kind: str | Mapping[str, Any]) -> str:
+    """A type of the Delta log in the words of Spark SQL."""
+    if isinstance(kind, str):
+        return _SQL_TYPES.get(kind, kind)
+    if kind["type"] == "struct":
+        return f"struct<{_columns(kind, ': ')}>"
+    if kind["type"] == "array":
+        return f"array<{_sql_type(kind['elementType'])}>"
+    return f"map<{_sql_type(kind['keyType'])}, {_sql_type(kind['valueType'])}>"
+
+
+def _make_views(spark: SparkSession, done: Registered) -> None:
+    """Make the views, those that read other views when those are there: pass after pass while it gets on."""
+    rows: list[Any] = spark.sql(f"select view_name, definition from {VIEWS} order by view_name").collect()
+    left = [(str(row[0]), str(row[1])) for row in rows]
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        while left:
+            reasons = list(
+                pool.map(lambda view: _attempt(spark, f"create or replace view {view[0]} as\n{view[1]}"), left)
+            )
+            again: list[tuple[str, str]] = []
+            for view, reason in zip(left, reasons, strict=True):
+                if reason:
+                    again.append(view)
+                    done.skipped[view[0]] = reason
+                else:
+                    done.views.append(view[0])
+                    done.skipped.pop(view[0], None)
+            if len(again) == len(left):
+                return
+            left = again
+
+
+def _attempt(spark: SparkSession, sql: str) -> str | None:
+    """Run a statement; the first line of what went wrong, or None."""
+    from pyspark.errors import PySparkException
+
+    try:
+        spark.sql(sql).collect()
+    except PySparkException as error:
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return None
+
+
+if __name__ == "__main__":
+    registered = register()
+    print(f"{len(registered.tables)} tables, {len(registered.views)} views")
+    for name, reason in registered.skipped.items():
+        print(f"{name}: {reason}")
