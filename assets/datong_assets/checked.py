@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dagster as dg
+from datong_platform.errors import TerminalError
+from datong_platform.names import TableName
 
 from datong_assets import lake_facts
 from datong_assets.dbt.facts import Facts
-from datong_platform.errors import TerminalError
-from datong_platform.names import TableName
 
 
 def require_checked(instance: dg.DagsterInstance, facts: Facts, table: TableName) -> None:

@@ -5,7 +5,6 @@ not stop the rest. The job's only op fails if any of them did.
 """
 
 import dagster as dg
-
 from datong_platform.settings import settings
 
 

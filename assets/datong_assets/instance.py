@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import psutil
 from dagster._core.instance.ref import InstanceRef
-
 from datong_platform import settings
 from datong_platform.errors import ServiceError
 
@@ -37,7 +36,7 @@ def _instance(folder: Path) -> dg.DagsterInstance:
             "Dagster's storage", f"cannot be opened: {error}", "run `datong doctor`, then `datong up`."
         ) from error
     pooled(found)
-    _close_dead_runs(found)
+    close_dead_runs(found)
     return found
 
 
@@ -56,7 +55,7 @@ def _words(process: psutil.Process) -> str:
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
 
 
-def _close_dead_runs(of: dg.DagsterInstance) -> None:
+def close_dead_runs(of: dg.DagsterInstance) -> None:
     """Mark runs as failed whose command was killed: nobody else would, and they would look as if they still ran."""
     going = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
     for run in of.get_runs(dg.RunsFilter(statuses=going), limit=100):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-
 from datong_platform.names import TableName
 from datong_platform.settings import settings
 

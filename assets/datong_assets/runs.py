@@ -14,14 +14,14 @@ from functools import lru_cache
 from typing import Any
 
 import dagster as dg
+from datong_platform.errors import ConfigurationError, DatongError
+from datong_platform.names import SCHEMAS
+from datong_platform.settings import settings
 
 from datong_assets import instance as instances
 from datong_assets.alone import alone
 from datong_assets.dbt import client, graph
 from datong_assets.progress import Listener, Progress, tell, watching
-from datong_platform.errors import ConfigurationError, DatongError
-from datong_platform.names import SCHEMAS
-from datong_platform.settings import settings
 
 CYCLE = "datong/cycle"
 
@@ -121,8 +121,9 @@ def write_back(
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
     """Run one write-back flow, or all. ConfigurationError for a flow that is not defined."""
-    from datong_assets.components.write_back_flow import flow_key
     from datong_ingestion.write_back.config import load_flow
+
+    from datong_assets.components.write_back_flow import flow_key
 
     keys = [flow_key(load_flow(flow).flow)] if flow else None
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
@@ -238,16 +239,19 @@ def _unexplained(name: str, done: dg.ExecuteInProcessResult) -> Iterable[DatongE
             error = data.error.cause or data.error
             words.append(error.message.strip())
     reason = "; ".join(dict.fromkeys(words)) or "ended without saying why"
-    yield DatongError(name, reason, f"look at run {done.run_id} in the Dagster UI ({settings().dagster_url or 'datong up'}).")
+    yield DatongError(
+        name, reason, f"look at run {done.run_id} in the Dagster UI ({settings().dagster_url or 'datong up'})."
+    )
 
 
 def _rows(events: Iterable[Progress]) -> dict[str, int]:
     """Rows that each layer holds after a cycle, read from the tables' own logs."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from datong_assets import lake_facts
     from datong_ingestion.systems_config import load_systems
     from datong_platform.names import TableName
+
+    from datong_assets import lake_facts
 
     rows: dict[str, int] = {}
     for event in events:

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
+from datong_platform import settings
+from datong_platform.errors import DatongError, TerminalError
 from pydantic import Field
 
 from datong_assets import lake_facts
@@ -19,8 +21,6 @@ from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
 from datong_assets.lake_facts import TableFacts
 from datong_assets.progress import Progress, tell
-from datong_platform import settings
-from datong_platform.errors import DatongError, TerminalError
 
 STEP = "build"
 _Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
@@ -87,7 +87,8 @@ def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
     keys, checks = context.selected_asset_keys, context.selected_asset_check_keys
     nodes = [id_ for id_, node in parsed.built.items() if facts.key(node) in keys]
     tests = [
-        id_ for id_, table in parsed.tested.items()
+        id_
+        for id_, table in parsed.tested.items()
         if dg.AssetCheckKey(facts.key(parsed.node(table)), facts.check_name(parsed.tests[id_])) in checks
     ]
     if len(nodes) == len(parsed.built) and len(tests) == len(parsed.tested):
@@ -196,4 +197,3 @@ def chosen_keys(facts: Facts, unique_ids: Sequence[str]) -> list[dg.AssetKey]:
     parsed = facts.graph
     tables = [parsed.tested.get(unique_id, unique_id) for unique_id in unique_ids]
     return list(dict.fromkeys(facts.key(parsed.built[table]) for table in tables if table in parsed.built))
-

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from datong_platform import settings
+from datong_platform.errors import DatongError
 from pydantic import Field
 
 from datong_assets.checked import require_checked
@@ -16,8 +18,6 @@ from datong_assets.components.dbt_models import facts_of
 from datong_assets.dbt import graph
 from datong_assets.dbt.facts import Facts
 from datong_assets.progress import Progress, tell
-from datong_platform import settings
-from datong_platform.errors import DatongError
 
 if TYPE_CHECKING:
     from datong_platform.lake.publish import PublishResult, PublishSpec

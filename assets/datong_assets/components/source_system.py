@@ -14,13 +14,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
+from datong_platform.errors import ConfigurationError, DatongError
+from datong_platform.lake.columns import type_name
 from pydantic import BaseModel
 
 from datong_assets.components.as_written import as_written
 from datong_assets.progress import Progress, tell
-from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
-from datong_platform.lake.columns import type_name
-from datong_platform.errors import ConfigurationError, DatongError
 
 if TYPE_CHECKING:
     from datong_ingestion.run import IngestOutcome, IngestResult
@@ -155,7 +155,11 @@ def _ingest(
         )
         yield from checks
         broken = next((check for check in checks if not check.passed and check.severity.value == "ERROR"), None)
-        error = DatongError(str(result.table), str(broken.description), "run it again, then `datong doctor`.") if broken else None
+        error = (
+            DatongError(str(result.table), str(broken.description), "run it again, then `datong doctor`.")
+            if broken
+            else None
+        )
         if error:
             failures[outcome.entity] = error
         tell(
@@ -182,7 +186,7 @@ def _outcomes(config: SystemConfig, names: Sequence[str]) -> "Iterator[IngestOut
     """Each entity's outcome as it ends: the ingestion works in its own threads, Dagster's events need this one."""
     from datong_ingestion.run import ingest_system
 
-    done: "queue.Queue[IngestOutcome | BaseException | None]" = queue.Queue()
+    done: queue.Queue[IngestOutcome | BaseException | None] = queue.Queue()
 
     def work() -> None:
         try:
@@ -266,5 +270,7 @@ def _differences(system: str, entity: str, result: "IngestResult") -> list[str]:
         # a baseline adds a delete for each key that vanished: more than was landed, never less
         vanished = claimed - manifest.row_count
         if vanished < 0 or added != claimed:
-            wrong.append(f"batch {batch}: {manifest.row_count} rows landed, {added} committed, {vanished} of them deletes found")
+            wrong.append(
+                f"batch {batch}: {manifest.row_count} rows landed, {added} committed, {vanished} of them deletes found"
+            )
     return wrong

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from datong_ingestion.write_back.config import FlowConfig, load_flows
+from datong_platform.errors import ConfigurationError, DatongError, TerminalError
 from pydantic import BaseModel
 
 from datong_assets.checked import require_checked
@@ -16,8 +18,6 @@ from datong_assets.components.as_written import as_written
 from datong_assets.components.dbt_models import facts_of
 from datong_assets.dbt import graph
 from datong_assets.progress import Progress, tell
-from datong_ingestion.write_back.config import FlowConfig, load_flows
-from datong_platform.errors import ConfigurationError, DatongError, TerminalError
 
 if TYPE_CHECKING:
     from datong_ingestion.write_back.run import FlowResult

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datong_assets.dbt import graph
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError, ServiceError
+
+from datong_assets.dbt import graph
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Dbt:
     def ready(self) -> None:
         """Wait until the project is parsed. ConfigurationError with dbt's words when it cannot be."""
         if not self._is_ready:
-            self._expect("ready", f"dbt project {self.project.name}", "mend the file that dbt names, then run it again.")
+            self._expect(
+                "ready", f"dbt project {self.project.name}", "mend the file that dbt names, then run it again."
+            )
             self._is_ready = True
 
     def list(self, select: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from datong_platform.names import SCHEMAS, TableName
 
 from datong_assets.dbt.graph import Graph, Node
-from datong_platform.names import SCHEMAS, TableName
 
 UNIQUE_ID = "dbt/unique_id"
 
@@ -44,7 +44,11 @@ class Facts:
         """The model's description, which ends in its grain."""
         meta, words = self.meta(node), str(node.get("description") or "").strip()
         title = meta.get("title_zh", "")
-        return f"{title} · {words}" if title and words else title or words or f"The {node['resource_type']} {node['name']}."
+        return (
+            f"{title} · {words}"
+            if title and words
+            else title or words or f"The {node['resource_type']} {node['name']}."
+        )
 
     def owners(self, node: Node) -> list[str]:
         """`meta.owner` of the node or of its dbt group, else the project's owner."""

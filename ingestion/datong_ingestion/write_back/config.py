@@ -49,7 +49,12 @@ class ConstantValue(_Model):
     compare: bool = True
 
 
-Value = Annotated[ColumnValue | ConstantValue, BeforeValidator(lambda v: {"column": v} if isinstance(v, str) else v)]
+Value = Annotated[
+    ColumnValue | ConstantValue,
+    BeforeValidator(
+        lambda v: {"column": v} if isinstance(v, str) else v, json_schema_input_type=str | ColumnValue | ConstantValue
+    ),
+]
 """In YAML a bare text is the name of a column."""
 
 Fields = dict[str, Value]

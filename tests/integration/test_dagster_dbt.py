@@ -1,0 +1,267 @@
+"""The dbt project in Dagster, on the real engine, store and database: a small project of two tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+from datong_assets import instance as instances
+from datong_assets.components import DbtModels, Publication
+from datong_assets.dbt import client, graph
+from datong_assets.progress import Progress, watching
+from datong_platform.errors import ConfigurationError
+from datong_platform.settings import DBT_PROJECT, Settings
+
+PROJECT = """
+name: datong
+version: "1.0.0"
+config-version: 2
+profile: datong
+flags: {send_anonymous_usage_stats: false}
+models:
+  datong:
+    +file_format: delta
+    +materialized: table
+    +tblproperties: {overwriteSchema: "true"}
+    silver: {+schema: silver}
+    serve: {+schema: serve}
+"""
+PUMP = "select '{id}' as pump_id, '{name}' as pump_name"
+SILVER = """
+models:
+  - name: dagster_pump
+    description: "Pumps. Grain: one row per pump."
+    config: {meta: {title_zh: 泵}}
+    data_tests: [{key: {columns: [pump_id]}}]
+    columns: [{name: pump_id, data_type: string, description: The pump.}, {name: pump_name, data_type: string}]
+"""
+SERVE = """
+models:
+  - name: bi__dagster_pump
+    description: "Pumps, for BI. Grain: one row per pump."
+    config: {meta: {key: [pump_id], owner: "team:sales"}}
+    data_tests: [{key: {columns: [pump_id]}}]
+    columns:
+      - {name: pump_id, data_type: string}
+      - {name: pump_name, data_type: string, data_tests: [{not_null: {config: {severity: warn}}}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A dbt project: silver.dagster_pump and serve.bi__dagster_pump above it."""
+    folder = tmp_path_factory.mktemp("dbt") / "dagster_small"
+    for name, text in {
+        "dbt_project.yml": PROJECT,
+        "models/silver/dagster_pump.yml": SILVER,
+        "models/serve/bi__dagster_pump.yml": SERVE,
+        "models/serve/bi__dagster_pump.sql": "select * from {{ ref('dagster_pump') }}",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    shutil.copy(DBT_PROJECT / "profiles.yml", folder)
+    shutil.copytree(DBT_PROJECT / "macros", folder / "macros")
+    write_pumps(folder, PUMP.format(id=1, name="Vortex"))
+    yield folder
+    client.cool()
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def write_pumps(project: Path, *selects: str) -> None:
+    (project / "models/silver/dagster_pump.sql").write_text(" union all ".join(selects), encoding="utf-8")
+
+
+def definitions(project: Path) -> dg.Definitions:
+    context = dg.ComponentTree.for_test().load_context
+    components = [DbtModels(project=str(project)), Publication(project=str(project))]
+    return dg.Definitions.merge(*(component.build_defs(context) for component in components))
+
+
+def run(project: Path, job: str, instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
+    if job == "build":
+        client.warm(project)
+    definition = definitions(project).resolve_job_def(job)
+    return definition.execute_in_process(instance=instance, raise_on_error=False, **options)
+
+
+def published(services: Settings) -> list[tuple[str, str]]:
+    with psycopg.connect(services.need("postgres_url")) as connection:
+        return connection.execute("select pump_id, pump_name from serve.dagster_pump order by 1").fetchall()
+
+
+def test_a_model_says_what_it_is_and_where_it_comes_from(project: Path) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in definitions(project).resolve_all_asset_specs()}
+    model = specs["serve/bi__dagster_pump"]
+    assert model.group_name == "serve"
+    assert model.owners == ["team:sales"]
+    assert model.kinds == {"dbt", "sail", "delta"}
+    assert [dep.asset_key.to_user_string() for dep in model.deps] == ["silver/dagster_pump"]
+    assert specs["silver/dagster_pump"].description == "泵 · Pumps. Grain: one row per pump."
+    assert [dep.asset_key.to_user_string() for dep in specs["postgres/serve/dagster_pump"].deps] == [
+        "serve/bi__dagster_pump"
+    ]
+
+
+def test_build_records_tables_and_checks_and_publication_follows(
+    project: Path, instance: dg.DagsterInstance, services: Settings
+) -> None:
+    heard: list[Progress] = []
+    with watching(heard.append):
+        built = run(project, "build", instance)
+    assert built.success
+    materialized = {event.asset_key.to_user_string() for event in built.get_asset_materialization_events()}
+    assert materialized == {"silver/dagster_pump", "serve/bi__dagster_pump"}
+    evaluations = built.get_asset_check_evaluations()
+    assert len(evaluations) == 3
+    assert all(evaluation.passed for evaluation in evaluations)
+    latest = instance.get_latest_materialization_event(dg.AssetKey(["silver", "dagster_pump"]))
+    assert latest is not None
+    assert latest.asset_materialization is not None
+    metadata = latest.asset_materialization.metadata
+    assert metadata["dagster/row_count"].value == 1
+    columns = metadata["dagster/column_schema"].value
+    assert [(column.name, column.description) for column in columns.columns] == [
+        ("pump_id", "The pump."),
+        ("pump_name", None),
+    ]
+    assert {event.name: event.rows for event in heard if event.kind == "model"} == {
+        "silver.dagster_pump": 1,
+        "serve.bi__dagster_pump": 1,
+    }
+
+    assert run(project, "publish", instance).success
+    assert published(services) == [("1", "Vortex")]
+
+
+def test_a_failing_test_keeps_the_published_table_as_it_was(
+    project: Path, instance: dg.DagsterInstance, services: Settings
+) -> None:
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert run(project, "build", instance).success
+    assert run(project, "publish", instance).success
+
+    # the key comes twice in serve only: silver passes, so serve is built, and is wrong
+    (project / "models/serve/bi__dagster_pump.sql").write_text(
+        "select pump_id, pump_name from {{ ref('dagster_pump') }} union all select '1', 'Mole'", encoding="utf-8"
+    )
+    built = run(project, "build", instance)
+    assert not built.success
+    failed = [evaluation for evaluation in built.get_asset_check_evaluations() if not evaluation.passed]
+    assert [evaluation.asset_key.to_user_string() for evaluation in failed] == ["serve/bi__dagster_pump"]
+
+    heard: list[Progress] = []
+    with watching(heard.append):
+        assert not run(project, "publish", instance).success
+    error = next(event.error for event in heard if event.kind == "table")
+    assert error is not None
+    assert error.thing == "table serve.bi__dagster_pump"
+    assert "check key_" in error.reason
+    assert "datong build" in error.next_step
+    assert published(services) == [("1", "Vortex")]
+
+    (project / "models/serve/bi__dagster_pump.sql").write_text(
+        "select * from {{ ref('dagster_pump') }}", encoding="utf-8"
+    )
+    assert run(project, "build", instance).success
+    assert run(project, "publish", instance).success
+
+
+def test_what_reads_a_failed_table_is_skipped_and_the_run_names_the_cause(
+    project: Path, instance: dg.DagsterInstance
+) -> None:
+    write_pumps(project, PUMP.format(id=1, name="Vortex"), PUMP.format(id=1, name="Mole"))
+    heard: list[Progress] = []
+    with watching(heard.append):
+        built = run(project, "build", instance)
+    assert not built.success
+    materialized = [event.asset_key.to_user_string() for event in built.get_asset_materialization_events()]
+    assert materialized == ["silver/dagster_pump"]
+    errors = [event.error for event in heard if event.error]
+    assert [error.thing.split(" on ")[1] for error in errors] == ["silver.dagster_pump"]
+    assert any(event.skipped and event.name == "serve.bi__dagster_pump" for event in heard)
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert run(project, "build", instance).success
+
+
+def test_only_what_was_chosen_is_built_with_its_own_checks(project: Path, instance: dg.DagsterInstance) -> None:
+    built = run(project, "build", instance, asset_selection=[dg.AssetKey(["serve", "bi__dagster_pump"])])
+    assert built.success
+    materialized = [event.asset_key.to_user_string() for event in built.get_asset_materialization_events()]
+    assert materialized == ["serve/bi__dagster_pump"]
+    assert len(built.get_asset_check_evaluations()) == 2
+
+
+def test_a_table_that_others_changed_is_not_published(
+    project: Path, instance: dg.DagsterInstance, services: Settings
+) -> None:
+    from datong_platform.names import parse
+    from deltalake import DeltaTable
+
+    assert run(project, "build", instance).success
+    table = parse("serve.bi__dagster_pump")
+    delta = DeltaTable(services.table_uri(table), storage_options=services.storage_options())
+    delta.update({"pump_name": "'Smuggled'"})
+    heard: list[Progress] = []
+    with watching(heard.append):
+        assert not run(project, "publish", instance).success
+    error = next(event.error for event in heard if event.kind == "table")
+    assert error is not None
+    assert "was changed since it was built and checked" in error.reason
+    assert published(services) == [("1", "Vortex")]
+
+
+def test_two_builds_at_once_are_refused(project: Path, instance: dg.DagsterInstance) -> None:
+    from datong_assets.alone import alone
+
+    with alone("build"):
+        assert not run(project, "build", instance).success
+
+
+def test_an_unreadable_project_is_refused_in_dbts_words(project: Path) -> None:
+    model = project / "models/serve/bi__dagster_pump.sql"
+    before = model.read_text(encoding="utf-8")
+    model.write_text("select * from {{ ref('no_such_model') }}", encoding="utf-8")
+    try:
+        with pytest.raises(ConfigurationError, match="no_such_model") as caught:
+            graph.load(project)
+        assert caught.value.thing == "dbt project dagster_small"
+    finally:
+        model.write_text(before, encoding="utf-8")
+
+
+def test_a_selection_in_dbts_syntax_gives_the_nodes_and_their_tests(project: Path) -> None:
+    with client.process(project) as dbt:
+        found = dbt.list(["+bi__dagster_pump"])
+        assert {name.split(".")[2] for name in found if name.startswith("model.")} == {
+            "dagster_pump",
+            "bi__dagster_pump",
+        }
+        assert dbt.list(["bi__nothing"]) == []
+        with pytest.raises(ConfigurationError, match="selection 'state:mangled'"):
+            dbt.list(["state:mangled"])
+
+
+def test_a_run_whose_process_died_is_closed_by_the_next(tmp_path: Path) -> None:
+    with dg.instance_for_test() as made:
+        job = dg.Definitions(jobs=[dg.GraphDefinition("empty").to_job()]).resolve_job_def("empty")
+        dead = made.create_run_for_job(
+            job,
+            status=dg.DagsterRunStatus.STARTED,
+            tags={instances.PROCESS: instances.this_process().replace(":", ":1", 1)},
+        )
+        mine = made.create_run_for_job(
+            job, status=dg.DagsterRunStatus.STARTED, tags={instances.PROCESS: instances.this_process()}
+        )
+        instances.close_dead_runs(made)
+        statuses = {run.run_id: run.status for run in made.get_runs()}
+        assert statuses == {dead.run_id: dg.DagsterRunStatus.FAILURE, mine.run_id: dg.DagsterRunStatus.STARTED}
