@@ -76,6 +76,8 @@ class Crm:
         with self._connect(self._admin_url, autocommit=True) as db:
             if not db.execute("select 1 from pg_roles where rolname = %s", (self.name,)).fetchone():
                 db.execute(sql.SQL("create role {} login").format(sql.Identifier(self.name)))
+                # to end the readers' sessions, one who is no superuser has to be a member of their role
+                db.execute(sql.SQL("grant {} to current_user with inherit true").format(sql.Identifier(self.name)))
             self.set_password(self.password)
             if not db.execute("select 1 from pg_database where datname = %s", (self.name,)).fetchone():
                 db.execute(sql.SQL("create database {}").format(sql.Identifier(self.name)))

@@ -27,7 +27,7 @@ from datong_infra.sandbox.odata_rows import Page
 from datong_infra.sandbox.store import Store
 
 ROOT = "/sap/opu/odata/sap"
-_PATH = re.compile(r"(?P<set>[A-Za-z_]\w*)(?:\((?P<key>[^)]*)\))?(?:/(?P<rest>[\w$]+))?\Z")
+PATH = re.compile(r"(?P<set>[A-Za-z_]\w*)(?:\((?P<key>[^)]*)\))?(?:/(?P<rest>[\w$]+))?\Z")
 _TOKEN = re.compile(r"D\d{14}_(?P<plant>[0-9a-f]{6})(?P<epoch>\d{4})(?P<seq>\d{12})\Z")
 _OWN_OPTIONS = ("$filter", "$select", "$expand", "$orderby", "$inlinecount", "$format", "sap-client")
 
@@ -135,7 +135,7 @@ class Reader:
         options = dict(parse_qsl(request.query, keep_blank_values=True))
         query.known_options(list(options))
         root = f"http://{host}{ROOT}"
-        match = _PATH.match(rest)
+        match = PATH.match(rest)
         entity = ENTITY_SETS.get(match["set"]) if match else None
         if not match or entity is None or entity.service != service:
             raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{rest.split('(')[0]}'")

@@ -24,19 +24,12 @@ DIRTY_DAY = GO_LIVE_DAY - 20
 def open_plant(store: Store, *, scale: float, seed: int, start: date = DEFAULT_START) -> Plant:
     """The plant in `store`; a new one with its whole history when the store is empty.
 
-    Scale, seed and start count only for a new plant; ConfigurationError when the store holds another scale or seed.
+    Scale, seed and start count only for a new plant; ConfigurationError when the scale is out of bounds.
     """
     known = store.meta("parameters")
     if known:
         parameters = json.loads(known)
-        if (parameters["scale"], parameters["seed"]) != (scale, seed):
-            raise ConfigurationError(
-                f"sandbox state {store.path}",
-                f"holds a plant of scale {parameters['scale']} and seed {parameters['seed']},"
-                f" not of scale {scale} and seed {seed}.",
-                "ask for the same scale and seed, or delete the file to begin a new plant.",
-            )
-        plant = Plant(store, scale, seed, date.fromisoformat(parameters["start"]))
+        plant = Plant(store, parameters["scale"], parameters["seed"], date.fromisoformat(parameters["start"]))
         with store.transaction():
             plant.load()
         return plant
