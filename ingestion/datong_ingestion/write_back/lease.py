@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,7 @@ class Lease:
 
 
 @contextmanager
-def lease(flow: str, *, wait_seconds: float = 60) -> Iterator[Lease]:
+def lease(flow: str, *, wait_seconds: float = 60) -> Generator[Lease]:
     """Hold a flow's lock; TransientError when another run holds it for longer than `wait_seconds`, ServiceError when
     PostgreSQL cannot be reached."""
     import psycopg

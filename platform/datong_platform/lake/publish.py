@@ -20,7 +20,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ from datong_platform.settings import DBT_PROJECT, settings
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-    from psycopg import Connection
+    from psycopg import Connection, Cursor
 
 READER_ROLE = "bi_reader"
 PREFIX = "bi__"
@@ -281,7 +281,7 @@ def _postgres_type(spec: PublishSpec, column: pa.Field) -> str:
 
 
 @contextmanager
-def _connect(url: str) -> Iterator[Connection]:
+def _connect(url: str) -> Generator[Connection]:
     """A connection that is one transaction: committed at the end, rolled back on an error."""
     import psycopg
 
@@ -298,7 +298,7 @@ def _connect(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def _explained(spec: PublishSpec) -> Iterator[None]:
+def _explained(spec: PublishSpec) -> Generator[None]:
     """PostgreSQL's refusals in the words of the publisher."""
     import psycopg
     from psycopg import errors
@@ -306,9 +306,10 @@ def _explained(spec: PublishSpec) -> Iterator[None]:
     thing = f"table serve.{spec.name} in PostgreSQL"
     try:
         yield
-    except (errors.UniqueViolation, errors.NotNullViolation) as error:
-        detail = error.diag.message_detail or _words(error)
-        raise _bad_key(spec, detail) from error
+    except errors.NotNullViolation as error:
+        raise _bad_key(spec, f"{error.diag.message_primary or _words(error)}.") from error
+    except errors.UniqueViolation as error:
+        raise _bad_key(spec, error.diag.message_detail or _words(error)) from error
     except errors.DependentObjectsStillExist as error:
         raise TerminalError(
             thing,
@@ -370,7 +371,7 @@ def _prepare(connection: Connection) -> None:
         connection.execute("select pg_advisory_xact_lock(hashtextextended('datong.publish', 0))")
         connection.execute("create schema if not exists serve")
         connection.execute("create schema if not exists ops")
-        connection.execute(f"grant usage on schema serve to {READER_ROLE}")
+        _run(connection, f"grant usage on schema serve to {READER_ROLE}")
         connection.execute(
             """
             create table if not exists ops.publication (
@@ -445,6 +446,11 @@ def _structure(connection: Connection, name: str) -> _Structure | None:
     return _Structure(tuple((row[0], row[1]) for row in columns), tuple(row[0] for row in key))
 
 
+def _run(connection: Connection, statement: str) -> Cursor:
+    """Run a statement whose names were quoted by `_identifier`."""
+    return connection.execute(statement.encode())
+
+
 def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -466,7 +472,7 @@ def _copy(connection: Connection, into: str, columns: Mapping[str, str], delta: 
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as encoder,
         connection.cursor() as cursor,
-        cursor.copy(f"copy {into} ({_list(columns)}) from stdin ({options})") as copy,
+        cursor.copy(f"copy {into} ({_list(columns)}) from stdin ({options})".encode()) as copy,
     ):
         batches = _batches(delta)
         following = encoder.submit(_encoded, batches)
@@ -489,7 +495,7 @@ def _batches(delta: DeltaTable) -> Iterator[pa.RecordBatch]:
 
 def _encoded(batches: Iterator[pa.RecordBatch]) -> tuple[int, memoryview] | None:
     """The next rows as CSV: a null is an empty field, an empty text is quoted."""
-    import pyarrow.csv as csv
+    from pyarrow import csv
 
     gathered: list[pa.RecordBatch] = []
     rows = 0
@@ -514,22 +520,23 @@ def _apply_differences(
 ) -> tuple[int, int, int, int]:
     """Make the published table equal to the Delta table: rows inserted, updated, deleted, and rows now."""
     target = f"serve.{_identifier(spec.name)}"
-    connection.execute(f"create temp table datong_stage ({_definition(columns, spec.key)}) on commit drop")
+    _run(connection, f"create temp table datong_stage ({_definition(columns, spec.key)}) on commit drop")
     staged = _copy(connection, "datong_stage", columns, delta, frozen=False)
-    connection.execute(f"analyze datong_stage ({_list(spec.key)})")
+    _run(connection, f"analyze datong_stage ({_list(spec.key)})")
     same_key = " and ".join(f"s.{_identifier(name)} = t.{_identifier(name)}" for name in spec.key)
     first = _identifier(spec.key[0])
     others = [name for name in columns if name not in spec.key]
     changed = f"or ({_list(others, 's.')}) is distinct from ({_list(others, 't.')})" if others else ""
     old_keys = {name: f"datong key {place}" for place, name in enumerate(spec.key)}
-    connection.execute(
+    _run(
+        connection,
         f"""
         create temp table datong_difference on commit drop as
         select s.*, {", ".join(f"t.{_identifier(name)} as {_identifier(alias)}" for name, alias in old_keys.items())},
             case when t.{first} is null then 'i' when s.{first} is null then 'd' else 'u' end as "datong operation"
         from datong_stage s full join {target} t on {same_key}
         where t.{first} is null or s.{first} is null {changed}
-        """
+        """,
     )
     counts: dict[str, int] = dict(
         connection.execute('select "datong operation", count(*) from datong_difference group by 1').fetchall()
@@ -538,26 +545,33 @@ def _apply_differences(
     before = _count(connection, target)
     if staged - inserted > before - deleted:
         # more staged rows met a published row than there are such rows: a key came twice
-        double = connection.execute(
-            f"select {_list(spec.key)}, count(*) from datong_stage group by {_list(spec.key)} having count(*) > 1 limit 3"
+        double = _run(
+            connection,
+            f"""
+            select {_list(spec.key)}, count(*) from datong_stage
+            group by {_list(spec.key)} having count(*) > 1 limit 3
+            """,
         ).fetchall()
         raise _bad_key(spec, f"for example {'; '.join(f'{row[:-1]} comes {row[-1]} times' for row in double)}.")
     here = " and ".join(f"t.{_identifier(name)} = d.{_identifier(alias)}" for name, alias in old_keys.items())
     if deleted:
-        connection.execute(
-            f"""delete from {target} t using datong_difference d where d."datong operation" = 'd' and {here}"""
+        _run(
+            connection,
+            f"""delete from {target} t using datong_difference d where d."datong operation" = 'd' and {here}""",
         )
     if updated:
         values = ", ".join(f"{_identifier(name)} = d.{_identifier(name)}" for name in others)
-        connection.execute(
-            f"""update {target} t set {values} from datong_difference d where d."datong operation" = 'u' and {here}"""
+        _run(
+            connection,
+            f"""update {target} t set {values} from datong_difference d where d."datong operation" = 'u' and {here}""",
         )
     if inserted:
-        connection.execute(
+        _run(
+            connection,
             f"""
             insert into {target} ({_list(columns)})
             select {_list(columns)} from datong_difference where "datong operation" = 'i'
-            """
+            """,
         )
     after = _count(connection, target) if inserted or updated or deleted else before
     if after != staged:
@@ -570,7 +584,7 @@ def _apply_differences(
 
 
 def _count(connection: Connection, table: str) -> int:
-    row = connection.execute(f"select count(*) from {table}").fetchone()
+    row = _run(connection, f"select count(*) from {table}").fetchone()
     return row[0] if row else 0
 
 
@@ -582,10 +596,11 @@ def _building(spec: PublishSpec) -> str:
 def _build(connection: Connection, spec: PublishSpec, columns: Mapping[str, str], delta: DeltaTable) -> int:
     """The new table, with rows, key and statistics, under a name that only this transaction sees."""
     new = f"serve.{_identifier(_building(spec))}"
-    connection.execute(f"create table {new} ({_definition(columns, spec.key)})")
+    _run(connection, f"create table {new} ({_definition(columns, spec.key)})")
     rows = _copy(connection, new, columns, delta, frozen=True)
-    connection.execute(
-        f"alter table {new} add constraint {_identifier(_building(spec) + ' key')} primary key ({_list(spec.key)})"
+    _run(
+        connection,
+        f"alter table {new} add constraint {_identifier(_building(spec) + ' key')} primary key ({_list(spec.key)})",
     )
     return rows
 
@@ -633,12 +648,12 @@ def _describe(connection: Connection, spec: PublishSpec, columns: Mapping[str, s
     for index in spec.indexes:
         if index not in covered:
             called = _index_name(name if building else spec.name, index)
-            connection.execute(f"create index {_identifier(called)} on serve.{_identifier(name)} ({_list(index)})")
+            _run(connection, f"create index {_identifier(called)} on serve.{_identifier(name)} ({_list(index)})")
     granted = connection.execute("select has_table_privilege(%s, %s::oid, 'select')", (READER_ROLE, oid[0])).fetchone()
     if granted is None or not granted[0]:
-        connection.execute(f"grant select on serve.{_identifier(name)} to {READER_ROLE}")
+        _run(connection, f"grant select on serve.{_identifier(name)} to {READER_ROLE}")
     if building:
-        connection.execute(f"analyze serve.{_identifier(name)}")
+        _run(connection, f"analyze serve.{_identifier(name)}")
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
@@ -657,15 +672,15 @@ def _swap(connection: Connection, spec: PublishSpec, *, exists: bool, patience_s
     """Give the built table its name, in place of the old one, without ever queueing before a reader."""
     if exists:
         _exclusive(connection, spec, patience_seconds)
-        connection.execute(f"drop table serve.{_identifier(spec.name)}")
+        _run(connection, f"drop table serve.{_identifier(spec.name)}")
     new = _identifier(_building(spec))
-    connection.execute(f"alter table serve.{new} rename to {_identifier(spec.name)}")
+    _run(connection, f"alter table serve.{new} rename to {_identifier(spec.name)}")
     key = spec.name[: _LONGEST_NAME - len("_pkey")] + "_pkey"
     renamed = {_building(spec) + " key": key} | {
         _index_name(_building(spec), index): _index_name(spec.name, index) for index in spec.indexes
     }
     for old, final in renamed.items():
-        connection.execute(f"alter index if exists serve.{_identifier(old)} rename to {_identifier(final)}")
+        _run(connection, f"alter index if exists serve.{_identifier(old)} rename to {_identifier(final)}")
 
 
 def _exclusive(connection: Connection, spec: PublishSpec, patience_seconds: float) -> None:
@@ -676,7 +691,7 @@ def _exclusive(connection: Connection, spec: PublishSpec, patience_seconds: floa
     while True:
         try:
             with connection.transaction():
-                connection.execute(f"lock table serve.{_identifier(spec.name)} in access exclusive mode nowait")
+                _run(connection, f"lock table serve.{_identifier(spec.name)} in access exclusive mode nowait")
             return
         except errors.LockNotAvailable:
             if time.monotonic() > deadline:
