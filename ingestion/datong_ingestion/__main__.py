@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             asked.entity or None,
             baseline=asked.baseline,
             rebuild=asked.rebuild,
-            on_done=(lambda outcome: print(_line(outcome), flush=True)) if as_text else None,
+            on_done=(lambda outcome: print(f"{_line(outcome)}\n", end="", flush=True)) if as_text else None,
         )
     except DatongError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,9 +53,8 @@ def _line(outcome: IngestOutcome) -> str:
     if not isinstance(result, IngestResult):
         return f"{outcome.entity:32} FAILED  {result}"
     parts = [f"{result.rows:>9,} rows"]
-    parts += [
-        f"{count:,} {what}" for what, count in (("deletes", result.deletes), ("rescued", result.rescued)) if count
-    ]
+    counts = {"deletes": result.deletes, "rescued": result.rescued, "read again": result.unchanged_rows}
+    parts += [f"{count:,} {what}" for what, count in counts.items() if count]
     parts.append(f"{result.total_rows:,} in {result.table}")
     parts.append(f"{result.seconds:.1f} s")
     if result.new_columns:

@@ -34,8 +34,8 @@ from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
 from datong_platform.names import BATCH_ID, OPERATION, TableName
 
-from datong_ingestion.source import INSERT, SNAPSHOT, UPDATE, Description, Source, connect
-from datong_ingestion.systems_config import EntityConfig, SystemConfig
+from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Source, connect
+from datong_ingestion.systems_config import EntityConfig, SoftDelete, SystemConfig
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -235,12 +235,19 @@ class _Ingest:
 
     def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
         plan = self._plan(baseline=baseline, rebuild=rebuild)
-        try:
-            return self._land(plan)
-        except PositionLostError:
-            if plan.position is None:
-                raise
-            return self._land(replace(plan, kind="baseline", position=None, asked_for=True))
+        interruptions = 0
+        while True:
+            try:
+                return self._land(plan)
+            except PositionLostError:
+                if plan.position is None:
+                    raise
+                plan = replace(plan, kind="baseline", position=None, asked_for=True)
+            except InterruptedReadError:
+                interruptions += 1
+                if interruptions >= self.system.connection.attempts:
+                    raise
+                time.sleep(min(0.2 * 2**interruptions, self.system.connection.max_wait_seconds))
 
     def _plan(self, *, baseline: bool, rebuild: bool) -> _Plan:
         mode = self.entity.mode
@@ -306,6 +313,8 @@ class _Ingest:
             operations = page.operations
             if operations is None:
                 operations = pa.repeat(pa.scalar(usual), len(page.rows))
+            if self.entity.soft_delete is not None:
+                operations = _soft_deleted(self.entity.soft_delete, page.rows, operations)
             batch.add(page.rows, operations, page.rescued, page.unexpected)
             if page.keys is not None:
                 batch.add_keys(page.keys)
@@ -366,6 +375,14 @@ def _nothing_new(manifest: Manifest, plan: _Plan) -> bool:
     return not manifest.complete or not len(load.vanished_keys(manifest, delta))
 
 
+def _soft_deleted(mark: SoftDelete, rows: pa.Table, operations: pa.Array) -> pa.Array:
+    """Operations with a delete for each row that says of itself that it was deleted."""
+    texts = pc.utf8_lower(rows.column(mark.column).cast(pa.string()))
+    gone = pc.fill_null(pc.is_in(texts, value_set=pa.array([value.lower() for value in mark.values])), False)
+    chosen = pc.if_else(gone, pa.scalar(DELETE), operations)
+    return chosen.combine_chunks() if isinstance(chosen, pa.ChunkedArray) else chosen
+
+
 def _agreed(description: Description, config: EntityConfig, table: TableName, known: pa.Schema | None) -> Description:
     """The description in the types to read: declared ones first, then those of the bronze table, which are the law."""
     thing = f"{table.name.replace('__', '.', 1)} ({config.address})"
@@ -375,7 +392,11 @@ def _agreed(description: Description, config: EntityConfig, table: TableName, kn
     if absent := [name for name in config.fields if name not in fields]:
         notes.append(f"declared and not in the source: {', '.join(absent)}")
     keys = tuple(config.keys) or description.keys
-    wanted = {"key": keys, "cursor": (config.cursor,) if config.cursor else ()}
+    wanted = {
+        "key": keys,
+        "cursor": (config.cursor,) if config.cursor else (),
+        "soft_delete": (config.soft_delete.column,) if config.soft_delete else (),
+    }
     for what, names in wanted.items():
         if missing := [name for name in names if name not in fields]:
             raise ConfigurationError(

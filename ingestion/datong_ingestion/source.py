@@ -15,8 +15,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+from datong_platform.errors import TransientError
 
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
+
+
+class InterruptedReadError(TransientError):
+    """A read broke off in the middle; begun anew it may succeed."""
+
 
 INSERT, UPDATE, DELETE, SNAPSHOT = "insert", "update", "delete", "snapshot"
 
