@@ -1,6 +1,7 @@
 {#
     From staging to silver: one part for each system, int_<system>__<entity>, all with the same columns. Which systems
-    feed an entity is said once, in dbt_project.yml (vars: systems_of). A new system is a new part and its name there.
+    can feed an entity is said once, in dbt_project.yml (vars: systems_of), and which are connected (vars: systems).
+    A new system is a new part for each entity that it feeds, and its name there.
 #}
 
 {% macro latest(staging) -%}
@@ -19,7 +20,7 @@
 
 {% macro parts_of(entity) -%}
     {%- set parts = [] -%}
-    {%- for system in var('systems_of')[entity] -%}
+    {%- for system in var('systems_of')[entity] if system in var('systems') -%}
         {%- do parts.append(ref('int_' ~ system ~ '__' ~ entity)) -%}
     {%- endfor -%}
     {{ return(parts) }}

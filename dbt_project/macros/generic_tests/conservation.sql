@@ -2,8 +2,8 @@
     {#- Rows in = rows published + rows quarantined + rows deduplicated, for each source. Rows in, superseded versions
         and deleted records are counted in bronze by the source's own keys, not by anything that the models made;
         a difference means that a row was lost or doubled on the way. `where` says which rows of the source are this
-        entity at all, `gone` which rows delete their record. -#}
-    {%- for record in records %}
+        entity at all, `gone` which rows delete their record. Records of systems that are not connected are left out. -#}
+    {%- for record in records if record.system in var('systems') %}
     select
         '{{ record.system }}' as source_system,
         counted.*,
