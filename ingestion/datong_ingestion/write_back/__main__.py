@@ -39,8 +39,11 @@ def _show(result: FlowResult) -> None:
         f"({result.already} held already), {result.failed} failed, {result.conflict} in conflict, "
         f"{result.unknown} unknown, {result.withdrawn} withdrawn, {result.waiting} waiting, {result.seconds:.1f} s"
     )
+    alike: dict[str, list[str]] = {}
     for key, words in result.problems.items():
-        print(f"  {key}: {words}")
+        alike.setdefault(words, []).append(key)
+    for words, keys in alike.items():
+        print(f"  {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}: {words}")
     if result.stopped:
         print(f"  stopped: {result.stopped}")
 
