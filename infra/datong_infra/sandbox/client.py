@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError, ServiceError
 

@@ -19,8 +19,9 @@ def spill(plant: Plant) -> None:
     _bad_events(plant, orders[-1])
 
 
-def _note(plant: Plant, system: str, entity: str, key: str, field: str, value: str, rule: str) -> None:
-    plant.store.insert("plant_dirty", system, entity, key, field, value, rule)
+def _note(plant: Plant, *found: str) -> None:
+    """System, entity, key, field, value and the rule that is broken."""
+    plant.store.insert("plant_dirty", *found)
 
 
 def _unknown_units(plant: Plant) -> None:

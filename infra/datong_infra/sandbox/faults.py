@@ -17,8 +17,8 @@ that are on, DELETE /_sandbox/faults[/<id>] switches them off. They live as long
 | changed_type | a number becomes text, also in $metadata | entity, field |
 | extra_field | rows have a field that nobody announced (ERP, MES) | entity, field |
 
-`match` is a regular expression, searched in "METHOD path?query" (decoded). `count` is how many requests it strikes, null
-for "until it is switched off"; `skip` lets some pass first. The CRM's faults last until they are switched off.
+`match` is a regular expression, searched in "METHOD path?query" (decoded). `count` is how many requests it strikes,
+null for "until it is switched off"; `skip` lets some pass first. The CRM's faults last until they are switched off.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def post_document(
         document_ms=header.get("DocumentDate"),
         posting_ms=header.get("PostingDate"),
     )
+    for order in {m.order for m in movements if m.kind == "261"}:
+        _note_start(store, order, at_ms)
     for movement in movements:
         _check_stock(store, movement)
         if not (booked_only and movement.kind in {"261", "262"}):
@@ -91,9 +93,12 @@ def _material(store: Store, item: dict[str, Any]) -> tuple[str, str, str, str]:
     number = item.get("Material", "")
     row = None
     for form in (number, number.upper(), number.zfill(18)):
-        row = row or store.db.execute(
-            "select material, unit, plant, location from plant_material where material = ?", (form,)
-        ).fetchone()
+        row = (
+            row
+            or store.db.execute(
+                "select material, unit, plant, location from plant_material where material = ?", (form,)
+            ).fetchone()
+        )
     if row is None:
         raise _refuse("M3/305", f"The material {number} does not exist or is not activated", "Material")
     material, unit, plant, location = row
@@ -144,6 +149,15 @@ def _reservation(store: Store, item: dict[str, Any], movement: Movement) -> tupl
     return (row[0], row[1]) if row else ("", "")
 
 
+def _note_start(store: Store, order: str, at_ms: int) -> None:
+    """The first goods issue tells the ERP that production began."""
+    store.db.execute(
+        'update "erp_A_ProductionOrder_2" set "MfgOrderActualStartDate" = ?, "LastChangeDateTime" = ?, _seq = ?'
+        ' where "ManufacturingOrder" = ? and "MfgOrderActualStartDate" is null',
+        ((at_ms + 28_800_000) // 86_400_000 * 86_400_000, at_ms, store.next_seq(), order),
+    )
+
+
 def _check_stock(store: Store, movement: Movement) -> None:
     row = store.db.execute(
         'select "MatlWrhsStkQtyInMatlBaseUnit" from "erp_A_MatlStkInAcctMod"'
@@ -153,6 +167,6 @@ def _check_stock(store: Store, movement: Movement) -> None:
     if row[0] < 0:
         raise _refuse(
             "M7/021",
-            f"Deficit of SL Unrestricted-use {-row[0] / MILLI:g} {movement.unit} : {movement.material.lstrip('0')}"
+            f"Deficit of SL Unrestricted-use {-row[0] / MILLI:.3f} {movement.unit} : {movement.material.lstrip('0')}"
             f" {movement.plant} {movement.location}",
         )

@@ -128,7 +128,8 @@ def _materials(plant: Plant) -> None:
     prices: dict[str, int] = {}
     pieces: dict[str, str] = {}
 
-    def add(kind: str, index: int, number: str, unit: str, price: int, texts: tuple[str, str]) -> str:
+    def add(kind: str, index: int, number: str, price: int, texts: tuple[str, str]) -> None:
+        unit = pieces.setdefault(number, "ST")
         site = plant.plants[index % len(plant.plants)]
         weight = 0 if kind == RAW else rng.randint(800, 90_000)
         plant.store.put(
@@ -161,17 +162,23 @@ def _materials(plant: Plant) -> None:
         )
         plant.store.insert("plant_material", number, kind, unit, site, LOCATIONS[kind], price)
         by_plant.setdefault((site, kind), []).append(number)
-        prices[number], pieces[number] = price, unit
-        return site
+        prices[number] = price
 
     for index in range(max(11, round(RAW_GOODS * scale))):
         english, chinese, unit, price = words.RAW_MATERIALS[index % len(words.RAW_MATERIALS)]
         grade = index // len(words.RAW_MATERIALS) + 1
-        price = price * rng.randint(80, 125) // 1000 * 10
-        add(RAW, index // len(words.RAW_MATERIALS), f"{30_000_001 + index:018d}", unit, price,
-            (f"{english} grade {grade}", f"{chinese} {grade}级"))  # fmt: skip
+        number = f"{30_000_001 + index:018d}"
+        pieces[number] = unit
+        add(
+            RAW,
+            index // len(words.RAW_MATERIALS),
+            number,
+            price * rng.randint(80, 125) // 1000 * 10,
+            (f"{english} grade {grade}", f"{chinese} {grade}级"),
+        )
 
-    def make(kind: str, index: int, number: str, texts: tuple[str, str], parts: dict[str, int], margin: int) -> None:
+    def make(kind: str, index: int, number: str, texts: tuple[str, str]) -> None:
+        parts, margin = ({RAW: 3}, 130) if kind == SEMI_FINISHED else ({SEMI_FINISHED: 3, RAW: 3}, 150)
         site = plant.plants[index % len(plant.plants)]
         components: list[tuple[str, int]] = []
         for part_kind, count in parts.items():
@@ -180,7 +187,7 @@ def _materials(plant: Plant) -> None:
                 most = 2 if part_kind == SEMI_FINISHED else 8
                 components.append((child, rng.randint(1, most) * MILLI if whole else rng.randint(50, 6_000)))
         cost = sum(prices[child] * quantity // MILLI for child, quantity in components)
-        add(kind, index, number, "ST", cost * margin // 1000 * 10, texts)
+        add(kind, index, number, cost * margin // 1000 * 10, texts)
         header = {
             "BillOfMaterial": f"{plant.store.count('bill_of_material'):08d}",
             "BillOfMaterialVariant": "01",
@@ -211,18 +218,11 @@ def _materials(plant: Plant) -> None:
     for index in range(max(6, round(SEMI_FINISHED_GOODS * scale))):
         english, chinese = words.PARTS[index % len(words.PARTS)]
         size = 25 * (1 + index // len(words.PARTS))
-        make(SEMI_FINISHED, index, f"SF-{2001 + index}", (f"{english} DN{size}", f"{chinese} DN{size}"), {RAW: 3}, 130)
+        make(SEMI_FINISHED, index, f"SF-{2001 + index}", (f"{english} DN{size}", f"{chinese} DN{size}"))
     for index in range(max(6, round(FINISHED_GOODS * scale))):
         english, chinese = words.PUMPS[index % len(words.PUMPS)]
         size = 25 * (1 + index // len(words.PUMPS))
-        make(
-            FINISHED,
-            index,
-            f"FG-{1001 + index}",
-            (f"{english} DN{size} PN16", f"{chinese} DN{size} PN16"),
-            {SEMI_FINISHED: 3, RAW: 3},
-            150,
-        )
+        make(FINISHED, index, f"FG-{1001 + index}", (f"{english} DN{size} PN16", f"{chinese} DN{size} PN16"))
 
 
 def _opening_stock(plant: Plant) -> None:

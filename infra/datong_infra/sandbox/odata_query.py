@@ -294,17 +294,5 @@ def known_options(options: Sequence[str]) -> None:
 
 
 _OPTIONS = frozenset(
-    [
-        "$filter",
-        "$select",
-        "$expand",
-        "$orderby",
-        "$top",
-        "$skip",
-        "$inlinecount",
-        "$format",
-        "$skiptoken",
-        "$count",
-        "$search",
-    ]
+    {"$filter", "$select", "$expand", "$orderby", "$top", "$skip", "$inlinecount", "$format", "$skiptoken"}
 )

@@ -61,6 +61,7 @@ class Page:
         self,
         entity: EntitySet,
         root: str,
+        *,
         select: str | None = None,
         expand: str | None = None,
         changes: Mapping[str, Mapping[str, str]] | None = None,
@@ -80,7 +81,12 @@ class Page:
                 )
             inner = None if within is None else ",".join(within.get(name, [])) or None
             self.expanded[name] = Page(
-                ENTITY_SETS[navigation.target], root, inner, deeper or None, changes, navigation.link
+                ENTITY_SETS[navigation.target],
+                root,
+                select=inner,
+                expand=deeper or None,
+                changes=changes,
+                link=navigation.link,
             )
         self.deferred = [
             n for n in entity.navigations if n.name not in self.expanded and (within is None or n.name in within)
@@ -129,7 +135,8 @@ class Page:
         found: dict[str, Any] = {}
         for name, page in self.expanded.items():
             navigation = self.entity.navigation(name)
-            assert navigation is not None
+            if navigation is None:
+                continue
             places = [3 + self.entity.keys.index(k) for k in navigation.link]
             links = [tuple(row[p] for p in places) for row in rows]
             first_link = len(page.entity.keys)

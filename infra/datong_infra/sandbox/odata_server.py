@@ -30,6 +30,7 @@ ROOT = "/sap/opu/odata/sap"
 PATH = re.compile(r"(?P<set>[A-Za-z_]\w*)(?:\((?P<key>[^)]*)\))?(?:/(?P<rest>[\w$]+))?\Z")
 _TOKEN = re.compile(r"D\d{14}_(?P<plant>[0-9a-f]{6})(?P<epoch>\d{4})(?P<seq>\d{12})\Z")
 _OWN_OPTIONS = ("$filter", "$select", "$expand", "$orderby", "$inlinecount", "$format", "sap-client")
+_DELTA_OPTIONS = ("$filter", "$select", "$format", "sap-client")
 
 
 @dataclass
@@ -109,6 +110,27 @@ def error_response(error: ODataError, service: str = "") -> Response:
     return json_response(error.status, orjson.dumps(body))
 
 
+@dataclass
+class Question:
+    """What a GET asks of an entity set, and with what to answer it."""
+
+    db: sqlite3.Connection
+    options: dict[str, str]
+    root: str
+    size: int
+    bend: Bend
+
+    def page(self, entity: EntitySet) -> Page:
+        """Rows of `entity` as $select and $expand want them."""
+        return Page(
+            entity,
+            self.root,
+            select=self.options.get("$select"),
+            expand=self.options.get("$expand"),
+            changes=self.bend.fields,
+        )
+
+
 class Reader:
     """Answers the reading requests of the ERP."""
 
@@ -134,24 +156,27 @@ class Reader:
             return json_response(200, orjson.dumps({"d": {"EntitySets": [e.name for e in SERVICES[service]]}}))
         options = dict(parse_qsl(request.query, keep_blank_values=True))
         query.known_options(list(options))
-        root = f"http://{host}{ROOT}"
         match = PATH.match(rest)
         entity = ENTITY_SETS.get(match["set"]) if match else None
         if not match or entity is None or entity.service != service:
             raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{rest.split('(')[0]}'")
         with self.store.snapshot() as db:
-            if match["key"] is not None:
-                return self._one(db, entity, match["key"], match["rest"], options, root, bend)
-            if match["rest"] == "$count":
-                condition, values = query.where(entity, options.get("$filter"))
-                number = self._number(db, entity, condition, values)
-                return Response(200, str(number).encode(), {"content-type": "text/plain;charset=utf-8"})
-            if match["rest"]:
-                raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{match['rest']}'")
-            size = self._size(request)
-            if "!deltatoken" in options:
-                return self._delta(db, entity, options, root, size, bend)
-            return self._many(db, entity, options, root, size, bend, "1", [])
+            question = Question(db, options, f"http://{host}{ROOT}", self._size(request), bend)
+            return self._answer(question, entity, match["key"], match["rest"])
+
+    def _answer(self, question: Question, entity: EntitySet, key_text: str | None, rest: str | None) -> Response:
+        if key_text is not None:
+            key = query.key_of(entity, key_text)
+            return self._navigate(question, entity, key, rest) if rest else self._one(question, entity, key)
+        if rest == "$count":
+            condition, values = query.where(entity, question.options.get("$filter"))
+            number = self._number(question.db, entity, condition, values)
+            return Response(200, str(number).encode(), {"content-type": "text/plain;charset=utf-8"})
+        if rest:
+            raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{rest}'")
+        if "!deltatoken" in question.options:
+            return self._delta(question, entity)
+        return self._many(question, entity)
 
     def _size(self, request: Request) -> int:
         match = re.search(r"odata\.maxpagesize=(\d+)", request.headers.get("prefer", ""))
@@ -165,57 +190,38 @@ class Reader:
     ) -> tuple[str, tuple[Any, ...]]:
         """One entity as JSON, its key given with or without leading zeros; ODataError 404 when there is none."""
         condition = " and ".join(f't."{k}" = ?' for k in entity.keys)
-        for change in (lambda text, _: text, _stripped, _padded):
+        for change in (_as_is, _stripped, _padded):
             given = [change(v, entity.fields[k].length) for k, v in zip(entity.keys, key, strict=True)]
             rows = page.read(db, condition, given)
             if rows:
                 return rows[0]
         raise ODataError(404, "/IWBEP/CM_MGW_RT/004", f"Resource not found for segment '{entity.type_name}'")
 
-    def _one(
-        self,
-        db: sqlite3.Connection,
-        entity: EntitySet,
-        key_text: str,
-        rest: str | None,
-        options: dict[str, str],
-        root: str,
-        bend: Bend,
-    ) -> Response:
-        key = query.key_of(entity, key_text)
-        if rest is None:
-            page = Page(entity, root, options.get("$select"), options.get("$expand"), bend.fields)
-            text, _ = self.find(db, entity, key, page)
-            body = orjson.loads(text)
-            etag = body["__metadata"].get("etag")
-            return json_response(200, b'{"d":' + text.encode() + b"}", {"etag": etag} if etag else None)
-        navigation = entity.navigation(rest)
+    def _one(self, question: Question, entity: EntitySet, key: tuple[str, ...]) -> Response:
+        text, _ = self.find(question.db, entity, key, question.page(entity))
+        etag = orjson.loads(text)["__metadata"].get("etag")
+        return json_response(200, b'{"d":' + text.encode() + b"}", {"etag": etag} if etag else None)
+
+    def _navigate(self, question: Question, entity: EntitySet, key: tuple[str, ...], name: str) -> Response:
+        navigation = entity.navigation(name)
         if navigation is None:
-            raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{rest}'")
-        _, found = self.find(db, entity, key, Page(entity, root, ",".join(entity.keys)))
+            raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"Resource not found for segment '{name}'")
+        _, found = self.find(question.db, entity, key, Page(entity, question.root))
         target = ENTITY_SETS[navigation.target]
-        link = [found[entity.keys.index(k)] for k in navigation.link]
         condition = " and ".join(f't."{k}" = ?' for k in navigation.link)
+        link = [found[entity.keys.index(k)] for k in navigation.link]
         if navigation.many:
-            return self._many(db, target, options, root, self.page_size, bend, condition, link)
-        page = Page(target, root, options.get("$select"), options.get("$expand"), bend.fields)
-        rows = page.read(db, condition, link)
+            return self._many(question, target, condition, link)
+        rows = question.page(target).read(question.db, condition, link)
         return json_response(200, b'{"d":' + (rows[0][0] if rows else "null").encode() + b"}")
 
-    def _many(
-        self,
-        db: sqlite3.Connection,
-        entity: EntitySet,
-        options: dict[str, str],
-        root: str,
-        size: int,
-        bend: Bend,
-        base: str,
-        base_values: list[Any],
-    ) -> Response:
+    def _many(self, question: Question, entity: EntitySet, within: str = "", link: list[Any] | None = None) -> Response:
+        """A page of an entity set, or of the part of it that a navigation leads to (`within`, `link`)."""
+        options, db = question.options, question.db
         position = _read_token(options.get("$skiptoken"))
         condition, values = query.where(entity, options.get("$filter"))
-        condition, values = f"{base} and {condition}", [*base_values, *values]
+        if within:
+            condition, values = f"{within} and {condition}", [*(link or []), *values]
         count = None
         if options.get("$inlinecount") == "allpages":
             count = self._number(db, entity, condition, values)
@@ -228,13 +234,16 @@ class Reader:
             condition += f" and ({keys}) > ({', '.join('?' * len(entity.keys))})"
             values += position["after"]
             offset = 0
-        limit = size if top is None else min(size, top)
-        page = Page(entity, root, options.get("$select"), options.get("$expand"), bend.fields)
-        rows = page.read(db, f"{condition} order by {ordered or keys} limit {limit + 1} offset {offset}", values)
+        limit = question.size if top is None else min(question.size, top)
+        rows = question.page(entity).read(
+            db, f"{condition} order by {ordered or keys} limit {limit + 1} offset {offset}", values
+        )
         more = len(rows) > limit and (top is None or top > limit)
         rows = rows[:limit]
         tail = ""
-        if more:
+        if question.bend.endless and rows:
+            tail = self._next(question, entity, position or {"seq": start})
+        elif more:
             following: dict[str, Any] = {"seq": start}
             if ordered:
                 following["offset"] = offset + limit
@@ -242,20 +251,18 @@ class Reader:
                 following["after"] = list(rows[-1][1][: len(entity.keys)])
             if top is not None:
                 following["top"] = top - limit
-            tail = self._next(entity, options, root, following)
-        elif entity.delta and base == "1" and not {"$top", "$skip", "$orderby", "$expand"} & set(options):
-            tail = self._delta_link(entity, options, root, start)
-        if bend.endless and rows:
-            tail = self._next(entity, options, root, position or {"seq": start})
+            tail = self._next(question, entity, following)
+        elif entity.delta and not within and not {"$top", "$skip", "$orderby", "$expand"} & set(options):
+            tail = self._delta_link(question, entity, start)
         return _collection(rows, count, tail)
 
     def _seq(self, db: sqlite3.Connection) -> int:
         return int(db.execute("select value from meta where name = 'seq'").fetchone()[0])
 
-    def _next(self, entity: EntitySet, options: dict[str, str], root: str, position: dict[str, Any]) -> str:
-        kept = {k: v for k, v in options.items() if k in _OWN_OPTIONS or k == "!deltatoken"}
+    def _next(self, question: Question, entity: EntitySet, position: dict[str, Any]) -> str:
+        kept = {k: v for k, v in question.options.items() if k in _OWN_OPTIONS or k == "!deltatoken"}
         kept["$skiptoken"] = base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
-        return f',"__next":{_text(_link(entity, root, kept))}'
+        return f',"__next":{_text(_link(entity, question.root, kept))}'
 
     def _epoch(self, db: sqlite3.Connection, entity: EntitySet) -> int:
         row = db.execute("select value from meta where name = ?", (f"delta_epoch/{entity.name}",)).fetchone()
@@ -266,16 +273,15 @@ class Reader:
         with self.store.transaction() as db:
             self.store.set_meta(f"delta_epoch/{entity.name}", str(self._epoch(db, entity) + 1))
 
-    def _delta_link(self, entity: EntitySet, options: dict[str, str], root: str, seq: int) -> str:
-        epoch = self._epoch(self.store.reader(), entity)
+    def _delta_link(self, question: Question, entity: EntitySet, seq: int) -> str:
+        epoch = self._epoch(question.db, entity)
         token = f"D{self.store.now():%Y%m%d%H%M%S}_{self.plant_id}{epoch:04d}{seq:012d}"
-        kept = {k: v for k, v in options.items() if k in {"$filter", "$select", "$format", "sap-client"}}
+        kept = {k: v for k, v in question.options.items() if k in _DELTA_OPTIONS}
         kept["!deltatoken"] = f"'{token}'"
-        return f',"__delta":{_text(_link(entity, root, kept))}'
+        return f',"__delta":{_text(_link(entity, question.root, kept))}'
 
-    def _delta(
-        self, db: sqlite3.Connection, entity: EntitySet, options: dict[str, str], root: str, size: int, bend: Bend
-    ) -> Response:
+    def _delta(self, question: Question, entity: EntitySet) -> Response:
+        options, db = question.options, question.db
         token = options["!deltatoken"].strip("'")
         match = _TOKEN.match(token)
         seq = self._seq(db)
@@ -295,25 +301,23 @@ class Reader:
         position = _read_token(options.get("$skiptoken"))
         until = position.get("until", seq)
         condition, values = query.where(entity, options.get("$filter"))
-        page = Page(entity, root, options.get("$select"), options.get("$expand"), bend.fields)
-        rows = page.read(
+        rows = question.page(entity).read(
             db,
-            f"t._seq > ? and t._seq <= ? and {condition} order by t._seq limit {size + 1}",
+            f"t._seq > ? and t._seq <= ? and {condition} order by t._seq limit {question.size + 1}",
             [position.get("last", since), until, *values],
             since=since,
         )
-        if len(rows) > size:
-            rows = rows[:size]
-            tail = self._next(entity, options, root, {"until": until, "last": rows[-1][1][-2]})
-        else:
-            rows += [(text, ()) for text in self._deleted(db, entity, root, since, until)]
-            tail = self._delta_link(entity, options, root, until)
-        if bend.endless and rows:
-            tail = self._next(entity, options, root, position or {"until": until})
-        return _collection(rows, None, tail)
+        if question.bend.endless and rows:
+            return _collection(rows, None, self._next(question, entity, position or {"until": until}))
+        if len(rows) > question.size:
+            rows = rows[: question.size]
+            return _collection(rows, None, self._next(question, entity, {"until": until, "last": rows[-1][1][-2]}))
+        rows += [(text, ()) for text in self._deleted(question, entity, since, until)]
+        return _collection(rows, None, self._delta_link(question, entity, until))
 
-    def _deleted(self, db: sqlite3.Connection, entity: EntitySet, root: str, since: int, until: int) -> list[str]:
-        gone = db.execute(
+    def _deleted(self, question: Question, entity: EntitySet, since: int, until: int) -> list[str]:
+        """Rows that were deleted in a range of the change sequence and did not come back: only their keys are known."""
+        gone = question.db.execute(
             "select keys from tombstone where entity = ? and seq > ? and seq <= ? order by seq",
             (entity.name, since, until),
         )
@@ -321,12 +325,11 @@ class Reader:
         texts: dict[str, str] = {}
         for (text,) in gone.fetchall():
             key = orjson.loads(text)
-            if db.execute(f'select 1 from "{entity.table}" where {where}', [key[k] for k in entity.keys]).fetchone():
+            values = [key[k] for k in entity.keys]
+            if question.db.execute(f'select 1 from "{entity.table}" where {where}', values).fetchone():
                 continue
-            predicate = (
-                ",".join(f"{k}='{v}'" for k, v in key.items()) if len(key) > 1 else f"'{next(iter(key.values()))}'"
-            )
-            uri = f"{root}/{entity.service}/{entity.name}({predicate})"
+            predicate = ",".join(f"{k}='{v}'" for k, v in key.items()) if len(key) > 1 else f"'{values[0]}'"
+            uri = f"{question.root}/{entity.service}/{entity.name}({predicate})"
             row: dict[str, Any] = {
                 "__metadata": {"id": uri, "uri": uri, "type": f"{entity.service}.{entity.type_name}"},
                 **dict.fromkeys(entity.fields),
@@ -335,6 +338,10 @@ class Reader:
             }
             texts[text] = orjson.dumps(row).decode()
         return list(texts.values())
+
+
+def _as_is(text: str, _length: int) -> str:
+    return text
 
 
 def _stripped(text: str, _length: int) -> str:
@@ -365,6 +372,5 @@ def _read_token(text: str | None) -> dict[str, Any]:
 
 def _collection(rows: list[tuple[str, tuple[Any, ...]]], count: int | None, tail: str) -> Response:
     head = f'"__count":"{count}",' if count is not None else ""
-    return json_response(
-        200, ('{"d":{' + head + '"results":[' + ",".join(t for t, _ in rows) + f"]{tail}}}}}").encode()
-    )
+    results = ",".join(text for text, _ in rows)
+    return json_response(200, f'{{"d":{{{head}"results":[{results}]{tail}}}}}'.encode())

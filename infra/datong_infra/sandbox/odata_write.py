@@ -152,7 +152,9 @@ class Erp:
             return self._create(entity, request)
         if method in {"PATCH", "MERGE"} and match["key"] is not None and entity.updatable:
             return self._update(entity, query.key_of(entity, match["key"]), request)
-        raise ODataError(405, "/IWBEP/CM_MGW_RT/051", f"Method '{method}' is not possible on entity set '{entity.name}'")
+        raise ODataError(
+            405, "/IWBEP/CM_MGW_RT/051", f"Method '{method}' is not possible on entity set '{entity.name}'"
+        )
 
     def _create(self, entity: EntitySet, request: Request) -> Response:
         given = read_object(request.body)
@@ -179,7 +181,7 @@ class Erp:
                 raise ODataError(400, "CFD/101", f"Value '{value}' is not allowed in field '{name}'", target=name)
         condition = request.headers.get("if-match", "").strip()
         with self.store.transaction() as db:
-            _, found = self.reader.find(db, entity, key, Page(entity, "", ",".join(entity.keys)))
+            _, found = self.reader.find(db, entity, key, Page(entity, "", select=",".join(entity.keys)))
             key = tuple(found[: len(entity.keys)])
             if entity.etag:
                 self._check_etag(db, entity, key, condition)

@@ -84,6 +84,8 @@ class Order:
     reservation: str
     components: list[Component]
     released: bool = False
+    start_is_known: bool = False
+    """The ERP was told that production began."""
     status: str = "created"
     step: int = 0
     good: int = 0
@@ -166,6 +168,9 @@ class Plant:
         """MES rows that a scanner sends again tomorrow: table and values."""
         self.customers: list[str] = []
         self.stock: dict[str, int] = {}
+        """Physical stock; the store has it from save() on."""
+        self._moved: set[str] = set()
+        self._midnight_ms = 0
         self.reserved: defaultdict[str, int] = defaultdict(int)
         self.expected: defaultdict[str, int] = defaultdict(int)
         self.work_orders: dict[str, WorkOrder] = {}
@@ -178,6 +183,7 @@ class Plant:
         self.day += 1
         self.rng = Random(f"{seed}/{self.day}")
         self.consumed_today = []
+        self._midnight_ms = self.time_ms(self.day, 0)
 
     @property
     def work(self) -> float:
@@ -200,7 +206,8 @@ class Plant:
 
     def between(self, hour: float, until: float) -> int:
         """A random time of today between two hours, in milliseconds UTC, whole seconds."""
-        return self.time_ms(self.day, hour) + self.rng.randrange(max(1, int((until - hour) * 3600))) * 1000
+        first = int(hour * 3600)
+        return self._midnight_ms + (first + int(self.rng.random() * max(1, until * 3600 - first))) * 1000
 
     def often(self, per_day: float) -> int:
         """How many times something happens today that happens `per_day` times on a working day, at this scale."""
@@ -215,13 +222,8 @@ class Plant:
 
     def move(self, material: str, quantity: int) -> None:
         """Change the physical stock of a material."""
-        place = self.materials[material]
         self.stock[material] = self.stock.get(material, 0) + quantity
-        self.store.db.execute(
-            "insert into plant_stock values (?, ?, ?, ?)"
-            " on conflict do update set quantity = quantity + excluded.quantity",
-            (place.plant, material, place.location, quantity),
-        )
+        self._moved.add(material)
 
     def required(self, order: Order, component: Component) -> int:
         """What a whole order needs of a component."""
@@ -239,6 +241,13 @@ class Plant:
             "resend": self.resend,
         }
         self.store.set_meta("plant", json.dumps(state, ensure_ascii=False))
+        for number in sorted(self._moved):
+            place = self.materials[number]
+            self.store.db.execute(
+                "insert or replace into plant_stock values (?, ?, ?, ?)",
+                (place.plant, number, place.location, self.stock[number]),
+            )
+        self._moved.clear()
         self.store.clock_ms = max(self.store.clock_ms, self.time_ms(self.day, CLOSING_HOUR))
 
     def load(self) -> None:
@@ -314,7 +323,7 @@ class Plant:
                         self.materials[child].daily_use += quantity * material.daily_use // MILLI
 
 
-ORDERS_PER_DAY = 13.2
+ORDERS_PER_DAY = 13.1
 ITEMS_PER_ORDER = 2.5
 PIECES_PER_ITEM = 5.0
 

@@ -296,10 +296,9 @@ def _complete(plant: Plant, order: Order) -> None:
 
 def count_stock(plant: Plant) -> None:
     """Cycle counting finds a little more or less than there should be (701, 702)."""
+    raw = [m for m in plant.materials.values() if m.kind == RAW]
     for _ in range(plant.often(0.5)):
-        material = plant.materials[
-            plant.rng.choice(sorted(m.number for m in plant.materials.values() if m.kind == RAW))
-        ]
+        material = plant.rng.choice(raw)
         difference = plant.stock.get(material.number, 0) * plant.rng.randint(-15, 12) // 1000
         if material.unit == "ST":
             difference = difference // MILLI * MILLI
@@ -325,19 +324,26 @@ def count_stock(plant: Plant) -> None:
         )
 
 
-def send_to_mes(plant: Plant, order: Order, quantity: int, start_ms: int, end_ms: int, at_ms: int) -> WorkOrder:
+def send_to_mes(plant: Plant, order: Order) -> WorkOrder:
     """A work order for the MES, as the nightly interface made it."""
     store = plant.store
     number = f"WO-{store.count('work_order'):06d}"
     part = plant.materials[order.material].part_number
-    if plant.rng.random() < 0.1:
-        part = part.lower()
-    unit = MES_UNITS[plant.base_unit(order.material)]
     store.db.execute(
         "insert into mes_work_order values (null, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 1, ?)",
-        (number, order.short_number, part, quantity, unit, RELEASED, start_ms, end_ms, at_ms),
+        (
+            number,
+            order.short_number,
+            part.lower() if plant.rng.random() < 0.1 else part,
+            order.quantity,
+            MES_UNITS[plant.base_unit(order.material)],
+            RELEASED,
+            plant.time_ms(order.start_day, 8),
+            plant.time_ms(order.end_day, 17),
+            plant.between(19.3, 19.4),
+        ),
     )
-    return WorkOrder(number, quantity, order.start_day, RELEASED)
+    return WorkOrder(number, order.quantity, order.start_day, RELEASED)
 
 
 def nightly_interface(plant: Plant) -> None:
@@ -346,13 +352,13 @@ def nightly_interface(plant: Plant) -> None:
         return
     for order in plant.orders.values():
         if order.released and order.number not in plant.work_orders:
-            plant.work_orders[order.number] = send_to_mes(
-                plant,
-                order,
-                order.quantity,
-                plant.time_ms(order.start_day, 8),
-                plant.time_ms(order.end_day, 17),
-                plant.between(19.3, 19.4),
+            plant.work_orders[order.number] = send_to_mes(plant, order)
+        if order.status in {"in_production", "completed"} and not order.start_is_known:
+            order.start_is_known = True
+            plant.store.change(
+                "A_ProductionOrder_2",
+                (order.number,),
+                {"MfgOrderActualStartDate": plant.date_ms(plant.day), "LastChangeDateTime": plant.between(19.3, 19.4)},
             )
     for consumption in plant.consumed_today:
         at_ms = plant.between(19.4, 19.8)

@@ -104,9 +104,8 @@ class Sandbox:
                 break
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         raw = scope.get("raw_path") or scope["path"].encode()
-        request = Request(
-            scope["method"], raw.decode("latin-1"), scope["query_string"].decode("latin-1"), headers, body
-        )
+        query = scope["query_string"].decode("latin-1")
+        request = Request(scope["method"], raw.decode("latin-1"), query, headers, body)
         path = request.path
         if path.startswith(odata_server.ROOT):
             response, truncated = await self._erp(request)
@@ -189,26 +188,29 @@ class Sandbox:
             return _json(503, {"error": str(error)})
 
     def _route(self, request: Request) -> Response:
-        path, method = request.path.rstrip("/"), request.method
-        if path == "/health":
-            return _json(200, {"status": "ok"})
-        if path == "/_sandbox/status" and method == "GET":
-            return _json(200, self.status())
-        if path == "/_sandbox/truth" and method == "GET":
-            return _json(200, truth(self.store))
-        if path == "/_sandbox/advance" and method == "POST":
-            given = orjson.loads(request.body or b"{}")
-            return _json(200, self.advance(given.get("days", 1), given.get("seed")))
-        if path == "/_sandbox/faults":
-            if method == "GET":
-                return _json(200, [f.model_dump(exclude_none=False) for f in self.faults.listing()])
-            if method == "POST":
-                return _json(201, self.add_fault(Fault.model_validate(orjson.loads(request.body))).model_dump())
-            if method == "DELETE":
-                return _json(200, {"removed": self.remove_faults()})
-        if path.startswith("/_sandbox/faults/") and method == "DELETE" and path.rpartition("/")[2].isdigit():
-            return _json(200, {"removed": self.remove_faults(int(path.rpartition("/")[2]))})
-        return _json(404, {"error": f"There is nothing at {method} {request.path}."})
+        path = request.path.rstrip("/")
+        handler = {
+            ("GET", "/health"): lambda: _json(200, {"status": "ok"}),
+            ("GET", "/_sandbox/status"): lambda: _json(200, self.status()),
+            ("GET", "/_sandbox/truth"): lambda: _json(200, truth(self.store)),
+            ("POST", "/_sandbox/advance"): lambda: _json(200, self._advance(orjson.loads(request.body or b"{}"))),
+            ("GET", "/_sandbox/faults"): lambda: _json(200, [f.model_dump() for f in self.faults.listing()]),
+            ("POST", "/_sandbox/faults"): lambda: _json(
+                201, self.add_fault(Fault.model_validate(orjson.loads(request.body or b"{}"))).model_dump()
+            ),
+            ("DELETE", "/_sandbox/faults"): lambda: _json(200, {"removed": self.remove_faults()}),
+        }.get((request.method, path))
+        if handler:
+            return handler()
+        head, _, number = path.rpartition("/")
+        if request.method == "DELETE" and head == "/_sandbox/faults" and number.isdigit():
+            return _json(200, {"removed": self.remove_faults(int(number))})
+        return _json(404, {"error": f"There is nothing at {request.method} {request.path}."})
+
+    def _advance(self, given: Any) -> dict[str, Any]:
+        if not isinstance(given, dict) or set(given) - {"days", "seed"}:
+            raise ConfigurationError("advance", 'takes {"days": number, "seed": number}.')
+        return self.advance(given.get("days", 1), given.get("seed"))
 
     def status(self) -> dict[str, Any]:
         """The plant's parameters, its day, and how many rows each entity has."""

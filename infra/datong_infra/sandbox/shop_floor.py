@@ -50,7 +50,7 @@ def _step(plant: Plant, order: Order, work_order: WorkOrder, hour: float) -> boo
     until = hour + 4.5
     if order.step > last:
         rest = work_order.quantity - order.good
-        _confirm(plant, order, material.operations[last], rest, 0, plant.between(hour, until))
+        _confirm(plant, order, (rest, 0), plant.between(hour, until))
         _progress(plant, order, work_order, rest, plant.between(until, 17))
         return True
     components = [c for c in order.components if c.step == order.step]
@@ -66,9 +66,9 @@ def _step(plant: Plant, order: Order, work_order: WorkOrder, hour: float) -> boo
     first = whole // MILLI // 2 * MILLI if in_halves else whole
     scrap = _scrap(plant, order, material.operations[order.step], components, plant.between(hour, until))
     at_ms = plant.between(hour, until)
-    _confirm(plant, order, material.operations[order.step], first, scrap, at_ms)
+    _confirm(plant, order, (first, scrap), at_ms)
     if in_halves and order.step < last:
-        _confirm(plant, order, material.operations[order.step], whole - first, 0, at_ms + _HOUR_MS // 2)
+        _confirm(plant, order, (whole - first, 0), at_ms + _HOUR_MS // 2)
     if order.step == last:
         _inspect(plant, order, plant.between(hour, until))
     order.step += 1
@@ -115,10 +115,11 @@ def _consume(plant: Plant, order: Order, component: Component, quantity: int, re
     plant.consumed_today.append(Consumption(event_id, order, component, quantity, recorded_ms))
 
 
-def _confirm(
-    plant: Plant, order: Order, operation: tuple[str, str, str], good: int, scrap: int, recorded_ms: int
-) -> None:
-    number, _, center = operation
+def _confirm(plant: Plant, order: Order, quantities: tuple[int, int], recorded_ms: int) -> None:
+    """Confirm good pieces and scrap of the order's present operation; the last one goes on while a rest is open."""
+    operations = plant.materials[order.material].operations
+    number, _, center = operations[min(order.step, len(operations) - 1)]
+    good, scrap = quantities
     _record(
         plant,
         "mes_operation_confirmation",

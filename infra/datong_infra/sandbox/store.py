@@ -153,7 +153,9 @@ class Store:
         """Insert a row of an ERP entity set; fields not given get their initial value."""
         sql, fields = self._inserts[entity]
         seq = self.next_seq()
-        self.db.execute(sql, [*(values.get(name, initial) for name, initial in fields), seq, seq])
+        row = [values.get(name, initial) for name, initial in fields]
+        row += (seq, seq)
+        self.db.execute(sql, row)
 
     def change(self, entity: EntitySet | str, key: Sequence[Any], values: Mapping[str, Any]) -> None:
         """Change fields of one row of an ERP entity set."""

@@ -31,9 +31,9 @@ CITIES = (
     ("天津", "022", "120116", "300457"),
     ("郑州", "0371", "410104", "450016"),
 )
-_BRANDS = tuple(
-    first + second for first in "恒华鑫瑞盛宏泰永兴安中远利德嘉" for second in "通达源丰博科力信诚江洋川海天成威"
-) + ("HT", "FLT", "ABT", "JQ", "DN", "GreenFlow", "AquaTec", "TH", "VTC", "Hydro")
+_FIRST, _SECOND = "恒华鑫瑞盛宏泰永兴安中远利德嘉", "通达源丰博科力信诚江洋川海天成威"
+_LATIN = ("HT", "FLT", "ABT", "JQ", "DN", "GreenFlow", "AquaTec", "TH", "VTC", "Hydro")
+_BRANDS = (*(first + second for first in _FIRST for second in _SECOND), *_LATIN)
 _TRADES = (
     "水务设备",
     "化工",
@@ -149,22 +149,18 @@ def base_name(name: str) -> str:
 def spelling(name: str, rng: Random) -> str:
     """Another way to write a company's name that a careful normalisation (NFKC, blanks, legal form) brings back."""
     base = base_name(name)
-    kind = rng.randrange(8)
-    if kind == 0:
-        return name
-    if kind == 1:
-        return full_width(name)
-    if kind == 2:
-        return f"{base[:2]} {base[2:]}{name[len(base) :]}"
-    if kind == 3:
-        return base + rng.choice(("有限公司", "有限责任公司", "股份有限公司"))
-    if kind == 4:
-        return f"{base} Co., Ltd."
-    if kind == 5:
-        return full_width(f"{base}Co.,Ltd.")
-    if kind == 6:
-        return f" {name}\u3000"
-    return name.replace("(", "（").replace(")", "）")
+    return rng.choice(
+        (
+            name,
+            full_width(name),
+            f"{base[:2]} {base[2:]}{name[len(base) :]}",
+            base + rng.choice(("有限公司", "有限责任公司", "股份有限公司")),
+            f"{base} Co., Ltd.",
+            full_width(f"{base}Co.,Ltd."),
+            f" {name}\u3000",
+            name.replace("(", "（").replace(")", "）"),
+        )
+    )
 
 
 def mobile(rng: Random) -> str:
