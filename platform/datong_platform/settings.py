@@ -211,3 +211,14 @@ def connection_value(text: str, thing: str) -> str:
 def subprocess_environment(**extra: str) -> dict[str, str]:
     """The environment for a program that Datong starts, with `extra` on top."""
     return {**os.environ, **extra}
+
+
+def cache_folder() -> Path:
+    """Where files that can be fetched again are kept for every home of this user: XDG's cache folder, `datong` in it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datong"
+
+
+def java_home() -> Path | None:
+    """The Java runtime that the environment names, if it does."""
+    value = os.environ.get("JAVA_HOME")
+    return Path(value) if value else None

@@ -42,12 +42,25 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def _storage_url() -> str:
+    """The storage's address for Dagster, which speaks to psycopg 2 only: the newer one refuses its NOTIFY.
+
+    Its event log need not survive the last moment before a power cut, so commits do not wait for the disk.
+    """
+    url = dagster_url().replace("postgresql://", "postgresql+psycopg2://", 1)
+    quick = "-csynchronous_commit%3Doff"
+    if "options=" in url:
+        return url.replace("options=", f"options={quick}%20", 1)
+    return f"{url}{'&' if '?' in url else '?'}options={quick}"
+
+
 def write_instance() -> None:
     """Write `dagster.yaml` for the database in force."""
     import yaml
 
     content = {
-        "storage": {"postgres": {"postgres_url": dagster_url()}},
+        "storage": {"postgres": {"postgres_url": _storage_url()}},
+        "freshness": {"enabled": True},
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
         "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},

@@ -72,7 +72,7 @@ class Engine(Service):
     @property
     def patience(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         """A JVM on a busy machine takes its time."""
-        return 90.0 if settings().engine_kind == "spark" else 30.0
+        return 180.0 if settings().engine_kind == "spark" else 30.0
 
     def prepare(self) -> None:
         session_id()
@@ -103,7 +103,6 @@ class Engine(Service):
 
     def settings(self, port: int) -> dict[str, Any]:
         return {
-            "engine": settings().engine,
             "engine_address": f"sc://127.0.0.1:{port}/;user_id=datong;session_id={session_id()}",
         }
 

@@ -146,7 +146,9 @@ def up(
         wanted = _with_needs((*DEFAULT, *registry.records()) if names is None else names, every)
         if engine is not None:
             _choose_engine(engine, registry)
-        _ = settings().engine_kind
+        if settings().engine_kind:
+            # for commands in a shell that does not have DATONG_ENGINE set
+            registry.set(settings={"engine": settings().engine})
         stages = _Stages(wanted)
         with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
             futures = {name: pool.submit(_ensure, every[name], registry, stages, tell) for name in wanted}

@@ -1,0 +1,124 @@
+"""How the local Spark Connect server is launched: Delta, the lake's S3, safe commits, set for one small machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from datong_platform.settings import settings
+
+from datong_infra.services.base import Launch, data_folder
+from datong_infra.services.spark import jars, java
+
+# what Spark's own launcher opens to it of the Java runtime (JavaModuleOptions), less the module that wheels leave out
+_OPENS = (
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.io",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "sun.nio.ch",
+    "sun.nio.cs",
+    "sun.security.action",
+    "sun.util.calendar",
+)
+_SESSION = "720h"
+
+
+def prepare() -> None:
+    """Fetch the jars and compile the log store when this machine has not yet."""
+    jars.prepare()
+
+
+def properties(port: int, *, log_store: str | None = jars.LOG_STORE) -> dict[str, str]:
+    """Spark's properties. `log_store` None leaves Delta's stock store, which loses commits beside other writers."""
+    now = settings()
+    place = data_folder("spark")
+    endpoint = now.s3_endpoint
+    s3a = {
+        "endpoint": endpoint,
+        "endpoint.region": now.s3_region,
+        "access.key": now.s3_access_key_id,
+        "secret.key": now.s3_secret_access_key,
+        "path.style.access": str(not now.s3_virtual_hosted_style).lower(),
+        "connection.ssl.enabled": str(not (endpoint or "").startswith("http:")).lower(),
+        # a table's folder is a prefix, not an object: markers would only cost requests
+        "directory.marker.retention": "keep",
+    }
+    if now.s3_access_key_id:
+        s3a["aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
+    stores = {} if log_store is None else dict.fromkeys(("s3a", "s3"), log_store)
+    return {
+        "spark.app.name": "datong",
+        "spark.master": "local[*]",
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.connect.session.manager.defaultSessionTimeout": _SESSION,
+        "spark.connect.session.manager.maxSessionTimeout": _SESSION,
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(place / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        # without it, a commit whose reply was lost is written twice on retry
+        "spark.databricks.delta.commit.idempotencyCheck.enabled": "true",
+        **{f"spark.delta.logStore.{scheme}.impl": store for scheme, store in stores.items()},
+        # small work on one machine: about a tenth faster
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        **{f"spark.hadoop.fs.s3a.{name}": value for name, value in s3a.items() if value is not None},
+    }
+
+
+def launch(port: int, *, log_store: str | None = jars.LOG_STORE, name: str = "spark") -> Launch:
+    """The server's program on `port`; its properties file holds keys and can be read by its owner only."""
+    place = data_folder(name)
+    (place / "tmp").mkdir(exist_ok=True)
+    file = place / "spark.properties"
+    lines = "".join(f"{name} {value}\n" for name, value in properties(port, log_store=log_store).items())
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(lines)
+    (place / "log4j2.properties").write_text(_LOGGING, encoding="ascii")
+    made: Path = jars.folder()
+    return Launch(
+        [
+            str(java.find()),
+            *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENS),
+            "-Djdk.reflect.useDirectMethodHandle=false",
+            "-Dio.netty.tryReflectionSetAccessible=true",
+            f"-Dlog4j2.configurationFile={place / 'log4j2.properties'}",
+            f"-Djava.io.tmpdir={place / 'tmp'}",
+            "-Xmx1500m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=4",
+            *("-cp", f"{jars.spark_jars()}/*:{made / 'jars'}/*:{made / 'classes'}"),
+            "org.apache.spark.deploy.SparkSubmit",
+            *("--properties-file", str(file)),
+            *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
+            "spark-internal",
+        ],
+        environment={"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(place / "tmp")},
+        extra={"kind": "spark"},
+        cwd=place,
+    )
+
+
+_LOGGING = """\
+rootLogger.level = warn
+rootLogger.appenderRef.stdout.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %c{1}: %m%n%ex
+"""
