@@ -24,7 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--start", type=date.fromisoformat, default=DEFAULT_START, help="first day of a new plant")
     one.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes the last one or a free one")
     one.add_argument("--page-size", type=int, default=5000, help="rows of an OData page")
-    one.add_argument("--postgres", help="PostgreSQL URL that may create the CRM's database and role")
+    one.add_argument(
+        "--postgres",
+        help="PostgreSQL URL that may create the CRM's database and role; `datong` takes the one of the settings, "
+        "so that no password stands on the command line",
+    )
     one.add_argument("--crm-database", default="sandbox_crm", help="name of the CRM's database and role")
     given = parser.parse_args(arguments)
     from datong_infra.sandbox.server import serve
@@ -37,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed=given.seed,
             start=given.start,
             page_size=given.page_size,
-            postgres=given.postgres,
+            postgres=settings.settings().need("postgres_url") if given.postgres == "datong" else given.postgres,
             crm_database=given.crm_database,
         )
     except DatongError as error:

@@ -39,6 +39,8 @@ create schema plant;
 create table plant.position (plant_id text not null, seq bigint not null);
 """
 
+_CHANGED = "type changed on request"
+
 
 class Crm:
     """The CRM's database. `admin_url` may create databases and roles; `name` is that of the database and the role."""
@@ -79,23 +81,19 @@ class Crm:
                 # to end the readers' sessions, one who is no superuser has to be a member of their role
                 db.execute(sql.SQL("grant {} to current_user with inherit true").format(sql.Identifier(self.name)))
             self.set_password(self.password)
+            self.allow_connections(True)
             if not db.execute("select 1 from pg_database where datname = %s", (self.name,)).fetchone():
                 db.execute(sql.SQL("create database {}").format(sql.Identifier(self.name)))
-            db.execute(sql.SQL("alter database {} allow_connections true").format(sql.Identifier(self.name)))
         with self._connect(self._owner_url) as db:
             if not db.execute("select 1 from pg_namespace where nspname = 'plant'").fetchone():
-                db.execute(_DDL)
-            role = sql.Identifier(self.name)
-            db.execute(sql.SQL("grant usage on schema public to {}").format(role))
-            db.execute(sql.SQL("grant select on all tables in schema public to {}").format(role))
+                self._make_tables(db)
         self.restore_types()
-        self.bring_up_to_date()
 
     def set_password(self, password: str) -> None:
         """Change the readers' password (a fault on request sets a wrong one)."""
         with self._connect(self._admin_url, autocommit=True) as db:
             db.execute(
-                sql.SQL("alter role {} with login password {}").format(sql.Identifier(self.name), sql.Literal(password))
+                sql.SQL("alter role {} with password {}").format(sql.Identifier(self.name), sql.Literal(password))
             )
 
     def allow_connections(self, allowed: bool) -> None:
@@ -122,28 +120,26 @@ class Crm:
         """Turn a column into text, as an upgrade gone wrong would (a fault on request)."""
         if table not in CRM_TABLES or column not in CRM_TABLES[table].columns:
             raise ConfigurationError(f"CRM column {table}.{column}", "does not exist.")
+        names = sql.Identifier(table), sql.Identifier(column)
         with self._connect(self._owner_url) as db:
             db.execute(
-                sql.SQL("alter table {} alter column {} type text using '~' || {}::text").format(
-                    sql.Identifier(table), sql.Identifier(column), sql.Identifier(column)
-                )
+                sql.SQL("alter table {} alter column {} type text using '~' || {}::text").format(*names, names[1])
             )
+            db.execute(sql.SQL("comment on column {}.{} is {}").format(*names, sql.Literal(_CHANGED)))
 
     def restore_types(self) -> None:
-        """Give columns that change_type() turned their type and content back, by filling the database anew."""
+        """Make the tables anew when change_type() spoilt one."""
         with self._connect(self._owner_url) as db:
-            broken = db.execute(
-                "select 1 from information_schema.columns where table_schema = 'public' and data_type = 'text' and"
-                " (table_name, column_name) in (('opportunity', 'amount'), ('opportunity', 'probability'),"
-                " ('opportunity', 'expected_close_on'), ('account', 'is_deleted'), ('account', 'updated_at'),"
-                " ('contact', 'updated_at'), ('opportunity', 'updated_at'), ('contact', 'account_id'),"
-                " ('opportunity', 'account_id'))"
-            ).fetchone()
-            if broken:
-                db.execute("drop table account, contact, opportunity; drop schema plant cascade;" + _DDL)
-                db.execute(
-                    sql.SQL("grant select on all tables in schema public to {}").format(sql.Identifier(self.name))
-                )
+            if db.execute("select 1 from pg_description where description = %s", (_CHANGED,)).fetchone():
+                db.execute("drop table account, contact, opportunity; drop schema plant cascade;")
+                self._make_tables(db)
+        self.bring_up_to_date()
+
+    def _make_tables(self, db: psycopg.Connection[Any]) -> None:
+        db.execute(_DDL)
+        role = sql.Identifier(self.name)
+        db.execute(sql.SQL("grant usage on schema public to {}").format(role))
+        db.execute(sql.SQL("grant select on all tables in schema public to {}").format(role))
 
     def bring_up_to_date(self) -> int:
         """Carry the plant's changes since the last time into the database; returns how many rows there were."""

@@ -33,7 +33,7 @@ _CHANGE = ("quantity", "plannedStart", "plannedEnd", "status")
 class MesError(Exception):
     """An answer that is an error: HTTP status, code, text, and the fields that are wrong."""
 
-    def __init__(self, status: int, code: str, message: str, **details: Any) -> None:
+    def __init__(self, status: int, code: str, message: str, /, **details: Any) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

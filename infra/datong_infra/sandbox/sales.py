@@ -21,7 +21,7 @@ def take_orders(plant: Plant) -> None:
         at_ms = plant.between(9, 17)
         requested = plant.day + rng.randint(15, 40)
         order = SalesOrder(number, customer, requested, plant.day + rng.randint(1, 2), [])
-        order.mistake = rng.random() < 0.015
+        order.mistake = rng.random() < 0.04
         total = 0
         rows: list[dict[str, Any]] = []
         for index, material in enumerate(rng.sample(finished, rng.choice((1, 2, 2, 3, 4))), 1):

@@ -261,8 +261,13 @@ class Sandbox:
     def remove_faults(self, number: int | None = None) -> int:
         """Switch one fault off, or all; returns how many were on."""
         gone = self.faults.remove(number)
-        if self.crm and any(f.target == "crm" for f in gone):
-            self.crm.prepare()
+        crm_kinds = {f.kind for f in gone if f.target == "crm"}
+        if self.crm and "unauthorized" in crm_kinds:
+            self.crm.set_password(self.secrets["crm_password"])
+        if self.crm and "unavailable" in crm_kinds:
+            self.crm.allow_connections(True)
+        if self.crm and "changed_type" in crm_kinds:
+            self.crm.restore_types()
         return len(gone)
 
     def connections(self, address: str) -> dict[str, str]:
