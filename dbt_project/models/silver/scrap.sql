@@ -1,4 +1,9 @@
-{{ config(materialized='incremental', incremental_strategy='merge', unique_key=['source_system', 'source_key']) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key=['source_system', 'source_key'],
+    post_hook='drop view if exists {{ this.identifier }}__dbt_tmp',
+) }}
 
 {% set columns = [
     'source_system',

@@ -83,10 +83,19 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
 
 
 def ensure() -> None:
-    """Register everything if the engine knows nothing yet: it was started after the last registration."""
+    """Register what the engine does not know yet: everything after its start, later the bronze tables that are new.
+
+    dbt calls this when it connects, because a bronze table that the engine does not know would look like a system that
+    is not connected.
+    """
     known = {row[0] for row in engine.session().sql("show schemas").collect()}
     if not set(SCHEMAS) <= known:
         register()
+        return
+    registered = {row.tableName for row in engine.session().sql("show tables in bronze").collect()}
+    missing = [table for table in _tables_of("bronze") if table.name not in registered]
+    if missing:
+        register([table for table in missing if _has_log(table)])
 
 
 def _tables_of(schema: str) -> list[TableName]:

@@ -7,7 +7,7 @@ with movement as (
         cast(trunc(posted_on, 'MM') as date) as month_on,
         sum(signed_quantity) as net_quantity,
         sum(case when signed_quantity > 0 then signed_quantity else 0 end) as received_quantity,
-        sum(case when signed_quantity < 0 then -signed_quantity else 0 end) as issued_quantity
+        sum(case when signed_quantity < 0 then signed_quantity else 0 end) * -1 as issued_quantity
     from {{ ref('fct_material_movement') }}
     group by source_system, plant_id, material_id, cast(trunc(posted_on, 'MM') as date)
 

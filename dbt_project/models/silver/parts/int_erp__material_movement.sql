@@ -26,7 +26,7 @@ checked as (
         document.header_text,
         document.created_by,
         document.created_on,
-        case when item.direction = 'OUT' then -item.quantity else item.quantity end as signed_quantity,
+        cast(item.quantity * case when item.direction = 'OUT' then -1 else 1 end as decimal(15, 3)) as signed_quantity,
         concat_ws('+', item._datong_batch_id, document._datong_batch_id) as _datong_version,
         {{ failures([
             required('item.material_document_id'),
