@@ -1,7 +1,7 @@
 """The job `cycle` and its schedule: everything from the sources to the write-back, in one process.
 
-The steps are runs of their own (see `runs.cycle`), so each has its own log, lineage and outcome, and one that fails does
-not stop the rest. The job's only op fails if any of them did.
+The steps are runs of their own (see `runs.cycle`), so each has its own log, lineage and outcome, and one that fails
+does not stop the rest. The job's only op fails if any of them did.
 """
 
 import dagster as dg

@@ -14,7 +14,7 @@ from typing import Literal
 
 from datong_platform.errors import DatongError
 
-Kind = Literal["step started", "step finished", "entity", "model", "check", "table", "flow"]
+Kind = Literal["step started", "step finished", "failure", "entity", "model", "check", "table", "flow"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Progress:
     """One thing that happened.
 
     `step` is the part of the cycle (`ingest erp`, `build`, `publish`, `write-back`), `name` what it happened to: an
-    entity, a table `schema.name`, a check, a flow; empty for the step itself. `rows` are rows of data where that
-    means something, `failed` rows of a flow that are not verified. `error` says why it is not `ok`.
+    entity, a table `schema.name`, a check, a flow; empty for the step itself (a `failure` stops it as a whole). `rows`
+    are rows of data where that means something, `failed` rows of a flow that are not verified. `error` says why it is
+    not `ok`.
     """
 
     kind: Kind

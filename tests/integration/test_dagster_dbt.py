@@ -165,7 +165,7 @@ def test_a_failing_test_keeps_the_published_table_as_it_was(
     error = next(event.error for event in heard if event.kind == "table")
     assert error is not None
     assert error.thing == "table serve.bi__dagster_pump"
-    assert "check key_" in error.reason
+    assert "check key failed" in error.reason
     assert "datong build" in error.next_step
     assert published(services) == [("1", "Vortex")]
 
@@ -227,16 +227,35 @@ def test_two_builds_at_once_are_refused(project: Path, instance: dg.DagsterInsta
         assert not run(project, "build", instance).success
 
 
-def test_an_unreadable_project_is_refused_in_dbts_words(project: Path) -> None:
+def test_an_unreadable_model_fails_the_build_in_dbts_words_and_hides_nothing_else(
+    project: Path, instance: dg.DagsterInstance
+) -> None:
     model = project / "models/serve/bi__dagster_pump.sql"
     before = model.read_text(encoding="utf-8")
     model.write_text("select * from {{ ref('no_such_model') }}", encoding="utf-8")
     try:
-        with pytest.raises(ConfigurationError, match="no_such_model") as caught:
-            graph.load(project)
-        assert caught.value.thing == "dbt project dagster_small"
+        heard: list[Progress] = []
+        with watching(heard.append):
+            built = run(project, "build", instance)
+        assert not built.success
+        error = next(event.error for event in heard if event.kind == "failure")
+        assert error is not None
+        assert error.thing == "dbt project dagster_small"
+        assert "no_such_model" in error.reason
+        assert "serve/bi__dagster_pump" in {
+            spec.key.to_user_string() for spec in definitions(project).resolve_all_asset_specs()
+        }
     finally:
         model.write_text(before, encoding="utf-8")
+
+
+def test_a_project_that_never_parsed_is_refused_in_dbts_words(services: Settings, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "dbt_project.yml").write_text("name: datong\nprofile: nowhere\nconfig-version: 2", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="profile") as caught:
+        graph.load(broken)
+    assert caught.value.thing == "dbt project broken"
 
 
 def test_a_selection_in_dbts_syntax_gives_the_nodes_and_their_tests(project: Path) -> None:

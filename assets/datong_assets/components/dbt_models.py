@@ -19,6 +19,8 @@ from datong_assets.dbt import client, graph
 from datong_assets.dbt.client import NodeFinished, NodeStarted
 from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
+from datong_assets.failing import explained, fail
+from datong_assets.instance import pooled
 from datong_assets.lake_facts import TableFacts
 from datong_assets.progress import Progress, tell
 
@@ -45,7 +47,8 @@ class DbtModels(dg.Component, dg.Model, dg.Resolvable):
             allow_arbitrary_check_specs=True,
         )
         def dbt_build(context: dg.AssetExecutionContext) -> Iterator[_Event]:
-            yield from _build(context, facts)
+            with explained(STEP):
+                yield from _build(context, facts)
 
         job = dg.define_asset_job(
             "build", selection=dg.AssetSelection.assets(dbt_build), description="Build and test every dbt model."
@@ -63,6 +66,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     """Build what was chosen, yielding each table and test as dbt ends it; dg.Failure at the end names what failed."""
     failures: list[DatongError] = []
     parsed, select = facts.graph, _chosen(context, facts)
+    pooled(context.instance)
     with alone("build"), client.process(parsed.project) as dbt:
         events = dbt.build(select, indirect="empty" if select else "")
         for event, known in _with_lake_facts(events, facts):
@@ -73,12 +77,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 failures.append(error)
                 context.log.error(str(error))
             yield from _told(event, known, error, facts)
-    if failures:
-        raise dg.Failure(
-            description="\n".join(str(error) for error in failures),
-            metadata={error.thing: error.reason for error in failures},
-            allow_retries=False,
-        )
+    fail(failures)
 
 
 def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
@@ -127,7 +126,7 @@ def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
     node = facts.graph.nodes[event.unique_id]
     if node["resource_type"] == "test":
         table = facts.graph.tested.get(event.unique_id)
-        thing = f"test {node['name']} on {_name(facts, table)}" if table else f"test {node['name']}"
+        thing = f"test {facts.check_name(node)} on {_name(facts, table)}" if table else f"test {node['name']}"
         found = f"finds {event.failures} rows" if event.status == "fail" else "cannot be run"
         return TerminalError(
             thing, f"{found}: {event.message}", f"see {node['original_file_path']}; what reads the table was not built."
@@ -182,7 +181,7 @@ def _told(event: NodeFinished, known: TableFacts | None, error: DatongError | No
             Progress(
                 "check",
                 STEP,
-                f"{_name(facts, table)}: {test['name']}",
+                f"{_name(facts, table)}: {facts.check_name(test)}",
                 ok=passed,
                 skipped=skipped,
                 seconds=event.seconds,

@@ -1,7 +1,7 @@
 """The BI tables of serve, carried to PostgreSQL.
 
-From `serve.bi__<noun>` to the asset `postgres/serve/<noun>`. A table is published only as it was when its checks passed;
-one that did not pass keeps what readers have, and fails the run without stopping the others.
+From `serve.bi__<noun>` to the asset `postgres/serve/<noun>`. A table is published only as it was when its checks
+passed; one that did not pass keeps what readers have, and fails the run without stopping the others.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from datong_assets.checked import require_checked
 from datong_assets.components.dbt_models import facts_of
 from datong_assets.dbt import graph
 from datong_assets.dbt.facts import Facts
+from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Publication(dg.Component, dg.Model, dg.Resolvable):
         )
         def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
             chosen = {key: spec for key, spec in tables.items() if key in context.selected_asset_keys}
-            yield from _publish(context, facts, chosen)
+            with explained(STEP):
+                yield from _publish(context, facts, chosen)
 
         job = dg.define_asset_job(
             "publish", selection=dg.AssetSelection.assets(publish), description="Publish the BI tables to PostgreSQL."
@@ -111,9 +113,4 @@ def _publish(
                     "table", STEP, f"serve.{spec.name}", rows=outcome.rows, seconds=outcome.seconds, detail=outcome.how
                 )
             )
-    if failures:
-        raise dg.Failure(
-            description="\n".join(str(error) for error in failures),
-            metadata={error.thing: error.reason for error in failures},
-            allow_retries=False,
-        )
+    fail(failures)

@@ -20,6 +20,7 @@ from datong_platform.lake.columns import type_name
 from pydantic import BaseModel
 
 from datong_assets.components.as_written import as_written
+from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class SourceSystem(dg.Component):
         def ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
             chosen = {key.path[-1] for key in context.selected_asset_keys}
             names = [entity.name for entity in config.entities if config.table(entity.name).name in chosen]
-            yield from _ingest(context, config, names)
+            with explained(f"ingest {config.system}"):
+                yield from _ingest(context, config, names)
 
         job = dg.define_asset_job(
             f"ingest_{config.system}",
@@ -140,12 +142,12 @@ def _ingest(
     context: dg.AssetExecutionContext, config: SystemConfig, names: Sequence[str]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
-    failures: dict[str, DatongError] = {}
+    failures: list[DatongError] = []
     step = f"ingest {config.system}"
     for outcome in _outcomes(config, names):
         result = outcome.result
         if isinstance(result, DatongError):
-            failures[outcome.entity] = result
+            failures.append(result)
             context.log.error(str(result))
             tell(Progress("entity", step, outcome.entity, ok=False, error=result))
             continue
@@ -161,7 +163,7 @@ def _ingest(
             else None
         )
         if error:
-            failures[outcome.entity] = error
+            failures.append(error)
         tell(
             Progress(
                 "entity",
@@ -174,12 +176,7 @@ def _ingest(
                 error=error,
             )
         )
-    if failures:
-        raise dg.Failure(
-            description="\n".join(str(error) for error in failures.values()),
-            metadata={name: str(error) for name, error in failures.items()},
-            allow_retries=False,
-        )
+    fail(failures)
 
 
 def _outcomes(config: SystemConfig, names: Sequence[str]) -> "Iterator[IngestOutcome]":
@@ -247,7 +244,7 @@ def _evaluate(config: SystemConfig, entity: str, result: "IngestResult") -> Iter
 
 
 def _differences(system: str, entity: str, result: "IngestResult") -> list[str]:
-    """For each batch loaded now: what its manifest says against the rows that its commit added, as Delta counted them."""
+    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit."""
     from datong_platform.lake import history, landing
 
     delta = history.open_table(result.table) if result.batches else None

@@ -17,6 +17,7 @@ from datong_assets.checked import require_checked
 from datong_assets.components.as_written import as_written
 from datong_assets.components.dbt_models import facts_of
 from datong_assets.dbt import graph
+from datong_assets.failing import fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def _write_back(
         result = run_flow(flow, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
     except DatongError as error:
         tell(Progress("flow", STEP, flow.flow, ok=False, error=error))
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        fail([error])
+        return
     error = _unverified(flow, result)
     yield dg.MaterializeResult(asset_key=flow_key(flow.flow), metadata=_metadata(result))
     yield dg.AssetCheckResult(
@@ -125,7 +127,7 @@ def _write_back(
         )
     )
     if error:
-        raise dg.Failure(description=str(error), metadata=dict(result.problems), allow_retries=False)
+        fail([error])
 
 
 def _unverified(flow: FlowConfig, result: "FlowResult") -> DatongError | None:

@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError, ServiceError
@@ -58,6 +58,8 @@ class Dbt:
                 encoding="utf-8",
                 env=settings.subprocess_environment(DATONG_HOME=str(settings.home())),
             )
+        self._requests: IO[str] = self._process.stdin  # pyright: ignore[reportAttributeAccessIssue]
+        self._answers: IO[str] = self._process.stdout  # pyright: ignore[reportAttributeAccessIssue]
 
     def ready(self) -> None:
         """Wait until the project is parsed. ConfigurationError with dbt's words when it cannot be."""
@@ -98,15 +100,14 @@ class Dbt:
 
     def close(self) -> None:
         """End the process, in the middle of a build too."""
-        if self._process.stdin:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._requests.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._answers.close()
 
     @property
     def is_alive(self) -> bool:
@@ -114,13 +115,11 @@ class Dbt:
         return self._process.poll() is None and self.stamp == graph.stamp(self.project)
 
     def _ask(self, **request: Any) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             raise ServiceError(
                 f"dbt project {self.project.name}",
@@ -171,7 +170,10 @@ def keep(dbt: Dbt) -> None:
 
 
 def parse(project: Path) -> None:
-    """Have the project parsed; a process that was warmed up stays so. ConfigurationError with dbt's words if it fails."""
+    """Have the project parsed; a process that was warmed up stays so.
+
+    ConfigurationError with dbt's words when it cannot be.
+    """
     dbt = _warm.get(project)
     if dbt and dbt.is_alive:
         dbt.ready()

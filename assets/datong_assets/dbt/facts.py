@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -129,8 +131,22 @@ class Facts:
         )
 
     def check_name(self, test: Node) -> str:
-        """The test's name."""
-        return str(test["name"])
+        """The kind of test and its column, such as `key` or `not_null_unit`; dbt's own name where a table has two."""
+        return self._check_names[str(test["unique_id"])]
+
+    @cached_property
+    def _check_names(self) -> dict[str, str]:
+        short: dict[str, str] = {}
+        for unique_id, test in self.graph.tests.items():
+            kind = (test.get("test_metadata") or {}).get("name") or test["name"]
+            short[unique_id] = f"{kind}_{test['column_name']}" if test.get("column_name") else kind
+        taken = Counter((self.graph.tested.get(unique_id), name) for unique_id, name in short.items())
+        return {
+            unique_id: name
+            if taken[self.graph.tested.get(unique_id), name] == 1
+            else self.graph.tests[unique_id]["name"]
+            for unique_id, name in short.items()
+        }
 
     def severity(self, test: Node) -> dg.AssetCheckSeverity:
         """Whether a failure of the test stops what reads the table."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -18,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from datong_platform import settings
+from datong_platform.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 Node = Mapping[str, Any]
 
@@ -63,18 +69,39 @@ def write(project: Path, stamp_: str, manifest: Path) -> None:
 def load(project: Path = settings.DBT_PROJECT) -> Graph:
     """The graph of the project as it is now; parsed first when a file changed.
 
-    ConfigurationError with dbt's own words when the project cannot be parsed.
+    A project that cannot be parsed is shown as it was when it could: a slip in one model must not stop the ingestion.
+    The build says what is wrong. ConfigurationError with dbt's own words when it could never be parsed.
     """
-    now = stamp(project)
     found = _kept(project)
-    if found is None or found.content["stamp"] != now:
-        from datong_assets.dbt import client
+    if found is not None and (_patient.get() or found.content["stamp"] == stamp(project)):
+        return found
+    from datong_assets.dbt import client
 
+    try:
         client.parse(project)
-        # a file can change while it is parsed; then the next load sees to it
-        found = _kept(project)
-    assert found is not None
-    return found
+    except ConfigurationError as error:
+        if found is None:
+            raise
+        _log.warning("%s Going on with the models as they were last parsed.", error)
+        return found
+    # a file can change while it is parsed; then the next load sees to it
+    parsed = _kept(project)
+    if parsed is None:
+        raise ConfigurationError(f"dbt project {project.name}", "was parsed and left nothing.", "run it again.")
+    return parsed
+
+
+_patient: ContextVar[bool] = ContextVar("datong_dbt_as_last_parsed", default=False)
+
+
+@contextmanager
+def as_last_parsed() -> Iterator[None]:
+    """Within this block a graph that is there is good enough, for work that needs none of the models."""
+    token = _patient.set(True)
+    try:
+        yield
+    finally:
+        _patient.reset(token)
 
 
 def _kept(project: Path) -> Graph | None:

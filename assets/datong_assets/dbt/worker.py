@@ -59,7 +59,8 @@ def main() -> None:
     # the engine's client takes a second to import: now, while nobody waits
     import pyspark.sql.connect.session as _  # noqa: F401
 
-    while request := requests.get():
+    while True:
+        request = requests.get()
         if request["command"] == "list":
             _list(parsed.result, request, options, tell)
         else:
@@ -85,7 +86,8 @@ def _requests() -> queue.Queue[dict[str, Any]]:
     def read() -> None:
         for line in sys.stdin:
             incoming.put(json.loads(line))
-        # the client is gone: whatever is being built is nobody's any more
+        # the client is gone, and what is being built is nobody's any more. No orderly end: PySpark's would take
+        # seconds, and could release the session that everybody shares
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()

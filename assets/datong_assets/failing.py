@@ -1,0 +1,31 @@
+"""Failing a run in the product's own words: the thing, the reason, the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+from datong_platform.errors import DatongError
+
+from datong_assets.progress import Progress, tell
+
+
+def fail(errors: Sequence[DatongError]) -> None:
+    """dg.Failure that names every error; nothing when there is none. It is never retried: what could be was."""
+    if errors:
+        raise dg.Failure(
+            description="\n".join(str(error) for error in errors),
+            metadata={error.thing: error.reason for error in errors},
+            allow_retries=False,
+        )
+
+
+@contextmanager
+def explained(step: str) -> Iterator[None]:
+    """Turn a DatongError of this block, which stops the step as a whole, into dg.Failure, and tell who watches."""
+    try:
+        yield
+    except DatongError as error:
+        tell(Progress("failure", step, ok=False, error=error))
+        raise dg.Failure(description=str(error), allow_retries=False) from error
