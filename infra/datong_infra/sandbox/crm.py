@@ -8,7 +8,7 @@ the next call of `bring_up_to_date`, and a database that was lost is filled agai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -61,7 +61,7 @@ class Crm:
         """Address for those who read."""
 
     @contextmanager
-    def _connect(self, url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    def _connect(self, url: str, *, autocommit: bool = False) -> Generator[psycopg.Connection[Any]]:
         try:
             connection = psycopg.connect(url, connect_timeout=10, autocommit=autocommit)
         except psycopg.OperationalError as error:

@@ -208,7 +208,7 @@ class Mes:
             if not given["quantity"] > 0:
                 wrong["quantity"] = "must be greater than 0"
         _raise(wrong)
-        values = {
+        values: dict[str, Any] = {
             **given,
             "orderNo": given["orderNo"].strip(),
             "quantity": round(given["quantity"] * MILLI),

@@ -74,7 +74,7 @@ def _request(headers: dict[str, str], body: bytes) -> Request:
     return Request(match[1], match[2], "", inner, content.strip())
 
 
-def join_parts(answers: list[Part | list[Part]] | list[Part]) -> Response:
+def join_parts(answers: list[Part | list[Part]]) -> Response:
     """The answer to a batch; a list stands for a changeset that succeeded."""
     boundary = secrets.token_hex(16).upper()
     pieces: list[bytes] = []

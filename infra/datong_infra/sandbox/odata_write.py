@@ -203,7 +203,7 @@ class Erp:
     # ---- batches
 
     def _batch(self, request: Request, bend: Bend) -> Response:
-        answers: list[Part] = []
+        answers: list[Part | list[Part]] = []
         base = request.path.removesuffix("/$batch")
         for operation in split_batch(request):
             if isinstance(operation, list):

@@ -254,13 +254,8 @@ class Plant:
         """Take up again what save() kept, and what the systems were told meanwhile."""
         state = json.loads(self.store.meta("plant") or "{}")
         self.day = state.get("day", -1)
-        self.orders = {
-            o["number"]: Order(**{**o, "components": [Component(**c) for c in o["components"]]})
-            for o in state.get("orders", [])
-        }
-        self.sales = {
-            s["number"]: SalesOrder(**{**s, "items": [Item(**i) for i in s["items"]]}) for s in state.get("sales", [])
-        }
+        self.orders = {o["number"]: _order(o) for o in state.get("orders", [])}
+        self.sales = {s["number"]: _sales_order(s) for s in state.get("sales", [])}
         self.purchases = [tuple(p) for p in state.get("purchases", [])]
         self.resend = state.get("resend", [])
         self.load_materials()
@@ -321,6 +316,16 @@ class Plant:
                 if material.kind == kind:
                     for child, quantity in material.components:
                         self.materials[child].daily_use += quantity * material.daily_use // MILLI
+
+
+def _order(saved: dict[str, Any]) -> Order:
+    components = [Component(**c) for c in saved.pop("components")]
+    return Order(**saved, components=components)
+
+
+def _sales_order(saved: dict[str, Any]) -> SalesOrder:
+    items = [Item(**i) for i in saved.pop("items")]
+    return SalesOrder(**saved, items=items)
 
 
 ORDERS_PER_DAY = 13.1

@@ -11,7 +11,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Store:
         return found
 
     @contextlib.contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Generator[sqlite3.Connection]:
         """A connection that sees one state of the plant until the end of the block."""
         connection = self.reader()
         connection.execute("begin")
@@ -88,7 +88,7 @@ class Store:
             connection.execute("commit")
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """The writer's connection; all or nothing. Within another transaction it becomes a part of that one."""
         with self.lock:
             if self._depth:
