@@ -328,7 +328,7 @@ def _sales_order(saved: dict[str, Any]) -> SalesOrder:
     return SalesOrder(**saved, items=items)
 
 
-ORDERS_PER_DAY = 13.1
+ORDERS_PER_DAY = 13.4
 ITEMS_PER_ORDER = 2.5
 PIECES_PER_ITEM = 5.0
 
