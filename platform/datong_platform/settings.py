@@ -214,7 +214,7 @@ def subprocess_environment(**extra: str) -> dict[str, str]:
 
 
 def cache_folder() -> Path:
-    """Where files that can be fetched again are kept for every home of this user: XDG's cache folder, `datong` in it."""
+    """Where files that can be fetched again are kept for every home of this user: `datong` in XDG's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "datong"
 
 

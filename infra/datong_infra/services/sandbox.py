@@ -31,7 +31,7 @@ class Sandbox(Service):
                 *(sys.executable, "-m", "datong_infra.sandbox", "serve"),
                 *("--state", str(state), "--port", str(port)),
                 *("--scale", f"{self._scale:g}", "--seed", str(self._seed)),
-                *("--postgres", settings().need("postgres_url")),
+                *("--postgres", "datong"),
             ],
         )
 

@@ -1,7 +1,8 @@
 """What Spark needs beside its own jars: fetched once by its own resolver, and our log store, compiled once.
 
-All of it lies in the user's cache folder, named by its versions and by the source that was compiled; a later start needs
-neither network nor compiler. About 30 MB: the AWS SDK's bundle of 600 MB is left out, the few parts in use are named.
+All of it lies in the user's cache folder, named by its versions and by the source that was compiled; a later start
+needs neither network nor compiler. About 30 MB: the AWS SDK's bundle of 600 MB is left out, the few parts in use are
+named.
 """
 
 from __future__ import annotations
@@ -131,9 +132,8 @@ def _fetch(program: Path, work: Path) -> None:
             return
         if "PKIX path building failed" not in said and "unable to find valid certification path" not in said:
             break
-    words = [
-        line.strip() for line in said.splitlines() if "unresolved" in line or "Exception" in line or "PKIX" in line
-    ]
+    telling = ("unresolved", "Exception", "PKIX")
+    words = [line.strip() for line in said.splitlines() if any(mark in line for mark in telling)]
     raise ServiceError(
         "engine spark",
         f"its jars cannot be fetched: {'; '.join(dict.fromkeys(words[:6])) or said.strip()[-600:]}",
