@@ -1,0 +1,171 @@
+"""Ingestion as Dagster runs it: what succeeded is recorded, what failed is named, and the run tells."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from datong_assets.components import SourceSystem
+from datong_assets.components.source_system import disagreements
+from datong_assets.progress import Progress, watching
+from datong_ingestion.systems_config import SystemConfig, load_systems
+from datong_platform.settings import Settings
+
+SECRET = "not-to-be-seen"
+DEFINITION = """
+type: datong_assets.components.SourceSystem
+attributes:
+  system: dagster_shop
+  protocol: rest
+  owner: team:shop
+  connection:
+    {base_url: "${DAGSTER_SHOP_URL}", auth: bearer, token: "${DAGSTER_SHOP_TOKEN}", data_path: data, attempts: 1}
+  entities:
+    - {name: order, source: /orders, keys: [id], fields: {id: long, amount: string}}
+    - {name: part, source: /parts, keys: [id], fields: {id: long}}
+"""
+
+
+class Shop:
+    """A JSON API with two collections; `rows` is what it answers, None refuses."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]] | None] = {}
+        shop = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = shop.rows[self.path.split("?")[0]]
+                body = json.dumps({"data": found} if found is not None else {"error": "no"}).encode()
+                self.send_response(200 if found is not None else 401)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+
+@pytest.fixture
+def shop(services: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    made = Shop()
+    monkeypatch.setenv("DAGSTER_SHOP_URL", made.url)
+    monkeypatch.setenv("DAGSTER_SHOP_TOKEN", SECRET)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> SystemConfig:
+    folder = tmp_path_factory.mktemp("defs")
+    (folder / "defs.yaml").write_text(DEFINITION, encoding="utf-8")
+    return load_systems(Path(folder))["dagster_shop"]
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as made:
+        yield made
+
+
+def run(
+    config: SystemConfig, instance: dg.DagsterInstance, **options: Any
+) -> tuple[dg.ExecuteInProcessResult, list[Progress]]:
+    definitions = SourceSystem(config).build_defs(dg.ComponentTree.for_test().load_context)
+    heard: list[Progress] = []
+    with watching(heard.append):
+        done = definitions.resolve_job_def("ingest_dagster_shop").execute_in_process(
+            instance=instance, raise_on_error=False, **options
+        )
+    return done, heard
+
+
+def materialized(done: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    return {
+        event.asset_key.to_user_string(): {
+            name: value.value for name, value in event.step_materialization_data.materialization.metadata.items()
+        }
+        for event in done.get_asset_materialization_events()
+        if event.asset_key
+    }
+
+
+def test_an_entity_that_fails_is_named_and_the_others_are_recorded(
+    shop: Shop, config: SystemConfig, instance: dg.DagsterInstance
+) -> None:
+    shop.rows = {"/orders": [{"id": 1, "amount": "9.50"}, {"id": 2, "amount": "1.00"}], "/parts": None}
+    done, heard = run(config, instance)
+    assert not done.success
+    found = materialized(done)
+    assert list(found) == ["bronze/dagster_shop__order"]
+    assert found["bronze/dagster_shop__order"]["dagster/row_count"] == 2
+    assert found["bronze/dagster_shop__order"]["batches"] == "000000000001"
+    failed = next(event for event in heard if not event.ok)
+    assert (failed.kind, failed.name) == ("entity", "part")
+    assert failed.error is not None
+    assert "dagster_shop.part" in failed.error.thing
+    assert failed.error.next_step
+    told = [event for event in done.all_events if event.is_step_failure]
+    assert len(told) == 1
+    assert "dagster_shop.part" in str(told[0].step_failure_data.user_failure_data)
+    assert SECRET not in "".join(str(event) for event in done.all_events)
+
+
+def test_checks_tell_conservation_and_a_field_that_is_new(
+    shop: Shop, config: SystemConfig, instance: dg.DagsterInstance
+) -> None:
+    shop.rows = {"/orders": [{"id": 1, "amount": "9.50"}], "/parts": [{"id": 7}]}
+    done, _ = run(config, instance)
+    assert done.success
+    assert {(check.check_name, check.passed) for check in done.get_asset_check_evaluations()} == {
+        ("conservation", True),
+        ("schema_unchanged", True),
+    }
+    shop.rows["/parts"] = [{"id": 7, "colour": "red"}]
+    done, _ = run(config, instance)
+    assert done.success, "a new field is a warning: its values are kept, as rescued"
+    checks = {(check.asset_key.path[-1], check.check_name): check for check in done.get_asset_check_evaluations()}
+    changed = checks["dagster_shop__part", "schema_unchanged"]
+    assert not changed.passed
+    assert changed.severity == dg.AssetCheckSeverity.WARN
+    assert "colour" in str(changed.description)
+    assert checks["dagster_shop__order", "schema_unchanged"].passed
+
+
+def test_one_entity_can_be_chosen(shop: Shop, config: SystemConfig, instance: dg.DagsterInstance) -> None:
+    shop.rows = {"/orders": [{"id": 1, "amount": "9.50"}], "/parts": None}
+    done, _ = run(config, instance, asset_selection=[dg.AssetKey(["bronze", "dagster_shop__order"])])
+    assert done.success
+    assert list(materialized(done)) == ["bronze/dagster_shop__order"]
+
+
+def test_a_batch_whose_commit_lacks_rows_breaks_conservation(
+    shop: Shop, config: SystemConfig, instance: dg.DagsterInstance
+) -> None:
+    from datong_ingestion.run import ingest_entity
+    from datong_platform.lake import storage
+    from datong_platform.lake.landing import manifest_key
+
+    shop.rows = {"/orders": [{"id": 1, "amount": "10.00"}, {"id": 3, "amount": "3.00"}], "/parts": []}
+    result = ingest_entity(config, "order")
+    assert result.batches
+    assert disagreements("dagster_shop", "order", result) == []
+    key = manifest_key("dagster_shop", "order", int(result.batches[-1]))
+    manifest = json.loads(storage.get(key) or b"")
+    storage.put(key, json.dumps({**manifest, "row_count": manifest["row_count"] + 1}).encode())
+    assert disagreements("dagster_shop", "order", result) == [f"batch {result.batches[-1]}: 3 rows landed, 2 committed"]
