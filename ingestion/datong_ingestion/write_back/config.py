@@ -126,6 +126,9 @@ class FlowConfig(_Model):
     write: Literal["create", "update", "create_or_update"]
     """What may be done: make the missing record, change the existing one, or either. What exists and differs where only
     `create` is allowed is a conflict; what is missing where only `update` is allowed is a failure."""
+    look_first: bool = True
+    """Ask for a record before creating it. May be false only where the target itself refuses a second record for one
+    key: it saves a request for each row, and what is there already is then found by its refusal (409)."""
     payload: Annotated[Fields | dict[str, Value | list[Fields]], Field(min_length=1)]
     """The target's fields; a list holds the items of a deep insert."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
@@ -138,6 +141,8 @@ class FlowConfig(_Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        if not self.look_first and self.write != "create":
+            raise ValueError("look_first can be false only for a flow that just creates: an update needs the record")
         if self.target.lookup not in self.payload and self.write != "update":
             raise ValueError(
                 f"payload does not fill {self.target.lookup}, by which a created record would be found again"

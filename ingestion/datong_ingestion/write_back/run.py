@@ -34,7 +34,9 @@ from datong_ingestion.write_back.payload import Payload, PayloadBuilder, dumps, 
 from datong_ingestion.write_back.target import Change, Found, Outcome, Target
 
 OnStep = Callable[[str, str], None]
-"""Told each step and what it did, when it is done: planned, looked, intended, replied, read_back, recorded."""
+"""Told each step and what it did, when it is done: planned, looked, intended, read_back, recorded."""
+OnReply = Callable[[str, str], None]
+"""Told the key of each change that was sent, and its outcome; called from several threads."""
 
 _LOOKS = 3
 _MAX_WORDS = 2000
@@ -108,12 +110,13 @@ def run_flow(
     *,
     target: Target | None = None,
     on_step: OnStep | None = None,
+    on_reply: OnReply | None = None,
     wait_seconds: float = 60,
 ) -> FlowResult:
     """Run one flow and say what became of its rows; failures of single rows do not stop the others.
 
     `target` is opened from the flow's definition unless given. `wait_seconds` is how long to wait for another run of
-    the same flow. `on_step` may be called from several threads.
+    the same flow. `on_step` is called a few times a chunk, `on_reply` for each row.
 
     Raised, all before anything was sent: ConfigurationError (a column, a system or a value that is missing),
     TransientError (another run holds the flow), ServiceError (lake or PostgreSQL), SchemaError (null or double keys in
@@ -123,7 +126,10 @@ def run_flow(
     with lease(flow.flow, wait_seconds=wait_seconds) as held:
         opened = target or _open(flow)
         try:
-            return _Run(flow, opened, held, on_step or (lambda _step, _what: None)).run()
+            run = _Run(flow, opened, held)
+            run.on_step = on_step or run.on_step
+            run.on_reply = on_reply or run.on_reply
+            return run.run()
         finally:
             if target is None:
                 opened.close()
@@ -136,11 +142,13 @@ def _open(flow: FlowConfig) -> Target:
 
 
 class _Run:
-    def __init__(self, flow: FlowConfig, target: Target, held: Lease, on_step: OnStep) -> None:
+    on_step: OnStep = staticmethod(lambda _step, _what: None)
+    on_reply: OnReply = staticmethod(lambda _key, _outcome: None)
+
+    def __init__(self, flow: FlowConfig, target: Target, held: Lease) -> None:
         self.flow = flow
         self.target = target
         self.held = held
-        self.on_step = on_step
         self.run_id = uuid.uuid4().hex
         self.ledger = Ledger(flow.flow)
         rows, schema = _rows(flow)
@@ -232,7 +240,7 @@ class _Run:
     def _chunk(self, chunk: Sequence[_Item]) -> list[_Item]:
         """Work on a chunk; returns the items that have to be tried again later."""
         self.held.check()
-        held = self.target.lookup([item.key for item in chunk if item.subject])
+        held = self._look(chunk)
         self.on_step("looked", f"{len(held)} keys")
         again: list[_Item] = []
         changes: list[tuple[_Item, Change]] = []
@@ -250,6 +258,18 @@ class _Run:
         self._commit()
         self.on_step("intended", f"{len(changes)} rows")
         return again + self._send(changes) if changes else again
+
+    def _look(self, chunk: Sequence[_Item]) -> dict[str, list[Found] | DatongError]:
+        """What the target holds for the chunk's keys; raises when it is not there or does not let us in."""
+        asked = [item.key for item in chunk if item.open or (item.wanted and self.flow.look_first)]
+        if asked or not any(item.wanted for item in chunk):
+            return self.target.lookup(asked) if asked else {}
+        # one is looked up all the same, before a whole chunk is sent to a target that is down or was moved
+        probe = next(item.key for item in chunk if item.wanted)
+        held = self.target.lookup([probe])
+        if isinstance(error := held[probe], DatongError):
+            raise error
+        return held
 
     def _decide(self, item: _Item, found: Sequence[Found]) -> _Decision:
         """What to do with an item, given what the target holds for its key."""
@@ -325,7 +345,7 @@ class _Run:
         self.sent.update(item.key for item, _ in changes)
         outcomes = self.target.send(
             [change for _, change in changes],
-            lambda change, outcome: self.on_step("replied", f"{change.key} {outcome.kind}"),
+            lambda change, outcome: self.on_reply(change.key, outcome.kind),
         )
         for item, _ in changes:
             item.not_before = time.monotonic() + self.flow.settle_seconds
