@@ -1,0 +1,26 @@
+{{ config(enabled='tryton' in var('systems')) }}
+
+with source as (
+
+    select * from {{ bronze('tryton', 'company') }}
+
+),
+
+renamed as (
+
+    select
+        'tryton' as source_system,
+        {{ source_key(['id']) }} as source_key,
+        cast(source.id as string) as company_id,
+        cast(source.party as string) as party_id,
+        cast(source.currency as string) as currency_id,
+        source._datong_batch_id,
+        source._datong_ingested_at,
+        source._datong_operation,
+        source._datong_ingested_at as _recorded_at,
+        struct(source.*) as source_row
+    from source
+
+)
+
+select * from renamed
