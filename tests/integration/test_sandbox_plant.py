@@ -12,7 +12,7 @@ from datong_infra.sandbox.simulation import advance, open_plant
 from datong_infra.sandbox.store import Store
 from datong_infra.sandbox.truth import truth
 from datong_infra.sandbox.vocabulary import credit_code_check
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, ServiceError
 
 SCALE = 0.15
 
@@ -85,6 +85,11 @@ def test_scale_one_is_about_a_hundred_thousand_rows_of_every_entity(tmp_path: Pa
     assert 90_000 < sum(counts.values()) < 110_000
     assert all(counts.values()), [name for name, rows in counts.items() if not rows]
     assert {"erp", "mes", "crm"} == {name.partition(".")[0] for name in counts}
+
+
+def test_one_state_has_one_process(store: Store) -> None:
+    with pytest.raises(ServiceError, match="in use by another sandbox"):
+        Store(store.path)
 
 
 def test_a_scale_out_of_bounds_is_refused(tmp_path: Path) -> None:

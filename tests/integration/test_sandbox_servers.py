@@ -631,6 +631,14 @@ def test_a_connection_is_dropped_and_a_body_is_cut(plant: Plant) -> None:
     assert plant.mes.get("work-orders").is_success
 
 
+def test_an_error_comes_with_status_200(plant: Plant) -> None:
+    plant.fault("erp", "error_in_200")
+    answer = plant.erp.get(ORDERS)
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"error"}
+    assert plant.erp.get(ORDERS).json()["d"]["results"]
+
+
 def test_a_lost_reply_leaves_the_write_done(plant: Plant) -> None:
     event, token = plant.unposted(), plant.token()
     plant.fault("erp", "lost_reply", match="^POST")

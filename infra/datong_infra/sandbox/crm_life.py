@@ -20,7 +20,7 @@ def add_company(plant: Plant, company: words.Company, erp_number: str, at_ms: in
     """One or two accounts of a company, with contacts and opportunities."""
     _account(plant, company, erp_number, at_ms, may_be_short=bool(erp_number))
     if plant.rng.random() < 0.08:
-        _account(plant, company, "", at_ms + _DAY_MS // 4, may_be_short=bool(erp_number))
+        _account(plant, company, "", at_ms + _DAY_MS // 12, may_be_short=bool(erp_number))
 
 
 def _account(plant: Plant, company: words.Company, erp_number: str, at_ms: int, *, may_be_short: bool) -> None:

@@ -11,6 +11,7 @@ that are on, DELETE /_sandbox/faults[/<id>] switches them off. They live as long
 | drop_connection | the connection is reset before an answer; the CRM ends its sessions | |
 | lost_reply | the request is carried out, its answer is lost | |
 | truncate | the body ends in the middle | |
+| error_in_200 | 200, but the body is an error (ERP, MES) | |
 | slow | the answer takes longer | seconds |
 | lost_delta_token | every delta token of the entity set is forgotten (ERP) | |
 | endless_page | the next page is always this page (ERP, MES) | |
@@ -39,6 +40,7 @@ Kind = Literal[
     "drop_connection",
     "lost_reply",
     "truncate",
+    "error_in_200",
     "slow",
     "lost_delta_token",
     "endless_page",

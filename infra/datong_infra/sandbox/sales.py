@@ -14,14 +14,17 @@ _CLERKS = ("LIUY", "CHENJ", "WANGF")
 def take_orders(plant: Plant) -> None:
     """Today's new sales orders, made to order or from stock."""
     finished = [m for m in plant.materials.values() if m.kind == FINISHED]
-    for _ in range(plant.often(ORDERS_PER_DAY)):
+    today = plant.date(plant.day)
+    # at any scale some order is deleted after each month's end and in each month's first week
+    slip = plant.day > 7 and (today.day >= 30 or (today.day <= 7 and today.weekday() == 0))
+    for count in range(plant.often(ORDERS_PER_DAY)):
         rng = plant.rng
         number = str(plant.store.count("sales_order", 500_001))
         customer = rng.choice(plant.customers)
         at_ms = plant.between(9, 17)
         requested = plant.day + rng.randint(15, 40)
         order = SalesOrder(number, customer, requested, plant.day + rng.randint(1, 2), [])
-        order.mistake = rng.random() < 0.04
+        order.mistake = rng.random() < 0.03 or (slip and count == 0)
         total = 0
         rows: list[dict[str, Any]] = []
         for index, material in enumerate(rng.sample(finished, rng.choice((1, 2, 2, 3, 4))), 1):

@@ -123,7 +123,7 @@ class Sandbox:
                 await asyncio.sleep(fault.seconds)
             elif fault.kind == "drop_connection":
                 return _DROPPED, faults
-            elif fault.kind in {"rate_limit", "unavailable", "unauthorized"}:
+            elif fault.kind in {"rate_limit", "unavailable", "unauthorized", "error_in_200"}:
                 return _refusal(fault), faults
         return None, faults
 
@@ -303,6 +303,9 @@ def _json(status: int, content: Any) -> Response:
 
 
 def _refusal(fault: Fault) -> Response:
+    if fault.kind == "error_in_200":
+        message = "The request could not be processed."
+        return _json(200, {"error": {"code": "SBX/500", "message": {"lang": "en", "value": message}}})
     if fault.kind == "unauthorized":
         scheme = "Basic" if fault.target == "erp" else "Bearer"
         return Response(
@@ -403,6 +406,8 @@ def serve(
     )
     known = {k: v for k, v in settings.read_state("connections.json").items() if k != "CRM_URL" or postgres}
     settings.write_state("connections.json", known | sandbox.connections(address))
+    if (sandbox.plant.scale, sandbox.plant.seed) != (scale, seed):
+        print(f"going on with the plant of scale {sandbox.plant.scale:g} and seed {sandbox.plant.seed} in {state}")
     draft = state / "address.json.tmp"
     draft.write_text(json.dumps({"address": address, "port": listener.getsockname()[1], "pid": os.getpid()}))
     draft.replace(state / "address.json")

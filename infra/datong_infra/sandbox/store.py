@@ -8,15 +8,16 @@ acknowledged write survives kill -9 (write-ahead log), a half-done one leaves no
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import sqlite3
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, ServiceError
 
 from datong_infra.sandbox.model import COLLECTIONS, CRM_TABLES, ENTITY_SETS, EntitySet, schema_sql
 
@@ -33,10 +34,12 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._guard = _only_one(path)
         self.lock = threading.RLock()
         self._depth = 0
         self._local = threading.local()
         self.db = self._connect()
+        self.db.execute("pragma cache_size = -32000")
         self.db.execute("pragma journal_mode = wal")
         self.db.execute("pragma synchronous = normal")
         if not self.db.execute("select 1 from sqlite_master where name = 'meta'").fetchone():
@@ -60,9 +63,7 @@ class Store:
         }
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("pragma cache_size = -32000")
-        return connection
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
 
     def _load_position(self) -> None:
         self.seq = int(self.meta("seq") or 0)
@@ -125,9 +126,10 @@ class Store:
             self.db.execute("insert or replace into meta values (?, ?)", (name, value))
 
     def close(self) -> None:
-        """Close the writer's connection."""
+        """Close the writer's connection, and let another process have the state."""
         with self.lock:
             self.db.close()
+            self._guard.close()
 
     def next_seq(self) -> int:
         """The next number of the change sequence."""
@@ -206,9 +208,17 @@ class Store:
             return {name: db.execute(f'select count(*) from "{table}"').fetchone()[0] for name, table in tables.items()}
 
 
-def iso_local(ms: int) -> str:
-    """Milliseconds UTC as ISO 8601 in the plant's zone, as the MES writes times."""
-    return datetime.fromtimestamp(ms / 1000, PLANT_ZONE).isoformat(timespec="milliseconds")
+def _only_one(path: Path) -> IO[bytes]:
+    """Lock the state for this process: the sequence and the counters are kept in memory between two commits."""
+    guard = path.with_suffix(".lock").open("wb")
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        guard.close()
+        raise ServiceError(
+            f"sandbox state {path}", "is in use by another sandbox.", "stop that one first (`datong down`)."
+        ) from error
+    return guard
 
 
 def utc(ms: int) -> datetime:
