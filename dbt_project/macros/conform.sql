@@ -13,30 +13,21 @@
             *,
             row_number() over (partition by source_key order by _datong_batch_id desc, _recorded_at desc) as _age
         from {{ ref(staging) }}
-    )
+    ) as aged
     where _age = 1 and _datong_operation <> 'delete'
-{%- endmacro %}
-
-
-{% macro parts_of(entity) -%}
-    {%- set parts = [] -%}
-    {%- for system in var('systems_of')[entity] if system in var('systems') -%}
-        {%- do parts.append(ref('int_' ~ system ~ '__' ~ entity)) -%}
-    {%- endfor -%}
-    {{ return(parts) }}
 {%- endmacro %}
 
 
 {% macro published(entity, columns) -%}
     {#- The rows of all systems that no rule withholds. -#}
-    {%- for part in parts_of(entity) %}
+    {%- for system in var('systems_of')[entity] if system in var('systems') %}
     select
         {%- for column in columns %}
         {{ column }},
         {%- endfor %}
         _datong_batch_id,
         _datong_ingested_at
-    from {{ part }}
+    from {{ ref('int_' ~ system ~ '__' ~ entity) }}
     where not {{ is_withheld() }}
     {%- if not loop.last %}
     union all
@@ -47,7 +38,7 @@
 
 {% macro quarantined(entity) -%}
     {#- One row for each record that breaks a rule, with what it breaks and the row as the source sent it. -#}
-    {%- for part in parts_of(entity) %}
+    {%- for system in var('systems_of')[entity] if system in var('systems') %}
     select
         source_system,
         source_key,
@@ -58,7 +49,7 @@
         to_json(source_row) as source_row,
         _datong_batch_id,
         _datong_ingested_at
-    from {{ part }}
+    from {{ ref('int_' ~ system ~ '__' ~ entity) }}
     where size(_failures) > 0
     {%- if not loop.last %}
     union all

@@ -1,6 +1,6 @@
 {{ config(severity='warn') }}
--- stock = opening + receipts - issues: the ERP's book stock and its goods movements tell the same. Only a warning, as an
--- ERP that archives old documents cannot pass it.
+-- stock = opening + receipts - issues: the ERP's book stock and its goods movements tell the same.
+-- Only a warning, as an ERP that archives old documents cannot pass it.
 with moved as (
 
     select

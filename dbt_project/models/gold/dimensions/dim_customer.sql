@@ -12,7 +12,7 @@ placed as (
         row_number() over (
             partition by customer_id
             order by
-                case when source_system = '{{ var("shop_floor_erp") }}' then 0 when source_system = 'crm' then 2 else 1 end,
+                case source_system when '{{ var("shop_floor_erp") }}' then 0 when 'crm' then 2 else 1 end,
                 source_system,
                 changed_at desc,
                 source_key

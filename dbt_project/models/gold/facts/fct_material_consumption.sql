@@ -6,19 +6,25 @@ with consumption as (
 
 production_order as (
 
-    select * from {{ ref('production_order') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('production_order') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
 component as (
 
-    select * from {{ ref('production_order_component') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('production_order_component') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
 material as (
 
-    select * from {{ ref('material') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('material') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 

@@ -10,9 +10,9 @@ work_order as (
     from (
         select
             *,
-            row_number() over (partition by production_order_id order by updated_at desc, work_order_id) as _place
+            row_number() over (partition by production_order_id order by updated_at desc, work_order_id asc) as _place
         from {{ ref('work_order') }}
-    )
+    ) as placed
     where _place = 1
 
 ),
@@ -41,8 +41,11 @@ confirmed as (
     select
         confirmation.production_order_id,
         sum(
-            case when cast(confirmation.operation_id as int) = last_operation.operation_number
-                then confirmation.good_quantity else 0 end
+            case
+                when cast(confirmation.operation_id as int) = last_operation.operation_number
+                    then confirmation.good_quantity
+                else 0
+            end
         ) as produced_quantity,
         min(confirmation.confirmed_at) as first_confirmed_at,
         max(confirmation.confirmed_at) as last_confirmed_at,

@@ -70,8 +70,9 @@ select
     item.is_rejected,
     coalesce(production.production_order_count, 0) as production_order_count,
     cast(coalesce(production.produced_quantity, 0) as decimal(18, 3)) as produced_quantity,
-    {{ production_status('production.production_order_count', 'production.started_count', 'production.finished_count') }}
-        as production_status
+    {{ production_status(
+        'production.production_order_count', 'production.started_count', 'production.finished_count'
+    ) }} as production_status
 from item
 inner join sales_order
     on item.source_system = sales_order.source_system and item.sales_order_id = sales_order.sales_order_id

@@ -27,9 +27,17 @@ unposted as (
 
 place as (
 
-    select source_system, plant_id, material_id from book
-    union
-    select source_system, plant_id, material_id from unposted
+    select
+        source_system,
+        plant_id,
+        material_id
+    from book
+    union distinct
+    select
+        source_system,
+        plant_id,
+        material_id
+    from unposted
 
 ),
 

@@ -45,7 +45,7 @@ month as (
 
 ),
 
-/* stock at a month's end is today's book stock less what moved since: right even when the first movements are not known */
+/* stock at a month's end is today's book stock less what moved since: right even without the first movements */
 balance as (
 
     select

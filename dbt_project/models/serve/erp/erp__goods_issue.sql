@@ -8,19 +8,25 @@ with consumption as (
 
 production_order as (
 
-    select * from {{ ref('production_order') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('production_order') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
 component as (
 
-    select * from {{ ref('production_order_component') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('production_order_component') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
 material as (
 
-    select * from {{ ref('material') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('material') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
@@ -39,7 +45,9 @@ stock_place as (
 
 erp_unit as (
 
-    select * from {{ ref('crosswalk_erp') }} where code_set = 'unit' and is_preferred
+    select *
+    from {{ ref('crosswalk_erp') }}
+    where code_set = 'unit' and is_preferred
 
 )
 

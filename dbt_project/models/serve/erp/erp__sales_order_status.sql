@@ -1,6 +1,8 @@
 with sales_order as (
 
-    select * from {{ ref('sales_order') }} where source_system = '{{ var("shop_floor_erp") }}'
+    select *
+    from {{ ref('sales_order') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 

@@ -18,7 +18,9 @@ work_order as (
 
 mes_unit as (
 
-    select * from {{ ref('crosswalk_mes') }} where code_set = 'unit' and is_preferred
+    select *
+    from {{ ref('crosswalk_mes') }}
+    where code_set = 'unit' and is_preferred
 
 )
 

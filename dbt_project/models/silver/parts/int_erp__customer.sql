@@ -41,7 +41,7 @@ first_address as (
             *,
             row_number() over (partition by business_partner_id order by address_id) as _place
         from address
-    )
+    ) as placed
     where _place = 1
 
 ),

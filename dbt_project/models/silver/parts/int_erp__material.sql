@@ -32,14 +32,14 @@ price as (
     select
         material_id,
         currency,
-        cast(standard_price / price_quantity as decimal(18,6)) as standard_price
+        cast(standard_price / price_quantity as decimal(18, 6)) as standard_price
     from (
         select
             *,
             row_number() over (partition by material_id order by valuation_area_id) as _place
         from valuation
         where price_quantity > 0
-    )
+    ) as placed
     where _place = 1
 
 ),

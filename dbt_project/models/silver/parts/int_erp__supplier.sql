@@ -1,7 +1,6 @@
 with supplier_role as (
 
     {{ latest('stg_erp__business_partner_role') }}
-    and partner_role = 'SUPPLIER'
 
 ),
 
@@ -42,7 +41,7 @@ first_address as (
             *,
             row_number() over (partition by business_partner_id order by address_id) as _place
         from address
-    )
+    ) as placed
     where _place = 1
 
 ),
@@ -70,6 +69,7 @@ joined as (
     left join partner on supplier_role.business_partner_id = partner.business_partner_id
     left join credit_code on supplier_role.business_partner_id = credit_code.business_partner_id
     left join first_address on supplier_role.business_partner_id = first_address.business_partner_id
+    where supplier_role.partner_role = 'SUPPLIER'
 
 ),
 

@@ -13,7 +13,7 @@ renamed as (
         cast(source.account_id as string) as account_id,
         {{ blank_to_null('source.title') }} as title,
         {{ blank_to_null('source.stage') }} as stage,
-        try_cast(source.amount as decimal(18,2)) as amount,
+        try_cast(source.amount as decimal(18, 2)) as amount,
         currency.code as currency,
         source.currency as source_currency,
         try_cast(source.probability as int) as probability,

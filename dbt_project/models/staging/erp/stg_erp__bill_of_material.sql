@@ -13,7 +13,7 @@ renamed as (
         {{ blank_to_null('source.BillOfMaterialVariant') }} as variant,
         {{ material_number('source.Material') }} as material_id,
         {{ blank_to_null('source.Plant') }} as plant_id,
-        try_cast(source.BOMHeaderQuantityInBaseUnit as decimal(15,3)) as base_quantity,
+        try_cast(source.BOMHeaderQuantityInBaseUnit as decimal(15, 3)) as base_quantity,
         base_quantity_unit.code as base_quantity_unit,
         source.BOMHeaderBaseUnit as source_base_quantity_unit,
         source._datong_batch_id,

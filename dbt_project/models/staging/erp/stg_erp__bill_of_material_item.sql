@@ -15,7 +15,7 @@ renamed as (
         {{ material_number('source.Material') }} as material_id,
         {{ blank_to_null('source.Plant') }} as plant_id,
         {{ material_number('source.BillOfMaterialComponent') }} as component_material_id,
-        try_cast(source.BillOfMaterialItemQuantity as decimal(15,3)) as quantity,
+        try_cast(source.BillOfMaterialItemQuantity as decimal(15, 3)) as quantity,
         quantity_unit.code as quantity_unit,
         source.BillOfMaterialItemUnit as source_quantity_unit,
         source._datong_batch_id,

@@ -24,7 +24,7 @@ renamed as (
         {{ without_zeros('source.SalesOrderItem') }} as sales_order_item_id,
         {{ without_zeros('source.Reservation') }} as reservation_id,
         {{ without_zeros('source.ReservationItem') }} as reservation_item_id,
-        try_cast(source.QuantityInBaseUnit as decimal(15,3)) as quantity,
+        try_cast(source.QuantityInBaseUnit as decimal(15, 3)) as quantity,
         quantity_unit.code as quantity_unit,
         source.MaterialBaseUnit as source_quantity_unit,
         {{ blank_to_null('source.MaterialDocumentItemText') }} as item_text,

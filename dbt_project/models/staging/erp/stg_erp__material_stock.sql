@@ -16,7 +16,7 @@ renamed as (
         stock_type.code as stock_type,
         source.InventoryStockType as source_stock_type,
         {{ blank_to_null('source.InventorySpecialStockType') }} as special_stock_type,
-        try_cast(source.MatlWrhsStkQtyInMatlBaseUnit as decimal(18,3)) as quantity,
+        try_cast(source.MatlWrhsStkQtyInMatlBaseUnit as decimal(18, 3)) as quantity,
         quantity_unit.code as quantity_unit,
         source.MaterialBaseUnit as source_quantity_unit,
         source._datong_batch_id,

@@ -14,7 +14,7 @@ renamed as (
         {{ without_zeros('source.ManufacturingOrderOperation') }} as operation_id,
         {{ blank_to_null('source.OperationText') }} as operation_name,
         {{ blank_to_null('source.WorkCenter') }} as work_center_id,
-        try_cast(source.OpPlannedTotalQuantity as decimal(15,3)) as quantity,
+        try_cast(source.OpPlannedTotalQuantity as decimal(15, 3)) as quantity,
         quantity_unit.code as quantity_unit,
         source.OperationUnit as source_quantity_unit,
         source._datong_batch_id,

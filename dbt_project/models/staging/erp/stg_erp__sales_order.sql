@@ -17,7 +17,7 @@ renamed as (
         {{ blank_to_null('source.PurchaseOrderByCustomer') }} as customer_order_number,
         try_cast(source.SalesOrderDate as date) as ordered_on,
         try_cast(source.RequestedDeliveryDate as date) as requested_delivery_on,
-        try_cast(source.TotalNetAmount as decimal(18,3)) as amount,
+        try_cast(source.TotalNetAmount as decimal(18, 3)) as amount,
         currency.code as currency,
         source.TransactionCurrency as source_currency,
         status.code as status,

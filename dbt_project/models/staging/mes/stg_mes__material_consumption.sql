@@ -13,7 +13,7 @@ renamed as (
         {{ without_zeros('source.orderNo') }} as production_order_id,
         {{ material_number('source.partNo') }} as material_id,
         {{ without_zeros('source.reservationItem') }} as reservation_item_id,
-        try_cast(source.quantity as decimal(15,3)) as quantity,
+        try_cast(source.quantity as decimal(15, 3)) as quantity,
         quantity_unit.code as quantity_unit,
         source.unit as source_quantity_unit,
         {{ blank_to_null('source.lotNo') }} as lot_id,
