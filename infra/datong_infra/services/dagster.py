@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def _code_port() -> int:
 
 
 def _write_private(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(path)
@@ -74,12 +75,22 @@ def write_instance() -> None:
     _write_private(data_folder("dagster") / "dagster.yaml", text)
 
 
+def _workspace(port: int) -> Path:
+    """Write `workspace.yaml`, which gives the code server's location its name in the UI; its path."""
+    import yaml
+
+    path = data_folder("dagster") / "workspace.yaml"
+    server = {"host": "127.0.0.1", "port": port, "location_name": LOCATION}
+    _write_private(path, yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    return path
+
+
 class Code(Service):
     """The process that loads the definitions and starts the runs."""
 
     name = "dagster-code"
     needs = ("postgres",)
-    patience = 60.0
+    patience = 180.0
 
     def wanted_port(self) -> int | None:
         return None
@@ -95,8 +106,9 @@ class Code(Service):
                 sys.executable,
                 "-m",
                 "dagster",
-                "api",
-                "grpc",
+                # unlike `api grpc` it can load the definitions anew, at the button in the UI, and shows a mistake there
+                "code-server",
+                "start",
                 *("--module-name", DEFINITIONS),
                 *("--host", "127.0.0.1", "--port", str(port)),
                 *("--location-name", LOCATION, "--log-level", "warning"),
@@ -115,7 +127,12 @@ class Code(Service):
             ask = channel.unary_unary(
                 "/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes
             )
-            answer: bytes = ask(b"\x0a\x0aDagsterApi", timeout=3)
+            try:
+                answer: bytes = ask(b"\x0a\x0aDagsterApi", timeout=3)
+            except grpc.RpcError as error:
+                raise ServiceError(
+                    "dagster-code", f"does not answer on port {port}.", "see `datong logs dagster-code`."
+                ) from error
         if answer != b"\x08\x01":
             raise ServiceError("dagster-code", "is not serving.", "see `datong logs dagster-code`.")
         return f"serves {DEFINITIONS}"
@@ -127,7 +144,7 @@ class Webserver(Service):
     name = "dagster-webserver"
     needs = ("dagster-code",)
     launches_early = True
-    patience = 60.0
+    patience = 180.0
 
     def wanted_port(self) -> int | None:
         return settings().dagster_port
@@ -140,7 +157,7 @@ class Webserver(Service):
             [
                 *(sys.executable, "-m", "dagster_webserver"),
                 *("--host", "127.0.0.1", "--port", str(port)),
-                *("--grpc-host", "127.0.0.1", "--grpc-port", str(_code_port())),
+                *("--workspace", str(_workspace(_code_port()))),
                 *("--log-level", "warning", "--dagster-log-level", "warning"),
             ],
             environment=_environment(),
@@ -180,7 +197,7 @@ class Daemon(Service):
     name = "dagster-daemon"
     needs = ("dagster-code",)
     launches_early = True
-    patience = 60.0
+    patience = 180.0
     listens = False
     # SIGINT lets it end its threads in order
     stop_signal = signal.SIGINT
@@ -195,7 +212,7 @@ class Daemon(Service):
         return Launch(
             [
                 *(sys.executable, "-m", "dagster._daemon", "run"),
-                *("--grpc-host", "127.0.0.1", "--grpc-port", str(_code_port())),
+                *("--workspace", str(_workspace(_code_port()))),
                 *("--log-level", "warning"),
             ],
             environment=_environment(),
