@@ -198,7 +198,7 @@ def _flows_in(path: Path) -> list[FlowConfig]:
             flows.append(FlowConfig.model_validate(content.get("attributes")))
         except ValidationError as error:
             found = [(_line(node, ("attributes", *item["loc"])), item) for item in error.errors()]
-            where = [f"line {line}: {'.'.join(map(str, item['loc']))}: {item['msg']}" for line, item in found]
+            where = [f"line {line}: {'.'.join(map(str, item['loc'])) or 'flow'}: {item['msg']}" for line, item in found]
             raise ConfigurationError(
                 f"{path}:{found[0][0]}",
                 f"does not describe a write-back flow: {'; '.join(where)}.",
