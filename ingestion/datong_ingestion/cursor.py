@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from datong_platform.lake.columns import compute
 
 _AHEAD = timedelta(days=366)
 """A change dated further ahead than this is a typing error; as a cursor it would hide all later changes."""
@@ -24,8 +24,8 @@ def later(position: str | None, column: Any) -> str | None:
     """The position after values of a column were read: the greatest of them and `position`."""
     kind = column.type
     if pa.types.is_temporal(kind):
-        column = column.filter(pc.fill_null(pc.less_equal(column, pa.scalar(_horizon(kind), kind)), False))
-    greatest = pc.max(column).as_py() if len(column) else None
+        column = column.filter(compute.fill_null(compute.less_equal(column, pa.scalar(_horizon(kind), kind)), False))
+    greatest = compute.max(column).as_py() if len(column) else None
     if greatest is None:
         return position
     if position is not None and value(position, kind) >= greatest:

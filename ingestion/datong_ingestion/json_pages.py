@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.json as pj
+from datong_platform.lake.columns import compute
 
 from datong_ingestion.http import UnreadableBodyError
 from datong_ingestion.values import Convert, MisfitError, Number, Rescue, column, converter
@@ -52,7 +52,7 @@ class JsonReader:
         *,
         converts: Mapping[str, Convert] | None = None,
         fast_casts: Mapping[str, FastCast] | None = None,
-        ignored: Callable[[str, Any], bool] = lambda _name, _value: False,
+        ignored: Callable[[str, dict[str, Any]], bool] = lambda _name, _row: False,
         marks: Sequence[str] = (),
         envelope_fields: Sequence[str] = (),
         check: Callable[[Any], None] = lambda _page: None,
@@ -67,7 +67,7 @@ class JsonReader:
         self.schema, self.paths, self.marks, self.ignored = schema, [tuple(path) for path in paths], marks, ignored
         self.converts = {item.name: converter(item.type) for item in schema} | dict(converts or {})
         self.fast_casts = dict(fast_casts or {})
-        self._known = frozenset(schema.names) | frozenset(marks)
+        self._known = frozenset(schema.names)
         self._shape: pa.DataType | None = None
         self._path: tuple[str, ...] = ()
         self._misses = 0
@@ -121,7 +121,7 @@ class JsonReader:
             return array
         if array.type == pa.string() and pa.types.is_integer(kind):
             # Arrow takes hexadecimal numbers too
-            if pc.any(pc.match_substring(array, "x", ignore_case=True)).as_py():
+            if compute.any(compute.match_substring(array, "x", ignore_case=True)).as_py():
                 raise MisfitError(item.name)
             return array.cast(kind)
         if array.type == pa.string() and (
@@ -152,8 +152,6 @@ class JsonReader:
             raise UnreadableBodyError(what) from error
         self.check(page)
         path, rows = self._find(page)
-        if any(not isinstance(row, dict) for row in rows):
-            raise UnreadableBodyError("its rows are not objects")
         rescue = Rescue()
         columns = [
             column(item.name, item.type, [row.get(item.name) for row in rows], self.converts[item.name], rescue)
@@ -164,7 +162,7 @@ class JsonReader:
             if row.keys() <= self._known:
                 continue
             for name in row.keys() - self._known:
-                if not self.ignored(name, row[name]):
+                if not self.ignored(name, row):
                     unexpected.add(name)
                     if row[name] is not None:
                         rescue.add(index, name, row[name])
@@ -182,12 +180,16 @@ class JsonReader:
 
     def _find(self, page: Any) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         for path in self.paths:
-            holder, there = page, True
+            holder: Any = page
+            there = True
             for name in path:
                 there = isinstance(holder, dict) and name in holder
                 holder = holder[name] if there else None
             if isinstance(holder, list):
-                return path, holder
+                rows: list[Any] = holder
+                if not all(isinstance(row, dict) for row in rows):
+                    raise UnreadableBodyError("its rows are not objects")
+                return path, rows
             if there and holder is None:
                 return path, []
         raise UnreadableBodyError(

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from datong_platform.errors import (
     ConfigurationError,
     DatongError,
@@ -28,7 +27,7 @@ from datong_platform.errors import (
     TransientError,
 )
 from datong_platform.lake import history, landing, load
-from datong_platform.lake.columns import parse_type, row_keys, schema_to_json, source_fields
+from datong_platform.lake.columns import compute, parse_type, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
@@ -264,8 +263,8 @@ class _Ingest:
             kind = "rebuild"
         elif mode == "full":
             kind = "full"
-        landed = last.sequence if last else landing.last_sequence(self.system.system, self.entity.name)
-        return _Plan(description, landed + 1, kind, position, last, delta, asked_for)
+        sequence = last.sequence + 1 if last else landing.first_free_sequence(self.system.system, self.entity.name)
+        return _Plan(description, sequence, kind, position, last, delta, asked_for)
 
     def _land(self, plan: _Plan) -> _Read:
         """Read, land and load one batch."""
@@ -341,21 +340,21 @@ class _Ingest:
                 return rows
             condition = None
             if cursor in content:
-                condition = pc.field(cursor).is_null()
-                lowest = pc.min(rows.column(cursor))
+                condition = compute.field(cursor).is_null()
+                lowest = compute.min(rows.column(cursor))
                 if lowest.is_valid:
-                    condition = condition | (pc.field(cursor) >= lowest)
+                    condition = condition | (compute.field(cursor) >= lowest)
             sent = row_keys(rows, content)
             known = load.scan(delta, [*content, BATCH_ID], condition)
-            known = known.filter(pc.is_in(row_keys(known, content), value_set=sent)) if len(known) else known
+            known = known.filter(compute.is_in(row_keys(known, content), value_set=sent)) if len(known) else known
             if len(known) and keys:
                 # a later batch may have changed the row since; then its return to an old state is news
-                first = pc.min(known.column(BATCH_ID))
-                later = load.scan(delta, [*content, BATCH_ID], pc.field(BATCH_ID) > first)
+                first = compute.min(known.column(BATCH_ID))
+                later = load.scan(delta, [*content, BATCH_ID], compute.field(BATCH_ID) > first)
                 known = load.last_rows(pa.concat_tables([known, later]), keys)
             if not len(known):
                 return rows
-            return rows.filter(pc.invert(pc.is_in(sent, value_set=row_keys(known, content))))
+            return rows.filter(compute.invert(compute.is_in(sent, value_set=row_keys(known, content))))
 
         return without_known
 
@@ -377,9 +376,9 @@ def _nothing_new(manifest: Manifest, plan: _Plan) -> bool:
 
 def _soft_deleted(mark: SoftDelete, rows: pa.Table, operations: pa.Array) -> pa.Array:
     """Operations with a delete for each row that says of itself that it was deleted."""
-    texts = pc.utf8_lower(rows.column(mark.column).cast(pa.string()))
-    gone = pc.fill_null(pc.is_in(texts, value_set=pa.array([value.lower() for value in mark.values])), False)
-    chosen = pc.if_else(gone, pa.scalar(DELETE), operations)
+    texts = compute.utf8_lower(rows.column(mark.column).cast(pa.string()))
+    gone = compute.fill_null(compute.is_in(texts, value_set=pa.array([value.lower() for value in mark.values])), False)
+    chosen = compute.if_else(gone, pa.scalar(DELETE), operations)
     return chosen.combine_chunks() if isinstance(chosen, pa.ChunkedArray) else chosen
 
 

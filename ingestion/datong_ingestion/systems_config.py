@@ -248,21 +248,24 @@ class SystemConfig(_Model):
         try:
             return {**data, "connection": kind.model_validate(data["connection"])}
         except ValidationError as error:
-            raise _NestedError(("connection",), error) from error
+            raise _NestedError([(("connection", *item["loc"]), item["msg"]) for item in error.errors()]) from error
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         seen: set[str] = set()
-        for entity in self.entities:
+        for index, entity in enumerate(self.entities):
+            wrong = ""
             if entity.name in seen:
-                raise ValueError(f"entity {entity.name} is defined twice")
+                wrong = f"entity {entity.name} is defined twice"
+            elif entity.query and self.protocol != "sql":
+                wrong = f"entity {entity.name}: query is for protocol sql"
+            elif entity.mode == "delta_token" and self.protocol != "odata_v2":
+                wrong = f"entity {entity.name}: protocol {self.protocol} has no delta token"
+            elif entity.detect_deletes and self.protocol != "sql":
+                wrong = f"entity {entity.name}: detect_deletes is for protocol sql"
+            if wrong:
+                raise _NestedError([(("entities", index), wrong)])
             seen.add(entity.name)
-            if entity.query and self.protocol != "sql":
-                raise ValueError(f"entity {entity.name}: query is for protocol sql")
-            if entity.mode == "delta_token" and self.protocol != "odata_v2":
-                raise ValueError(f"entity {entity.name}: protocol {self.protocol} has no delta token")
-            if entity.detect_deletes and self.protocol != "sql":
-                raise ValueError(f"entity {entity.name}: detect_deletes is for protocol sql")
         return self
 
     def entity(self, name: str) -> EntityConfig:
@@ -282,11 +285,11 @@ class SystemConfig(_Model):
 
 
 class _NestedError(ConfigurationError):
-    """Mistakes inside a part of a definition; pydantic would otherwise report them at the wrong place."""
+    """Mistakes with their places; pydantic by itself would report them for the whole definition."""
 
-    def __init__(self, prefix: tuple[str, ...], error: ValidationError) -> None:
-        self.mistakes = [((*prefix, *mistake["loc"]), mistake) for mistake in error.errors()]
-        super().__init__("system definition", "has mistakes.")
+    def __init__(self, mistakes: list[tuple[tuple[Any, ...], str]]) -> None:
+        self.mistakes = mistakes
+        super().__init__("system definition", "; ".join(text for _, text in mistakes))
 
 
 def _line(node: Node, location: tuple[Any, ...]) -> int:
@@ -307,8 +310,9 @@ def _line(node: Node, location: tuple[Any, ...]) -> int:
 
 
 def _mistakes(error: ValidationError | _NestedError) -> list[tuple[tuple[Any, ...], str]]:
-    found = error.mistakes if isinstance(error, _NestedError) else [(item["loc"], item) for item in error.errors()]
-    return [(place, f"{'.'.join(map(str, place))}: {item['msg']}") for place, item in found]
+    if isinstance(error, ValidationError):
+        error = _NestedError([(item["loc"], item["msg"]) for item in error.errors()])
+    return [(place, f"{'.'.join(map(str, place))}: {text}") for place, text in error.mistakes]
 
 
 def _systems_in(path: Path) -> list[SystemConfig]:

@@ -22,9 +22,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import httpx
 import pyarrow as pa
-import pyarrow.compute as pc
 from datong_platform.errors import ConfigurationError, PositionLostError, ProtocolError, SchemaError
-from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP
+from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 
 from datong_ingestion import cursor
 from datong_ingestion.http import HttpClient, RequestError, UnreadableBodyError, error_text
@@ -243,7 +242,7 @@ class ODataV2:
             guard.rows(page.rows)
             envelope: dict[str, Any] = page.envelope.get("d") or {}
             following, token = envelope.get("__next"), envelope.get("__delta")
-            if not following and not token and delta and not resuming:
+            if not following and not token and delta:
                 token = self._delta_link(service, name, thing)
             # a token on __next can be more rows of this read or the door to the next one: an empty page tells
             if following and delta and _has_token(following) and not len(page.rows):
@@ -322,8 +321,7 @@ class ODataV2:
             [("d", "results"), ("d",)],
             converts=converts,
             fast_casts=fast,
-            # links to related entities, and what the gateway says about a row
-            ignored=lambda name, value: name == "__metadata" or _is_navigation(value),
+            ignored=_is_about_the_row,
             marks=_MARKS,
             envelope_fields=("__next", "__delta", "__count"),
             check=check,
@@ -334,10 +332,10 @@ class ODataV2:
             return page.rows, None
         usual = UPDATE if resuming else SNAPSHOT
         count = len(page.rows)
-        modes = page.marks.get(CHANGE_MODE) or [None] * count
+        modes: list[Any] = page.marks.get(CHANGE_MODE) or [None] * count
         operations = [_OPERATIONS.get(mode or "", usual) if resuming or mode == "D" else usual for mode in modes]
         rows = page.rows
-        contexts = page.marks.get(_CONTEXT) or [None] * count
+        contexts: list[Any] = page.marks.get(_CONTEXT) or [None] * count
         gone = [i for i, text in enumerate(contexts) if isinstance(text, str) and text.endswith("/$deletedEntity")]
         if gone:
             ids = page.marks.get(_ID) or [None] * count
@@ -397,7 +395,11 @@ class ODataV2:
         return f"{self.system}.{entity.name} ({entity.address})"
 
 
-def _is_navigation(value: Any) -> bool:
+def _is_about_the_row(name: str, row: dict[str, Any]) -> bool:
+    """Whether a field of a row is none of its data: a link, or what the gateway says about it."""
+    if name in {"__metadata", CHANGE_MODE, _CONTEXT} or (name == _ID and _CONTEXT in row):
+        return True
+    value = row[name]
     return isinstance(value, dict) and ("__deferred" in value or "results" in value or "__metadata" in value)
 
 
@@ -425,10 +427,10 @@ def _literal(value: Any, kind: pa.DataType) -> str:
 def _milliseconds(array: pa.Array) -> pa.Array:
     if array.type != pa.string():
         raise MisfitError("not text")
-    found = pc.extract_regex(array, r"^/Date\((?P<ms>-?\d{1,15})(?:[+-]\d{1,4})?\)/$")
+    found = compute.extract_regex(array, r"^/Date\((?P<ms>-?\d{1,15})(?:[+-]\d{1,4})?\)/$")
     if found.null_count != array.null_count:
         raise MisfitError("not all are /Date(ms)/")
-    return pc.struct_field(found, "ms").cast(pa.int64())
+    return compute.struct_field(found, "ms").cast(pa.int64())
 
 
 def _instants(array: pa.Array) -> pa.Array:
@@ -441,8 +443,8 @@ def _locals(array: pa.Array) -> pa.Array:
 
 def _dates(array: pa.Array) -> pa.Array:
     milliseconds = _milliseconds(array)
-    days = pc.divide(milliseconds, _DAY_MS)
-    if pc.any(pc.not_equal(pc.multiply(days, _DAY_MS), milliseconds)).as_py():
+    days = compute.divide(milliseconds, _DAY_MS)
+    if compute.any(compute.not_equal(compute.multiply(days, _DAY_MS), milliseconds)).as_py():
         raise MisfitError("a date with a time of day")
     return days.cast(pa.int32()).cast(pa.date32())
 

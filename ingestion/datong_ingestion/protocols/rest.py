@@ -111,7 +111,7 @@ class Rest:
                 asked[paging.cursor_param] = following
             # a link stands for itself: the parameters of the first request are in it
             linked = paging.style in {"next_link", "link_header"} and following
-            guard.link(following if following else f"{number}/{received}")
+            guard.link(following or "the first page")
             answer = self.http.fetch(
                 self._answer(reader),
                 "GET",
@@ -132,7 +132,7 @@ class Rest:
                 position=latest if entity.mode == "cursor" else None,
             )
             total = _number(_at(page.envelope, paging.total_path)) if paging.total_path else None
-            following = self._next(answer, received, total)
+            following = self._next(answer, number, received, total)
             if not following:
                 break
         if total is not None and received < total:
@@ -142,12 +142,12 @@ class Rest:
                 "run again; if it persists, its paging loses rows: use another style or a smaller limit.",
             )
 
-    def _next(self, answer: _Answer, received: int, total: int | None) -> str:
+    def _next(self, answer: _Answer, number: int, received: int, total: int | None) -> str:
         """What leads to the next page, or nothing at the end."""
         paging, envelope = self.connection.paging, answer.page.envelope
         if paging.style in {"page", "offset"}:
             more = received < total if total is not None else True
-            return "more" * bool(len(answer.page.rows) and more)
+            return f"page {number} from row {received}" if len(answer.page.rows) and more else ""
         if paging.style == "link_header":
             return answer.next_link or ""
         if paging.style == "none":

@@ -20,7 +20,6 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 from datong_platform.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -28,7 +27,7 @@ from datong_platform.errors import (
     TerminalError,
     TransientError,
 )
-from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP
+from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 from psycopg import conninfo
 
 from datong_ingestion import cursor
@@ -231,7 +230,9 @@ class Sql:
         with self._catalog(thing) as catalog:
             extra = f", ({entity.cursor_expression}) as {_CURSOR}" if entity.cursor_expression else ""
             try:
-                described = catalog.execute(f"select *{extra} from {self._from(entity)} limit 0").description or []
+                described = (
+                    catalog.execute(f"select *{extra} from {self._from(entity)} limit 0".encode()).description or []
+                )
                 keys: list[tuple[Any, ...]] = []
                 if not entity.query:
                     keys = catalog.execute(
@@ -396,7 +397,7 @@ def _agreed(
         if item.oid in _RANGES:
             raw = table.column(f"{_RAW}{index}")
             if raw.null_count < len(raw):
-                for row in pc.indices_nonzero(pc.is_valid(raw)).to_pylist():
+                for row in compute.indices_nonzero(compute.is_valid(raw)).to_pylist():
                     rescue.add(row, item.name, raw[row].as_py())
         arrays.append(_cast(item.name, array, schema.field(item.name).type, checked_text, rescue))
     return pa.Table.from_arrays(arrays, schema=schema), rescue.column(len(table))

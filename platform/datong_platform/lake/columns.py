@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from datong_platform.names import BATCH_ID, BRONZE_COLUMNS, INGESTED_AT, OPERATION, RESCUED
+
+compute: Any = pyarrow.compute
+"""Arrow's functions on columns; they are made while it is imported, so no type checker knows them."""
 
 UTC_TIMESTAMP = pa.timestamp("us", "UTC")
 LOCAL_TIMESTAMP = pa.timestamp("us")
@@ -124,8 +127,8 @@ def row_keys(table: pa.Table, columns: Sequence[str]) -> pa.Array:
     for name in columns:
         text = _as_text(table.column(name).combine_chunks())
         # the length in front keeps ("a", "bc") and ("ab", "c") apart
-        parts.append(pc.binary_join_element_wise(pc.binary_length(text).cast(pa.string()), text, ":"))
-    joined = pc.binary_join_element_wise(*parts, "|", null_handling="replace", null_replacement="-")
+        parts.append(compute.binary_join_element_wise(compute.binary_length(text).cast(pa.string()), text, ":"))
+    joined = compute.binary_join_element_wise(*parts, "|", null_handling="replace", null_replacement="-")
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
@@ -167,17 +170,17 @@ def _bytes_of(array: pa.Array) -> tuple[bytes, bytes]:
     """Null marks (or lengths, -1 for null) and the values' bytes, nulls as zeros."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
-        lengths = pc.fill_null(pc.binary_length(array), -1).to_numpy(zero_copy_only=False)
-        filled = pc.fill_null(array, "" if pa.types.is_string(kind) else b"")
+        lengths = compute.fill_null(compute.binary_length(array), -1).to_numpy(zero_copy_only=False)
+        filled = compute.fill_null(array, "" if pa.types.is_string(kind) else b"")
         _, offsets, content = filled.buffers()
         if not len(filled) or content is None:
             return lengths.tobytes(), b""
         ends = np.frombuffer(offsets, dtype=np.int32)
         start, end = int(ends[filled.offset]), int(ends[filled.offset + len(filled)])
         return lengths.tobytes(), content[start:end].to_pybytes()
-    marks = pc.is_valid(array).to_numpy(zero_copy_only=False).tobytes()
+    marks = compute.is_valid(array).to_numpy(zero_copy_only=False).tobytes()
     if pa.types.is_decimal(kind):
-        filled = pc.fill_null(array, Decimal(0))
+        filled = compute.fill_null(array, Decimal(0))
         content = filled.buffers()[1]
         width = kind.bit_width // 8
         return marks, content[filled.offset * width : (filled.offset + len(filled)) * width].to_pybytes()
@@ -187,4 +190,4 @@ def _bytes_of(array: pa.Array) -> tuple[bytes, bytes]:
         array = array.cast(pa.int32())
     elif pa.types.is_timestamp(kind):
         array = array.cast(pa.int64())
-    return marks, pc.fill_null(array, 0).to_numpy(zero_copy_only=False).tobytes()
+    return marks, compute.fill_null(array, 0).to_numpy(zero_copy_only=False).tobytes()

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datong_platform.errors import ServiceError
@@ -27,6 +26,7 @@ from datong_platform.lake import storage
 from datong_platform.lake.columns import (
     BRONZE_FIELDS,
     ContentHash,
+    compute,
     last_of_each,
     row_keys,
     schema_from_json,
@@ -139,17 +139,24 @@ def read_manifest(system: str, entity: str, sequence: int) -> Manifest | None:
     return None if body is None else Manifest.from_json(body)
 
 
-def last_sequence(system: str, entity: str) -> int:
-    """The highest batch number that was landed, 0 for none."""
-    last = 0
-    for key in storage.keys(f"{_root(system, entity)}/manifest/"):
-        last = int(key.rsplit("/", 1)[1].removesuffix(".json"))
-    return last
-
-
 def is_complete(manifest: Manifest) -> bool:
     """Whether the files of a batch are still there."""
     return all(storage.exists(file.key) for file in (*manifest.files, *manifest.key_files))
+
+
+def first_free_sequence(system: str, entity: str) -> int:
+    """The number of the first batch of a table that is not there (any more).
+
+    It is 1, so that readers that begin at once race for one number; unless the table was deleted so late that its
+    first batches cannot be loaded again: then the numbers go on.
+    """
+    first = read_manifest(system, entity, 1)
+    if first is None or is_complete(first):
+        return 1
+    last = max(
+        int(key.rsplit("/", 1)[1].removesuffix(".json")) for key in storage.keys(f"{_root(system, entity)}/manifest/")
+    )
+    return last + 1
 
 
 def read_parts(files: list[DataFile], thing: str) -> Iterator[pa.Table]:
@@ -184,7 +191,8 @@ class Landing:
         contract_version: str,
     ) -> None:
         """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins."""
-        self.system, self.entity, self.sequence, self.mode, self.kind = system, entity, sequence, mode, kind
+        self.system, self.entity, self.sequence, self.mode = system, entity, sequence, mode
+        self.kind: Kind = kind
         self.schema, self.keys, self.position_before = schema, keys, position
         self.cursors = cursors
         self._distinct = distinct and bool(keys)
@@ -362,13 +370,13 @@ class _Parts:
 def _deletes(table: pa.Table) -> int:
     if OPERATION not in table.column_names:
         return 0
-    return pc.sum(pc.equal(table.column(OPERATION), "delete")).as_py() or 0
+    return compute.sum(compute.equal(table.column(OPERATION), "delete")).as_py() or 0
 
 
 def _digests(keys: pa.Array) -> np.ndarray:
     from pandas.util import hash_array
 
-    return hash_array(keys.to_numpy(zero_copy_only=False), categorize=False)
+    return np.asarray(hash_array(keys.to_numpy(zero_copy_only=False), categorize=False))  # pyright: ignore[reportCallIssue]
 
 
 def _apart_when_null(keys: pa.Array, table: pa.Table, columns: list[str], part: int = 0) -> pa.Array:
@@ -376,7 +384,7 @@ def _apart_when_null(keys: pa.Array, table: pa.Table, columns: list[str], part: 
     incomplete = np.zeros(len(table), dtype=bool)
     for name in columns:
         if table.column(name).null_count:
-            incomplete |= pc.is_null(table.column(name)).to_numpy(zero_copy_only=False)
+            incomplete |= compute.is_null(table.column(name)).to_numpy(zero_copy_only=False)
     if not incomplete.any():
         return keys
     texts = keys.to_pylist()

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from datong_platform.errors import SchemaError, ServiceError
 from datong_platform.lake import history, landing
 from datong_platform.lake.columns import (
     BRONZE_FIELDS,
+    compute,
     lake_type,
     last_of_each,
     row_keys,
@@ -66,7 +66,7 @@ def load_landed(system: str, entity: str) -> list[LoadResult]:
     results: list[LoadResult] = []
     while True:
         delta = history.open_table(table)
-        last = (delta.transaction_version(history.application_id(table)) if delta else None) or 0
+        last = _last(delta, table) if delta else 0
         manifest = landing.read_manifest(system, entity, last + 1)
         if manifest is None:
             return results
@@ -86,17 +86,18 @@ def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | No
     from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError
 
     table = bronze(manifest.system, manifest.entity)
+    failure: Exception | None = None
     for attempt in range(_ATTEMPTS):
         if delta is None or attempt:
             delta = history.open_table(table)
-        last = (delta.transaction_version(history.application_id(table)) if delta else None) or 0
-        if last >= manifest.sequence:
-            return None
         try:
-            return _load(manifest, table, delta)
+            # two first loads that made the table each would not see each other's batch; on a table that is there
+            # already, the store lets only one of them commit it
+            result = _load(manifest, table, delta or _create(manifest, table))
+            return replace(result, created=result.loaded.version == 1) if result else None
         except (CommitFailedError, DeltaProtocolError) as error:
             # another writer was first; the table is read again, and may turn out to hold this very batch
-            failure: Exception = error
+            failure = error
         except (DeltaError, OSError) as error:
             failure = error
             break
@@ -134,20 +135,22 @@ def merge_schemas(table: TableName, old: pa.Schema, new: pa.Schema) -> tuple[pa.
     return pa.schema(list(merged.items())), added, widened
 
 
-def _load(manifest: Manifest, table: TableName, delta: DeltaTable | None) -> LoadResult:
+def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult | None:
     from deltalake import CommitProperties, Transaction, write_deltalake
 
-    created = delta is None
     added: list[str] = []
     widened: list[str] = []
     fields = manifest.arrow_schema
-    if delta is not None and manifest.kind != "rebuild":
+    if manifest.kind != "rebuild":
         fields, added, widened = merge_schemas(table, source_fields(bronze_schema(delta)), fields)
-        if widened and manifest.kind != "full":
+        if widened and manifest.kind != "full" and _last(delta, table) < manifest.sequence:
             _widen(delta, fields)
+    # asked of the very snapshot that the commit will be checked against: whoever loads this batch after it conflicts
+    if _last(delta, table) >= manifest.sequence:
+        return None
     schema = pa.schema([*fields, *BRONZE_FIELDS.values()])
     replaces = manifest.kind in {"full", "rebuild"}
-    vanished = vanished_keys(manifest, delta) if delta is not None and manifest.complete and not replaces else None
+    vanished = vanished_keys(manifest, delta) if manifest.complete and not replaces else None
     found = len(vanished) if vanished is not None else 0
     loaded = Loaded(
         batch_id=manifest.batch_id,
@@ -166,35 +169,43 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable | None) -> Loa
         app_transactions=[Transaction(history.application_id(table), manifest.sequence)],
         custom_metadata={history.METADATA_KEY: json.dumps(asdict(loaded), ensure_ascii=False)},
     )
-    if delta is not None and not replaces and not added and not manifest.files and not found:
+    if not replaces and not added and not manifest.files and not found:
         delta.create_write_transaction([], "append", delta.schema(), commit_properties=commit)
     else:
         write_deltalake(
-            delta if delta is not None else settings().table_uri(table),
+            delta,
             pa.RecordBatchReader.from_batches(schema, _batches(manifest, schema, vanished)),
             mode="overwrite" if replaces else "append",
-            schema_mode="overwrite" if replaces and delta is not None else "merge" if added else None,
-            configuration=None if delta is not None else _configuration(manifest),
-            storage_options=settings().storage_options() if delta is None else None,
+            schema_mode="overwrite" if replaces else "merge" if added else None,
             commit_properties=commit,
         )
-    if delta is None:
-        delta = history.open_table(table)
-    else:
-        delta.update_incremental()
-    version = delta.version() if delta is not None else 0
+    delta.update_incremental()
     landing.remove_old(manifest.system, manifest.entity, manifest.sequence)
-    return LoadResult(replace(loaded, version=version), added, widened, manifest.bytes, created)
+    return LoadResult(replace(loaded, version=delta.version()), added, widened, manifest.bytes)
 
 
-def _configuration(manifest: Manifest) -> dict[str, str | None]:
+def _last(delta: DeltaTable, table: TableName) -> int:
+    """The number of the last batch loaded into an open table, 0 for none."""
+    return delta.transaction_version(history.application_id(table)) or 0
+
+
+def _create(manifest: Manifest, table: TableName) -> DeltaTable:
+    """The table of a first batch, without rows; another loader's when that was faster."""
+    from deltalake import DeltaTable
+
     # statistics only where reads skip files by them: a wide SAP table has hundreds of columns, and the first 32
     # (Delta's default) are seldom the ones asked for
     columns = [*manifest.keys, *manifest.cursors, BATCH_ID, INGESTED_AT, OPERATION]
-    return {
-        "delta.dataSkippingStatsColumns": ",".join(f"`{name}`" for name in dict.fromkeys(columns)),
-        "delta.logRetentionDuration": "interval 30 days",
-    }
+    return DeltaTable.create(
+        settings().table_uri(table),
+        pa.schema([*manifest.arrow_schema, *BRONZE_FIELDS.values()]),
+        mode="ignore",
+        configuration={
+            "delta.dataSkippingStatsColumns": ",".join(f"`{name}`" for name in dict.fromkeys(columns)),
+            "delta.logRetentionDuration": "interval 30 days",
+        },
+        storage_options=settings().storage_options(),
+    )
 
 
 def _batches(manifest: Manifest, schema: pa.Schema, vanished: pa.Table | None) -> Iterator[pa.RecordBatch]:
@@ -234,14 +245,14 @@ def vanished_keys(manifest: Manifest, delta: DeltaTable) -> pa.Table:
     for part in landing.read_parts(manifest.key_files or manifest.files, thing):
         columns = [part.column(name).cast(state.schema.field(name).type) for name in keys]
         present = row_keys(pa.Table.from_arrays(columns, names=keys), keys)
-        gone &= ~pc.is_in(known, value_set=present).to_numpy(zero_copy_only=False)
+        gone &= ~compute.is_in(known, value_set=present).to_numpy(zero_copy_only=False)
     return state.filter(pa.array(gone))
 
 
 def current_keys(delta: DeltaTable, keys: list[str]) -> pa.Table:
     """The keys of the rows that exist: those whose last batch did not delete them."""
     table = last_rows(scan(delta, [*keys, BATCH_ID, OPERATION]), keys)
-    return table.filter(pc.not_equal(table.column(OPERATION), "delete")).select(keys)
+    return table.filter(compute.not_equal(table.column(OPERATION), "delete")).select(keys)
 
 
 def last_rows(table: pa.Table, keys: list[str]) -> pa.Table:

@@ -1,0 +1,157 @@
+"""Values as systems send them, in the types that were agreed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from datong_ingestion.http import HttpClient, address, retry_after
+from datong_ingestion.json_pages import JsonReader
+from datong_ingestion.values import MisfitError, Number, Rescue, column, converter, to_time
+from datong_platform.lake.columns import ContentHash, last_of_each, parse_type, row_keys, widens
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "kept"),
+    [
+        ("decimal(13,3)", "1234.500", Decimal("1234.500")),
+        ("decimal(13,3)", "1.50000", Decimal("1.5")),
+        ("decimal(5,0)", "1E+3", Decimal("1000")),
+        ("decimal(38,0)", Number("9" * 38), Decimal("9" * 38)),
+        ("long", "9007199254740993", 9007199254740993),
+        ("long", Number("5.0"), 5),
+        ("double", "1.5E+02", 150.0),
+        ("timestamp", "/Date(1700000000000+0480)/", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        ("timestamp", "/Date(-62135596800000)/", datetime(1, 1, 1, tzinfo=UTC)),
+        ("timestamp_ntz", "/Date(1700000000000)/", datetime(2023, 11, 14, 22, 13, 20)),
+        ("timestamp", "2026-02-29T08:00:00Z", None),
+        ("date", "2024-02-29", date(2024, 2, 29)),
+        ("date", "/Date(1709164800000)/", date(2024, 2, 29)),
+        ("string", Number("1.10"), "1.10"),
+        ("string", {"a": [Number("1"), None]}, '{"a":[1,null]}'),
+        ("boolean", "true", True),
+        ("decimal(13,3)", "1.2345", None),
+        ("decimal(13,3)", "12345678901", None),
+        ("decimal(13,3)", "NaN", None),
+        ("decimal(13,3)", "", None),
+        ("decimal(13,3)", True, None),
+        ("integer", Number("2147483648"), None),
+        ("long", Number("1.5"), None),
+        ("timestamp", "2024-01-01T00:00:00", None),
+        ("timestamp_ntz", "2024-01-01T00:00:00+08:00", None),
+        ("date", "2023-02-29", None),
+        ("date", "0000-00-00", None),
+        ("boolean", Number("1"), None),
+        ("binary", "not base64!", None),
+        ("string", "\ud800", None),
+    ],
+)
+def test_a_value_is_kept_exactly_or_rescued(kind: str, sent: Any, kept: Any) -> None:
+    rescue = Rescue()
+    array = column("f", parse_type(kind), [sent, None], converter(parse_type(kind)), rescue)
+    assert array.to_pylist() == [kept, None]
+    rescued = rescue.column(2)
+    assert (rescued is None) == (kept is not None)
+    if rescued is not None:
+        assert "f" in json.loads(rescued[0].as_py())
+        assert rescued[1].as_py() is None
+
+
+def test_one_bad_value_leaves_the_others_in_place() -> None:
+    rescue = Rescue()
+    kind = parse_type("long")
+    assert column("n", kind, [Number("1"), "x", Number("3")], converter(kind), rescue).to_pylist() == [1, None, 3]
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [("PT13H05M07S", "13:05:07"), ("PT0H", "00:00:00"), ("PT7.5S", "00:00:07.5"), ("P1D", None), ("", None)],
+)
+def test_edm_time(sent: str, text: str | None) -> None:
+    if text is None:
+        with pytest.raises(MisfitError):
+            to_time(sent)
+    else:
+        assert to_time(sent) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wider"),
+    [
+        ("integer", "long", True),
+        ("long", "integer", False),
+        ("decimal(13,3)", "decimal(15,3)", True),
+        ("decimal(13,3)", "decimal(13,5)", False),
+        ("decimal(13,3)", "decimal(15,5)", True),
+        ("integer", "decimal(10,0)", True),
+        ("integer", "decimal(9,0)", False),
+        ("long", "double", False),
+        ("float", "double", True),
+        ("date", "timestamp_ntz", True),
+        ("date", "timestamp", False),
+        ("string", "long", False),
+    ],
+)
+def test_a_type_widens_only_where_no_value_changes(old: str, new: str, wider: bool) -> None:
+    assert widens(parse_type(old), parse_type(new)) is wider
+
+
+def test_the_fast_and_the_exact_path_read_a_page_alike() -> None:
+    schema = pa.schema(
+        [("s", pa.string()), ("d", pa.decimal128(9, 2)), ("t", pa.timestamp("us", "UTC")), ("n", pa.int64())]
+    )
+    rows = [
+        {"s": "甲", "d": 1.25, "t": "2026-01-01T08:00:00+08:00", "n": 1},
+        {"s": None, "d": None, "t": None, "n": None},
+        {"s": "", "d": -3, "t": "2026-01-01T00:00:00.123456Z", "n": 2},
+    ]
+    body = json.dumps({"page": {"of": 1}, "data": rows}, ensure_ascii=False).encode()
+    reader = JsonReader(schema, [("data",)])
+    exact, fast = reader.parse(body), reader.parse(body)
+    assert exact.rows.equals(fast.rows)
+    assert reader.parse(body.replace(b"1.25", b"1.256")).rescued is not None
+
+
+def test_the_content_hash_does_not_see_page_boundaries_and_sees_everything_else() -> None:
+    table = pa.table({"a": ["x", None, "", "yz"], "d": pa.array([1, None, 2, 3], pa.decimal128(9, 2))})
+
+    def hashed(*pages: pa.Table) -> str:
+        digest = ContentHash(table.schema)
+        for page in pages:
+            digest.add(page)
+        return digest.hexdigest()
+
+    assert hashed(table) == hashed(table.slice(0, 1), table.slice(1, 2), table.slice(3))
+    assert hashed(table) != hashed(table.take([1, 0, 2, 3]))
+    assert hashed(table) != hashed(table.set_column(0, "a", pa.array(["x", "", None, "yz"])))
+
+
+def test_row_keys_are_equal_only_for_equal_rows() -> None:
+    table = pa.table({"a": ["a", "ab", None, "a"], "b": ["bc", "c", "x", "bc"]})
+    keys = row_keys(table, ["a", "b"])
+    assert len(set(keys.to_pylist())) == 3
+    assert last_of_each(keys).tolist() == [1, 2, 3]
+
+
+def test_retry_after_takes_seconds_and_dates() -> None:
+    assert retry_after("7") == 7
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert retry_after("soon") is None
+    assert retry_after(None) is None
+
+
+def test_an_address_for_messages_holds_no_credentials() -> None:
+    assert address("https://user:secret@host:1/path?key=secret#x") == "https://host:1/path"
+
+
+def test_a_link_to_another_host_leads_to_our_own() -> None:
+    client = HttpClient("x", "https://erp.example.com:8443/sap/odata", auth="basic", user="u", secret="p")
+    assert (
+        client.url("http://inner:8000/sap/odata/A?$skiptoken=1")
+        == "https://erp.example.com:8443/sap/odata/A?$skiptoken=1"
+    )
+    client.close()
