@@ -63,7 +63,7 @@
     {#- `found` is the key of the joined entity, null when there is none. -#}
     {{ broken(
         field, 'refers_to_' ~ entity, field ~ ' is not null and ' ~ found ~ ' is null',
-        "concat('" ~ entity | replace('_', ' ') ~ " ', " ~ field ~ ", ' does not exist')"
+        "concat('" ~ entity | replace('_', ' ') ~ " ', " ~ field ~ ", ' is not known')"
     ) }}
 {%- endmacro %}
 

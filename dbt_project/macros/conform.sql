@@ -63,26 +63,23 @@
         as deletions those that are there and must not be. So the table always ends as a full build would have it,
         whatever arrived late, out of order, twice, or was let out of quarantine. Keys and versions of the whole
         relation are compared, which is cheap; only differences are written. -#}
-    {%- set all_columns = columns + ['_datong_batch_id', '_datong_ingested_at'] -%}
     {%- if is_incremental() %}
     select
-        {%- for column in all_columns %}
+        {%- for column in columns + ['_datong_batch_id', '_datong_ingested_at'] %}
+        {%- if column in ['source_system', 'source_key'] %}
+        coalesce(wanted.{{ column }}, held.{{ column }}) as {{ column }},
+        {%- else %}
         wanted.{{ column }},
+        {%- endif %}
         {%- endfor %}
-        false as _is_gone
+        wanted.source_key is null as _is_gone
     from {{ relation }} as wanted
-    left join {{ this }} as held
+    full outer join {{ this }} as held
         on wanted.source_system = held.source_system and wanted.source_key = held.source_key
-    where held.source_key is null or held._datong_version <> wanted._datong_version
-    union all
-    select
-        {%- for column in all_columns %}
-        {{ 'held.' ~ column if column in ['source_system', 'source_key'] else 'null as ' ~ column }},
-        {%- endfor %}
-        true as _is_gone
-    from {{ this }} as held
-    left anti join {{ relation }} as wanted
-        on held.source_system = wanted.source_system and held.source_key = wanted.source_key
+    where
+        wanted.source_key is null
+        or held.source_key is null
+        or wanted._datong_version <> held._datong_version
     {%- else %}
     select * from {{ relation }}
     {%- endif %}

@@ -55,6 +55,28 @@
 {%- endmacro %}
 
 
+{% macro spark__create_temporary_view(relation, compiled_code) -%}
+    {#- A merge reads its source several times. What an incremental model computes is written down first, to ops: three
+        seconds of work became one, and the last changes can be looked at. -#}
+    {%- if model.resource_type == 'model' and config.get('materialized') == 'incremental' -%}
+        {%- set changes = 'ops.changes_' ~ this.schema ~ '__' ~ this.identifier -%}
+        {%- do run_query('create schema if not exists ops') -%}
+        {%- call statement('write_changes') -%}
+            create or replace table {{ changes }}
+            {{ file_format_clause() }}
+            {{ options_clause() }}
+            location 's3a://{{ env_var("DATONG_BUCKET", "datong") }}/{{ changes | replace('.', '/') }}'
+            as
+            {{ compiled_code }}
+        {%- endcall -%}
+        create or replace temporary view {{ relation }} as select * from {{ changes }}
+    {%- else -%}
+        create or replace temporary view {{ relation }} as
+        {{ compiled_code }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
     {#- The merge of macro changed_only: what is gone is deleted, too. Columns are named, because `*` would want the
         marker in the table. -#}

@@ -6,7 +6,9 @@ with operation_confirmation as (
 
 production_order as (
 
-    select * from {{ ref('int_' ~ var('shop_floor_erp') ~ '__production_order') }}
+    select *
+    from {{ ref('production_order') }}
+    where source_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
