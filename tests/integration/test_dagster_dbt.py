@@ -220,6 +220,21 @@ def test_a_table_that_others_changed_is_not_published(
     assert published(services) == [("1", "Vortex")]
 
 
+def test_a_first_build_that_failed_leaves_nothing_that_stops_the_next(
+    project: Path, instance: dg.DagsterInstance
+) -> None:
+    model = project / "models/silver/dagster_impeller.sql"
+    head = "{{ config(materialized='incremental', incremental_strategy='append') }} "
+    model.write_text(head + "select cast(raise_error(concat('broken ', id)) as int) as impeller_id from range(2)")
+    chosen = [dg.AssetKey(["silver", "dagster_impeller"])]
+    try:
+        assert not run(project, "build", instance, asset_selection=chosen).success
+        model.write_text(head + "select cast(id as int) as impeller_id from range(2)")
+        assert run(project, "build", instance, asset_selection=chosen).success
+    finally:
+        model.unlink()
+
+
 def test_two_builds_at_once_are_refused(project: Path, instance: dg.DagsterInstance) -> None:
     from datong_assets.alone import alone
 

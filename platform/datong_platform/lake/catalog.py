@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from datong_platform import engine
 from datong_platform.errors import ServiceError
 from datong_platform.lake import storage
-from datong_platform.names import SCHEMAS, TableName
+from datong_platform.names import SCHEMAS, Schema, TableName
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -84,18 +84,34 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
 
 def ensure() -> None:
     """Register what the engine does not know yet: everything after its start, later the bronze tables that are new.
+    Forget what it knows and storage does not hold.
 
     dbt calls this when it connects, because a bronze table that the engine does not know would look like a system that
-    is not connected.
+    is not connected, and a table that exists in name only like one to add rows to.
     """
-    known = {row[0] for row in engine.session().sql("show schemas").collect()}
+    spark = engine.session()
+    known = {row[0] for row in spark.sql("show schemas").collect()}
     if not set(SCHEMAS) <= known:
         register()
         return
-    registered = {row.tableName for row in engine.session().sql("show tables in bronze").collect()}
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        unwritten = [
+            table for tables in pool.map(lambda schema: _unwritten(spark, schema), SCHEMAS) for table in tables
+        ]
+    for table in unwritten:
+        spark.sql(f"drop table if exists {table}").collect()
+    registered = {row.tableName for row in spark.sql("show tables in bronze").collect()}
     missing = [table for table in _tables_of("bronze") if table.name not in registered]
     if missing:
         register([table for table in missing if _has_log(table)])
+
+
+def _unwritten(spark: SparkSession, schema: Schema) -> list[TableName]:
+    """The tables of a schema that the engine knows by name only: a first build that failed leaves the name behind."""
+    views = {row[1] for row in spark.sql(f"show views in {schema}").collect()}
+    names = {row.tableName for row in spark.sql(f"show tables in {schema}").collect()} - views
+    stored = set(storage.folders(f"{schema}/"))
+    return [table for name in sorted(names - stored) if not _has_log(table := TableName(schema, name))]
 
 
 def _tables_of(schema: str) -> list[TableName]:
@@ -103,9 +119,7 @@ def _tables_of(schema: str) -> list[TableName]:
 
 
 def _has_log(table: TableName) -> bool:
-    answer = storage.client().list_objects_v2(
-        Bucket=settings().bucket, Prefix=f"{table.path}/_delta_log/", MaxKeys=1
-    )
+    answer = storage.client().list_objects_v2(Bucket=settings().bucket, Prefix=f"{table.path}/_delta_log/", MaxKeys=1)
     return bool(answer.get("KeyCount"))
 
 
