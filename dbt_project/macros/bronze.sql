@@ -28,13 +28,9 @@
 
 
 {% macro nothing_of(system, entity) -%}
-    {%- set declared = [] -%}
-    {%- for node in graph.sources.values() if node.source_name == system and node.name == entity -%}
-        {%- do declared.extend(node.columns.values()) -%}
-    {%- endfor -%}
     (
         select
-            {% for column in declared -%}
+            {% for column in declared_columns(system, entity) -%}
             cast(null as {{ column.data_type }}) as {{ adapter.quote(column.name) }},
             {% endfor -%}
             cast(null as string) as _datong_batch_id,
@@ -43,6 +39,35 @@
             cast(null as string) as _datong_rescued
         where false
     )
+{%- endmacro %}
+
+
+{% macro source_row(system, entity) -%}
+    {#- The row as the source sent it, all values as text: quarantine shows it as JSON, the same on every engine. -#}
+    {%- if not execute -%}
+        struct(source.*)
+    {%- else -%}
+        {%- set columns = [] -%}
+        {%- if load_relation(source(system, entity)) -%}
+            {%- for column in adapter.get_columns_in_relation(source(system, entity)) -%}
+                {%- do columns.append(column.name) -%}
+            {%- endfor -%}
+        {%- else -%}
+            {%- do columns.extend(declared_columns(system, entity) | map(attribute='name')) -%}
+        {%- endif -%}
+        named_struct(
+            {%- for column in columns if not column.startswith('_datong_') or column == '_datong_rescued' %}
+            '{{ column }}', cast(source.{{ adapter.quote(column) }} as string){{ ',' if not loop.last }}
+            {%- endfor %}
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro declared_columns(system, entity) -%}
+    {%- for node in graph.sources.values() if node.source_name == system and node.name == entity -%}
+        {{ return(node.columns.values() | list) }}
+    {%- endfor -%}
 {%- endmacro %}
 
 

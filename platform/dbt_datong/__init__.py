@@ -29,6 +29,7 @@ class DatongServices(dbtPlugin):
         # the environment was copied when dbt started, so a macro's env_var() reads the copy
         environment: Any = get_invocation_context().env
         environment["DATONG_BUCKET"] = settings().bucket
+        _connect.cache_clear()
         _open_with_engine()
 
 
@@ -52,7 +53,10 @@ def _open_with_engine() -> None:
 
 @cache
 def _connect(address: str) -> None:
-    """Open the process's session, which dbt-spark then finds, on an engine that knows the lake's tables."""
+    """Open the process's session, which dbt-spark then finds, on an engine that knows the lake's tables.
+
+    Once for each run of dbt: a process that runs dbt again and again meets new bronze tables, and new engines.
+    """
     from datong_platform import engine
     from datong_platform.lake import catalog
 

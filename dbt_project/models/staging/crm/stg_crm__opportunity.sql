@@ -23,7 +23,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         try_cast(source.updated_at as timestamp) as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('crm', 'opportunity') }} as source_row
     from source
     {{ crosswalk('crm', 'currency', 'source.currency', 'currency') }}
 

@@ -20,7 +20,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('erp', 'bill_of_material') }} as source_row
     from source
     {{ crosswalk('erp', 'unit', 'source.BOMHeaderBaseUnit', 'base_quantity_unit') }}
 

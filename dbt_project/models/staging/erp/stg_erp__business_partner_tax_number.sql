@@ -16,7 +16,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('erp', 'business_partner_tax_number') }} as source_row
     from source
 
 )

@@ -32,7 +32,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('erp', 'material_document_item') }} as source_row
     from source
     {{ crosswalk('erp', 'movement_type', 'source.GoodsMovementType', 'movement_type') }}
     {{ crosswalk('erp', 'direction', 'source.DebitCreditCode', 'direction') }}

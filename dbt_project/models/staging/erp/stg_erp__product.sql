@@ -25,7 +25,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('erp', 'product') }} as source_row
     from source
     {{ crosswalk('erp', 'material_type', 'source.ProductType', 'material_type') }}
     {{ crosswalk('erp', 'unit', 'source.BaseUnit', 'base_unit') }}

@@ -25,7 +25,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         try_cast(source.recordedAt as timestamp) as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('mes', 'operation_confirmation') }} as source_row
     from source
     {{ crosswalk('mes', 'unit', 'source.unit', 'quantity_unit') }}
 

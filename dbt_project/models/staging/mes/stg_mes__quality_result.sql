@@ -24,7 +24,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         try_cast(source.recordedAt as timestamp) as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('mes', 'quality_result') }} as source_row
     from source
     {{ crosswalk('mes', 'quality_result', 'source.result', 'result') }}
 

@@ -27,7 +27,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         try_cast(source.updatedAt as timestamp) as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('mes', 'work_order') }} as source_row
     from source
     {{ crosswalk('mes', 'unit', 'source.unit', 'quantity_unit') }}
     {{ crosswalk('mes', 'work_order_status', 'source.status', 'status') }}

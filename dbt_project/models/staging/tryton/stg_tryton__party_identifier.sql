@@ -21,7 +21,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('tryton', 'party_identifier') }} as source_row
     from source
     {{ crosswalk('tryton', 'identifier_type', 'source.type', 'identifier_type') }}
 

@@ -19,7 +19,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('tryton', 'purchase') }} as source_row
     from source
 
 )

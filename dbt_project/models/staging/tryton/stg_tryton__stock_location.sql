@@ -15,13 +15,13 @@ renamed as (
         {{ blank_to_null('source.code') }} as location_code,
         {{ blank_to_null('source.name') }} as location_name,
         source.type as location_type,
-        source.`left` as first_place,
-        source.`right` as last_place,
+        source.left as first_place,
+        source.right as last_place,
         source._datong_batch_id,
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('tryton', 'stock_location') }} as source_row
     from source
 
 )

@@ -20,7 +20,7 @@ renamed as (
         source._datong_ingested_at,
         source._datong_operation,
         source._datong_ingested_at as _recorded_at,
-        struct(source.*) as source_row
+        {{ source_row('tryton', 'uom') }} as source_row
     from source
     {{ crosswalk('tryton', 'unit', 'source.symbol', 'unit') }}
 
