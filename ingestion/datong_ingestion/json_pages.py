@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,9 @@ from datong_ingestion.values import Convert, MisfitError, Number, Rescue, column
 
 _MISSES = 3
 """Pages in a row that did not match before the fast reader is given up for this read."""
+
+_SAMPLE = 100
+"""Rows of a first page that teach its shape."""
 
 _NUMBERS: dict[str, Any] = {"parse_float": Number, "parse_int": Number, "parse_constant": Number}
 
@@ -152,6 +156,11 @@ class JsonReader:
             raise UnreadableBodyError(what) from error
         self.check(page)
         path, rows = self._find(page)
+        if self._shape is None and len(rows) > _SAMPLE:
+            # some rows of the first page teach the shape, so that the rest of it is read fast already
+            self._learn(page, path, rows[:: len(rows) // _SAMPLE])
+            if fast := self._fast(body):
+                return fast
         rescue = Rescue()
         columns = [
             column(item.name, item.type, [row.get(item.name) for row in rows], self.converts[item.name], rescue)
@@ -202,22 +211,19 @@ class JsonReader:
         if self._path != path:
             self._shape = None
         self._path = path
-        fields: dict[str, pa.DataType | None] = {}
-        for row in rows:
-            for name, value in row.items():
-                fields[name] = _merged(fields.get(name), _shape_of(value, self._plain(name)))
+        fields = {name: self._field_shape(name, rows) for name in dict.fromkeys(chain.from_iterable(rows))}
         for item in self.schema:
-            fields.setdefault(item.name, None)
-        if any(
-            name in self.schema.names and kind is not None and pa.types.is_nested(kind) for name, kind in fields.items()
-        ):
-            return
+            kind = fields.setdefault(item.name, None)
+            if kind is not None and kind != item.type and not pa.types.is_string(kind):
+                # numbers in a text field keep their digits, and nested values their order, only on the exact path
+                self._misses = _MISSES
+                return
         row_shape = pa.struct([(name, kind or pa.string()) for name, kind in fields.items()])
 
         def around(value: Any, rest: tuple[str, ...]) -> pa.DataType:
             if not rest:
                 return pa.list_(row_shape)
-            inner = {name: _shape_of(item, None) or pa.string() for name, item in value.items()}
+            inner = {name: _shape_of(item, None) or pa.string() for name, item in value.items() if name != rest[0]}
             if len(rest) == 1:
                 inner = dict.fromkeys(self.envelope_fields, pa.string()) | inner
             inner[rest[0]] = around(value[rest[0]], rest[1:])
@@ -225,6 +231,16 @@ class JsonReader:
 
         shape = around(page, path)
         self._shape = shape if self._shape is None else _merged(self._shape, shape)
+
+    def _field_shape(self, name: str, rows: list[dict[str, Any]]) -> pa.DataType | None:
+        values = [value for row in rows if (value := row.get(name)) is not None]
+        if {type(value) for value in values} <= {str}:
+            return pa.string() if values else None
+        wanted = self._plain(name)
+        shape: pa.DataType | None = None
+        for value in values:
+            shape = _merged(shape, _shape_of(value, wanted))
+        return shape
 
     def _plain(self, name: str) -> pa.DataType | None:
         """The type in which Arrow may read a JSON number of a field without losing a digit."""
