@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
-from datong_infra.services import stack
-from datong_platform.settings import Settings, settings
+from datong_infra.services import processes, stack
+from datong_infra.services.engine import version_at
+from datong_infra.services.spark import jars, server
+from datong_platform.settings import Settings, read_state, settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,3 +42,59 @@ def services(datong_home: Path) -> Settings:
     """The real store, Sail and PostgreSQL, running until the session ends; gives the settings that reach them."""
     stack.up(["store", "engine", "postgres"])
     return settings()
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Spark Connect server beside that of the services, over the same store."""
+
+    address: str
+
+    @contextmanager
+    def using(self) -> Iterator[Settings]:
+        """Within this block the settings lead to this engine."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATONG_ENGINE", "spark")
+            patch.setenv("DATONG_ENGINE_ADDRESS", self.address)
+            yield settings()
+
+
+@contextmanager
+def spark_engine(name: str, *, log_store: str | None = jars.LOG_STORE) -> Iterator[Engine]:
+    """A local Apache Spark, started as `datong up --engine spark` starts it; `log_store` None: with Delta's own."""
+    jars.prepare()
+    port = processes.free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATONG_ENGINE", "spark")
+        launch = server.launch(port, log_store=log_store, name=name)
+    record = processes.spawn(name, launch.argv, port=port, environment=launch.environment, cwd=launch.cwd)
+    try:
+        deadline = time.monotonic() + 240
+        while True:
+            try:
+                version_at(f"sc://127.0.0.1:{port}")
+                break
+            except grpc.RpcError:
+                assert record.process() is not None, processes.log_tail(name)
+                assert time.monotonic() < deadline, processes.log_tail(name)
+                time.sleep(0.2)
+        yield Engine(f"sc://127.0.0.1:{port}/;user_id=datong;session_id={uuid.uuid4()}")
+    finally:
+        processes.stop(record)
+
+
+@pytest.fixture(scope="session")
+def spark_services(services: Settings) -> Iterator[Engine]:
+    """Apache Spark over the same store as `services`, with the lake's safe log store. Mark the test `spark`."""
+    with spark_engine("spark-test") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def sandbox(services: Settings) -> dict[str, str]:
+    """The sandbox plant at scale 0.1, shared by the session; gives its addresses and log-ins.
+
+    A test that advances it or switches faults on has a plant of its own instead.
+    """
+    stack.up(["sandbox"], scale=0.1, seed=42)
+    return read_state("connections.json")

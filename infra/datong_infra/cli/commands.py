@@ -100,11 +100,23 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _ask_engine(statement: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     from datong_platform import engine
+    from datong_platform.lake import catalog
 
     session = engine.session()
-    try:
+
+    def ask() -> Any:
         frame = session.sql(statement)
-        table = (frame.limit(limit) if frame.columns else frame).toArrow()
+        return (frame.limit(limit) if frame.columns else frame).toArrow()
+
+    try:
+        try:
+            table = ask()
+        except Exception as error:
+            if "not found" not in str(error).lower() and "TABLE_OR_VIEW_NOT_FOUND" not in str(error):
+                raise
+            # a table that was loaded since the engine last looked
+            catalog.register()
+            table = ask()
     except Exception as error:
         raise ConfigurationError("the statement", f"is refused by the engine: {_first_lines(error)}") from error
     columns = [table.column(name).to_pylist() for name in range(table.num_columns)]

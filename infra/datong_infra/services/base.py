@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,8 +97,14 @@ class Service(ABC):
                     f"stop that program, set DATONG_{self.name.upper()}_PORT to another port, or unset it.",
                 )
             return wanted
-        if previous is not None and self.suits(previous):
-            return previous
+        # a process that was killed can hold its port a moment longer than it lives
+        deadline = time.monotonic() + 3
+        while previous is not None:
+            if self.suits(previous):
+                return previous
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
         return processes.free_port(self.suits)
 
 

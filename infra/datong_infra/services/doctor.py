@@ -52,7 +52,7 @@ def examine() -> list[Finding]:
                 Finding(status.name, "failed", f"{status.state}: {status.detail}", "run `datong sandbox up`.")
             )
     well = {name for name, status in statuses.items() if status.state in {"healthy", "external"}}
-    deeper: list[tuple[str, str, Callable[[], str]]] = [
+    deeper: list[tuple[str, str, Callable[[], str | Finding]]] = [
         ("store", "safe commits", _commits),
         ("engine", "catalog", _catalog),
         ("postgres", "BI door", _reader),
@@ -64,9 +64,10 @@ def examine() -> list[Finding]:
     return findings
 
 
-def _attempt(thing: str, look: Callable[[], str]) -> Finding:
+def _attempt(thing: str, look: Callable[[], str | Finding]) -> Finding:
     try:
-        return Finding(thing, "ok", look())
+        found = look()
+        return found if isinstance(found, Finding) else Finding(thing, "ok", found)
     except DatongError as error:
         detail = error.reason if error.thing == thing else f"{error.thing}: {error.reason}"
         return Finding(thing, "failed", detail, error.next_step or "see its log: `datong logs SERVICE`.")
@@ -119,7 +120,7 @@ def _commits() -> str:
     return "conditional writes hold"
 
 
-def _catalog() -> str:
+def _catalog() -> str | Finding:
     from datong_platform import engine
     from datong_platform.lake import catalog
 
@@ -132,10 +133,11 @@ def _catalog() -> str:
     }
     missing = sorted(stored - known)
     if missing:
-        raise ServiceError(
+        return Finding(
             "catalog",
-            f"{len(missing)} of {len(stored)} tables of the store are not registered, such as {missing[0]}.",
-            "run `datong down engine`, then `datong up`.",
+            "warning",
+            f"{len(missing)} of {len(stored)} tables of the store are new to the engine, such as {missing[0]}.",
+            "`datong sql` and `datong build` register them when they are asked for.",
         )
     return f"{len(stored)} tables registered"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psutil
 from datong_platform.errors import ServiceError
 from datong_platform.settings import from_environment, home, settings
 
@@ -72,6 +73,7 @@ class Postgres(Service):
     def prepare(self) -> None:
         data = _data()
         if (data / "PG_VERSION").exists():
+            _forget_dead(data / "postmaster.pid")
             return
         owner = _owner()
         password = data.parent / "superuser.txt"
@@ -178,6 +180,17 @@ class Postgres(Service):
             _run(connection, f"grant usage on schema serve to {READER}")
             _run(connection, f"grant select on all tables in schema serve to {READER}")
             _run(connection, f"alter default privileges in schema serve grant select on tables to {READER}")
+
+
+def _forget_dead(lock: Path) -> None:
+    """Remove the lock of a server that was killed and that nobody has waited for: PostgreSQL takes it for alive.
+
+    That is how it is in a container whose first process does not wait for the children of others.
+    """
+    with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
+        pid = int(lock.read_text(encoding="ascii").split(maxsplit=1)[0])
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            lock.unlink()
 
 
 def _superuser_url() -> str:

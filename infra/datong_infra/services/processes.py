@@ -67,8 +67,11 @@ class Record:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.created) > _CLOCK_TOLERANCE:
                 return None
-            if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            if _ended(process):
                 return None
+            with contextlib.suppress(psutil.AccessDenied):
+                if process.environ().get(MARK) != mark(self.name):
+                    return None
         except psutil.Error:
             return None
         return process
@@ -214,11 +217,20 @@ def _wait(processes: Iterable[psutil.Process], seconds: float) -> tuple[list[psu
 
 
 def _kill_group(record: Record) -> None:
-    """Kill what is left of the process group of a leader that ended, unless its number was given to another program."""
+    """Kill what a leader that ended has left behind, unless its number was given to another program since.
+
+    A number is not given anew while a process group bears it: without a stranger under it, the group is ours.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(record.pid).create_time() - record.created) > _CLOCK_TOLERANCE:
+            return
+    left: list[psutil.Process] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-            if os.getpgid(process.pid) == record.pid and process.environ().get(MARK) == mark(record.name):
+            if os.getpgid(process.pid) == record.pid:
                 process.kill()
+                left.append(process)
+    _wait(left, 5)
 
 
 def strays(name: str, known: Record | None = None) -> list[Record]:

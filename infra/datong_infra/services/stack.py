@@ -245,6 +245,8 @@ def _find_or_start(service: Service, registry: _Registry, stages: _Stages, tell:
                 return _status(service, record, "healthy", detail, began)
         else:
             tell(service.name, "is not the one asked for; stopping it")
+    if record is not None:
+        # also when it ended: what it started may have outlived it
         _stop(service, record)
     for stray in processes.strays(service.name, record):
         _stop(service, stray)
@@ -308,7 +310,13 @@ def _start(service: Service, registry: _Registry, stages: _Stages, tell: Progres
     else:
         raise AssertionError("unreachable")
     answered = time.monotonic() - began
-    record = _complete(service, record, registry, stages)
+    try:
+        record = _complete(service, record, registry, stages)
+    except _SkippedError:
+        # launched before what it needs was known to be well: nobody shall find it half ready
+        _stop(service, record)
+        registry.forget(service.name, service.settings(port or 0))
+        raise
     tell(service.name, f"healthy: answered after {answered:.1f} s, usable after {time.monotonic() - began:.1f} s")
     return _status(service, record, "healthy", detail, began, changed=True)
 

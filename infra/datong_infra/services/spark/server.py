@@ -34,10 +34,9 @@ def prepare() -> None:
     jars.prepare()
 
 
-def properties(port: int, *, log_store: str | None = jars.LOG_STORE) -> dict[str, str]:
+def properties(port: int, place: Path, *, log_store: str | None = jars.LOG_STORE) -> dict[str, str]:
     """Spark's properties. `log_store` None leaves Delta's stock store, which loses commits beside other writers."""
     now = settings()
-    place = data_folder("spark")
     endpoint = now.s3_endpoint
     s3a = {
         "endpoint": endpoint,
@@ -85,7 +84,7 @@ def launch(port: int, *, log_store: str | None = jars.LOG_STORE, name: str = "sp
     place = data_folder(name)
     (place / "tmp").mkdir(exist_ok=True)
     file = place / "spark.properties"
-    lines = "".join(f"{name} {value}\n" for name, value in properties(port, log_store=log_store).items())
+    lines = "".join(f"{option} {value}\n" for option, value in properties(port, place, log_store=log_store).items())
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(lines)
     (place / "log4j2.properties").write_text(_LOGGING, encoding="ascii")
