@@ -13,8 +13,8 @@ from dagster._core.instance.ref import InstanceRef
 from datong_platform import settings
 from datong_platform.errors import ServiceError
 
-PROCESS = "datong/process"
-"""Tag of a run that works inside a command: host, process id and the process's start."""
+PROCESS = ".dagster/datong_process"
+"""Tag of a run that works inside a command: host, process id and the process's start. The UI hides such a prefix."""
 
 
 def instance() -> dg.DagsterInstance:

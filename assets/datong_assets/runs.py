@@ -95,7 +95,6 @@ def build(
         with client.process() as dbt:
             unique_ids = dbt.list(selection.split())
             keys = chosen_keys(facts_of(graph.load()), unique_ids)
-            client.keep(dbt)
         if not keys:
             raise ConfigurationError(
                 f"selection {selection!r}",
@@ -146,9 +145,10 @@ def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance |
         client.warm()
         steps = [_attempt(f"ingest {system}", lambda name=system: ingest(name, **common)) for system in load_systems()]
         steps.append(_attempt("build", lambda: build(**common)))
-        steps.append(_attempt("publish", lambda: publish(**common)))
-        steps.append(_attempt("write-back", lambda: write_back(**common)))
-        client.cool()
+        # a model that is edited meanwhile belongs to the next cycle
+        with graph.as_last_parsed():
+            steps.append(_attempt("publish", lambda: publish(**common)))
+            steps.append(_attempt("write-back", lambda: write_back(**common)))
     events = [event for step in steps for event in step.events]
     return CycleResult(
         cycle_id=cycle_id,
@@ -222,7 +222,7 @@ def _run(
 
 
 def _job(name: str) -> dg.JobDefinition:
-    stamp = graph.load().content["stamp"]
+    stamp = str(graph.load().content["stamp"])
     return _definitions(str(settings()), stamp).resolve_job_def(name)
 
 

@@ -47,7 +47,7 @@ class Dbt:
         self.log = graph.folder(project) / "logs" / "worker.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.stamp = graph.stamp(project)
-        self._is_ready = False
+        self._is_parsing = True
         with self.log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "datong_assets.dbt.worker", str(project)],
@@ -62,12 +62,21 @@ class Dbt:
         self._answers: IO[str] = self._process.stdout  # pyright: ignore[reportAttributeAccessIssue]
 
     def ready(self) -> None:
-        """Wait until the project is parsed. ConfigurationError with dbt's words when it cannot be."""
-        if not self._is_ready:
-            self._expect(
-                "ready", f"dbt project {self.project.name}", "mend the file that dbt names, then run it again."
-            )
-            self._is_ready = True
+        """Wait until the project is parsed as it is now. ConfigurationError with dbt's words when it cannot be."""
+        try:
+            if self._is_parsing:
+                self._is_parsing = False
+                self._parsed()
+            if self.stamp != (now := graph.stamp(self.project)):
+                self.stamp = now
+                self._ask(command="parse")
+                self._parsed()
+        except ConfigurationError:
+            self.stamp = ""
+            raise
+
+    def _parsed(self) -> None:
+        self._expect("ready", f"dbt project {self.project.name}", "mend the file that dbt names, then run it again.")
 
     def list(self, select: Sequence[str], exclude: Sequence[str] = ()) -> list[str]:
         """The unique ids of what a selection in dbt's syntax means, tests included."""
@@ -86,7 +95,7 @@ class Dbt:
         """
         self.ready()
         self._ask(command="build", select=list(select), indirect=indirect, full_refresh=full_refresh)
-        while (answer := self._answer())["event"] != "ended":
+        while (answer := self._answer())["event"] in {"started", "finished"}:
             if answer["event"] == "started":
                 yield NodeStarted(answer["id"])
             else:
@@ -111,8 +120,8 @@ class Dbt:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs and still knows the project as it is."""
-        return self._process.poll() is None and self.stamp == graph.stamp(self.project)
+        """Whether the process runs."""
+        return self._process.poll() is None
 
     def _ask(self, **request: Any) -> None:
         self._requests.write(json.dumps(request) + "\n")
@@ -145,13 +154,19 @@ _warm: dict[Path, Dbt] = {}
 
 def warm(project: Path = settings.DBT_PROJECT) -> None:
     """Start the dbt process now, so that it is ready when it is needed."""
-    if project not in _warm:
+    dbt = _warm.get(project)
+    if dbt and not dbt.is_alive:
+        dbt.close()
+    if not dbt or not dbt.is_alive:
         _warm[project] = Dbt(project)
 
 
 @contextmanager
 def process(project: Path = settings.DBT_PROJECT) -> Iterator[Dbt]:
-    """A dbt process: the one that was warmed up, if the project did not change since, else a new one."""
+    """A dbt process: the one that was used or warmed up before, if it still runs, else a new one.
+
+    It is kept for its next use. It ends with this process, or at `cool()`, or here when its use failed.
+    """
     dbt = _warm.pop(project, None)
     if dbt and not dbt.is_alive:
         dbt.close()
@@ -159,27 +174,26 @@ def process(project: Path = settings.DBT_PROJECT) -> Iterator[Dbt]:
     dbt = dbt or Dbt(project)
     try:
         yield dbt
-    finally:
-        if _warm.get(project) is not dbt:
-            dbt.close()
-
-
-def keep(dbt: Dbt) -> None:
-    """Keep a process for its next use instead of ending it after this one."""
-    _warm[dbt.project] = dbt
+    except BaseException:
+        dbt.close()
+        raise
+    _warm[project] = dbt
 
 
 def parse(project: Path) -> None:
-    """Have the project parsed; a process that was warmed up stays so.
+    """Have the project parsed, by the process that was warmed up or by one for this purpose only.
 
     ConfigurationError with dbt's words when it cannot be.
     """
     dbt = _warm.get(project)
     if dbt and dbt.is_alive:
         dbt.ready()
-    else:
-        with process(project) as dbt:
-            dbt.ready()
+        return
+    dbt = Dbt(project)
+    try:
+        dbt.ready()
+    finally:
+        dbt.close()
 
 
 def cool() -> None:

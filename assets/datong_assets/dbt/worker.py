@@ -6,6 +6,8 @@ parsing (4 to 5 seconds of one core) happens beside the ingestion, not after it,
 event log of Dagster never wait for each other. It ends when standard input closes, so it never outlives its client.
 
     -> {"event": "ready", "seconds": 4.2}            or {"event": "refused", "message": "..."}
+    <- {"command": "parse"}, when a file changed since
+    -> {"event": "ready", ...}
     <- {"command": "list", "select": ["+bi__inventory"]}
     -> {"event": "listed", "ids": ["model.datong.bi__inventory", ...]}
     <- {"command": "build", "select": [], "exclude": [], "full_refresh": false}
@@ -33,7 +35,6 @@ _Tell = Callable[..., None]
 
 def main() -> None:
     """Serve requests until standard input closes."""
-    started = time.monotonic()
     project = Path(sys.argv[1])
     tell = _teller()
     requests = _requests()
@@ -44,6 +45,32 @@ def main() -> None:
         *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
         *("--no-use-colors", "--no-send-anonymous-usage-stats", "--partial-parse", "--log-level-file", "info"),
     ]
+    started = time.monotonic()
+    manifest = _parse(project, folder, options, tell)
+    if manifest is not None:
+        tell(event="ready", seconds=round(time.monotonic() - started, 2))
+    # the engine's client takes a second to import: now, while nobody waits
+    import pyspark.sql.connect.session as _  # noqa: F401
+
+    while True:
+        request = requests.get()
+        started = time.monotonic()
+        # a build leaves its marks on what it was given, so the next one gets its own
+        if manifest is None or request["command"] == "parse":
+            manifest = _parse(project, folder, options, tell)
+        if manifest is None:
+            continue
+        if request["command"] == "parse":
+            tell(event="ready", seconds=round(time.monotonic() - started, 2))
+        elif request["command"] == "list":
+            _list(manifest, request, options, tell)
+        else:
+            _build(manifest, request, options, tell)
+            manifest = None
+
+
+def _parse(project: Path, folder: Path, options: list[str], tell: _Tell) -> Any:
+    """Parse the project and keep its graph; None when dbt refuses it, which is told."""
     from dbt.cli.main import dbtRunner
 
     # two parsers would write the same files
@@ -53,18 +80,9 @@ def main() -> None:
         parsed = dbtRunner().invoke(["parse", *options])
         if not parsed.success:
             tell(event="refused", message=_words(parsed.exception))
-            return
+            return None
         graph.write(project, stamp, folder / "target" / "manifest.json")
-    tell(event="ready", seconds=round(time.monotonic() - started, 2))
-    # the engine's client takes a second to import: now, while nobody waits
-    import pyspark.sql.connect.session as _  # noqa: F401
-
-    while True:
-        request = requests.get()
-        if request["command"] == "list":
-            _list(parsed.result, request, options, tell)
-        else:
-            _build(parsed.result, request, options, tell)
+    return parsed.result
 
 
 def _teller() -> _Tell:
