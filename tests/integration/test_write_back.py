@@ -95,6 +95,8 @@ class FakeSystem:
             return 500, {"error": {"code": "X", "message": "crashed"}}, {}
         if fault == "429":
             return 429, {"error": "slow down"}, {"Retry-After": "0"}
+        if fault == "lie":
+            return 201, {"d": {"MaterialDocumentYear": "2026", "MaterialDocument": "4900000000"}}, {}
         if fault == "refuse":
             return 400, _sap_error("M7/021", "Deficit of SL Unrestricted-use 3 KG : RM-1 1010 101A"), {}
         if fault.startswith("wait "):
@@ -445,6 +447,23 @@ class TestConsumption:
         assert run_flow(flow).verified == 1
         assert times_posted(system) == {"MC000000000001": 1}
 
+    def test_what_the_target_accepted_and_does_not_show_is_left_to_people(self, system: FakeSystem) -> None:
+        flow = flow_like("consumption_to_erp")
+        write_rows(flow, [issue(1), issue(2)], ISSUES)
+        system.faults["POST"] = ["lie"]
+        first = run_flow(flow)
+        assert (first.verified, first.unknown, first.ok) == (1, 1, False)
+        second = run_flow(flow)
+        assert (second.conflict, second.sent, second.ok) == (1, 0, False)
+        [(_, words)] = second.problems.items()
+        assert "accepted it earlier and does not show it now" in words
+        steps = len(history(flow, "MC000000000001")) + len(history(flow, "MC000000000002"))
+        assert run_flow(flow).conflict == 1
+        assert system.calls.count(f"POST /sap/{DOCUMENTS}") == 2
+        assert len(history(flow, "MC000000000001")) + len(history(flow, "MC000000000002")) == steps
+        released = run_flow(flow, release=list(second.problems))
+        assert (released.sent, released.verified, released.ok) == (1, 1, True)
+
     def test_hundreds_of_rows_with_every_kind_of_fault_arrive_exactly_once(self, system: FakeSystem) -> None:
         flow = flow_like("consumption_to_erp", attempts=2, chunk_rows=50, settle_seconds=0.05)
         write_rows(flow, [issue(n) for n in range(300)], ISSUES)
@@ -656,9 +675,13 @@ def test_a_run_killed_while_a_slow_target_is_still_at_it_does_not_repeat(system:
 
 @pytest.mark.usefixtures("services")
 @pytest.mark.parametrize(
-    "point", ["planned", "looked", "looked:2", "intended", "replied:3", "replied:14", "read_back", "recorded:2"]
+    ("name", "point"),
+    [
+        ("consumption_to_erp", point)
+        for point in ("planned", "looked:2", "intended", "replied:3", "replied:14", "read_back", "recorded:2")
+    ]
+    + [("production_order_to_mes", point) for point in ("intended", "replied:14", "recorded")],
 )
-@pytest.mark.parametrize("name", ["consumption_to_erp", "production_order_to_mes"])
 def test_a_run_killed_anywhere_neither_loses_nor_repeats(system: FakeSystem, name: str, point: str) -> None:
     flow = flow_like(name, chunk_rows=10, settle_seconds=0.1)
     if name == "consumption_to_erp":

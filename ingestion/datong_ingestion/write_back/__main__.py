@@ -1,10 +1,12 @@
-"""`python -m datong_ingestion.write_back [FLOW…]`: run the named flows, or all.
+"""`python -m datong_ingestion.write_back [FLOW…] [--release KEY]`: run the named flows, or all.
 
+`--release` sends a key again that is in conflict because the target accepted it and does not show it.
 The exit status is 0 only if nothing is left unverified.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -15,15 +17,19 @@ from datong_ingestion.write_back import FlowResult, load_flow, load_flows, run_f
 
 def main(arguments: Sequence[str]) -> int:
     """Run flows one after another; one that fails does not stop the others."""
+    parser = argparse.ArgumentParser(prog="python -m datong_ingestion.write_back", description=__doc__)
+    parser.add_argument("flow", nargs="*")
+    parser.add_argument("--release", metavar="KEY", action="append", default=[])
+    chosen = parser.parse_args(arguments)
     try:
-        flows = [load_flow(name) for name in arguments] or list(load_flows().values())
+        flows = [load_flow(name) for name in chosen.flow] or list(load_flows().values())
     except DatongError as error:
         print(error, file=sys.stderr)
         return 2
     good = True
     for flow in flows:
         try:
-            result = run_flow(flow)
+            result = run_flow(flow, release=chosen.release)
         except DatongError as error:
             print(f"{flow.flow}: FAILED: {error}", file=sys.stderr)
             good = False

@@ -19,7 +19,7 @@ import json
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -112,11 +112,13 @@ def run_flow(
     on_step: OnStep | None = None,
     on_reply: OnReply | None = None,
     wait_seconds: float = 60,
+    release: Collection[str] = (),
 ) -> FlowResult:
     """Run one flow and say what became of its rows; failures of single rows do not stop the others.
 
-    `target` is opened from the flow's definition unless given. `wait_seconds` is how long to wait for another run of
-    the same flow. `on_step` is called a few times a chunk, `on_reply` for each row.
+    `target` is opened from the flow's definition unless given. `on_step` is called a few times a chunk, `on_reply` for
+    each row. `wait_seconds` is how long to wait for another run of the same flow. `release` are keys in conflict that a
+    person wants sent again.
 
     Raised, all before anything was sent: ConfigurationError (a column, a system or a value that is missing),
     TransientError (another run holds the flow), ServiceError (lake or PostgreSQL), SchemaError (null or double keys in
@@ -127,6 +129,7 @@ def run_flow(
         opened = target or _open(flow)
         try:
             run = _Run(flow, opened, held)
+            run.release = frozenset(release)
             run.on_step = on_step or run.on_step
             run.on_reply = on_reply or run.on_reply
             return run.run()
@@ -142,6 +145,7 @@ def _open(flow: FlowConfig) -> Target:
 
 
 class _Run:
+    release: frozenset[str] = frozenset()
     on_step: OnStep = staticmethod(lambda _step, _what: None)
     on_reply: OnReply = staticmethod(lambda _key, _outcome: None)
 
@@ -216,8 +220,13 @@ class _Run:
             same = last is not None and item.wanted is not None and last.payload_hash == item.wanted.hash
             if same and last is not None and last.state == "verified" and self.flow.write == "create":
                 continue
-            # verified before and yet marked as pending: the target may have been changed since, so look again
-            if item.wanted is not None and not (same and last is not None and last.state in {"verified", "planned"}):
+            if last is not None and last.state == "conflict" and key in self.release:
+                last = self._record(item, "withdrawn", "released by a person: it may be sent again")
+                same = False
+            # verified before and yet marked as pending: the target may have been changed since, so look again;
+            # a conflict stays one until the target or the row changes
+            settled = {"verified", "planned", "conflict"}
+            if item.wanted is not None and not (same and last is not None and last.state in settled):
                 self._record(item, "planned")
             new.append(item)
         for key, last in latest.items():
@@ -261,7 +270,11 @@ class _Run:
 
     def _look(self, chunk: Sequence[_Item]) -> dict[str, list[Found] | DatongError]:
         """What the target holds for the chunk's keys; raises when it is not there or does not let us in."""
-        asked = [item.key for item in chunk if item.open or (item.wanted and self.flow.look_first)]
+        asked = [
+            item.key
+            for item in chunk
+            if item.open or (item.wanted and (self.flow.look_first or _stuck(item.last, item.wanted)))
+        ]
         if asked or not any(item.wanted for item in chunk):
             return self.target.lookup(asked) if asked else {}
         # one is looked up all the same, before a whole chunk is sent to a target that is down or was moved
@@ -285,6 +298,8 @@ class _Run:
     def _decide_wanted(self, item: _Item, wanted: _Wanted, record: Found | None) -> _Decision:
         """The same for what is wanted now, when nothing sent before is in doubt."""
         if record is None:
+            if item.last is not None and _stuck(item.last, wanted):
+                return self._vanished(item, item.last)
             if self.flow.write == "update":
                 return self._close(item, "failed", "the target has no such record")
             return "create"
@@ -310,8 +325,7 @@ class _Run:
                 return self._finish(item, "verified")
         elif record is None and item.last is not None and _accepted(item.last):
             # it was there, or the target lied: to make another one is a decision for people
-            words = "the target accepted it earlier and does not show it now"
-            return self._close(item, "conflict", words, target_key=item.last.target_key)
+            return self._vanished(item, item.last)
         elif time.monotonic() < item.not_before:
             return "later"
         elif item.wanted is None and not item.error:
@@ -325,6 +339,11 @@ class _Run:
             if item.wanted is not None:
                 self._record(item, "planned")
         return None
+
+    def _vanished(self, item: _Item, last: Entry) -> Literal["finished"]:
+        """It was there, or the target lied: whether to make another one is a decision for people."""
+        words = "the target accepted it earlier and does not show it now; release the key to send it again"
+        return self._close(item, "conflict", words, status=last.status, target_key=last.target_key)
 
     def _intend(self, item: _Item, record: Found | None) -> Change:
         """The intent to send, as the item's next transition."""
@@ -408,8 +427,10 @@ class _Run:
         return False
 
     def _close(self, item: _Item, state: State, words: str, **told: Any) -> Literal["finished"]:
-        """The item's last transition in this run."""
-        self._record(item, state, words, **told)
+        """The item's last transition in this run; a conflict that is as it was needs none."""
+        last = item.last
+        if not (state == "conflict" and last and last.state == state and last.words == words[:_MAX_WORDS]):
+            self._record(item, state, words, **told)
         return self._finish(item, state, words)
 
     def _finish(self, item: _Item, state: State, words: str = "") -> Literal["finished"]:
@@ -452,6 +473,11 @@ class _Run:
     def _commit(self) -> None:
         self.ledger.append(self.entries)
         self.entries = []
+
+
+def _stuck(last: Entry | None, wanted: _Wanted) -> bool:
+    """Whether this very change was accepted once and then could not be found."""
+    return last is not None and last.state == "conflict" and last.payload_hash == wanted.hash and _accepted(last)
 
 
 def _accepted(entry: Entry) -> bool:
