@@ -66,6 +66,8 @@ def _open(remote: str) -> SparkSession:
     # PySpark's own policy goes on for ten minutes when the engine is gone, and asks it once more when the process ends
     client.set_retry_policies([DefaultPolicy(max_retries=4, initial_backoff=50, backoff_multiplier=4.0)])
     atexit.unregister(client._cleanup_ml_cache)
+    # days are cut from times in UTC, wherever the engine runs; and only so does Sail take a Delta table's own schema
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
     return spark
 
 

@@ -1,4 +1,4 @@
-"""The catalog, derived: the engine learns from storage which tables there are, and from `ops.view_definition` the views.
+"""The catalog, derived: the engine learns the tables from storage, and the views from `ops.view_definition`.
 
 The embedded engine forgets its catalog when it stops, so nothing of it may be precious. `register()` makes it again:
 every folder `<schema>/<name>` of the bucket that holds a Delta log becomes a table, and every view that dbt recorded
