@@ -84,7 +84,14 @@ joined as (
         work_order.status as work_order_status,
         work_order.work_order_id,
         production_order.quantity,
-        cast(coalesce(confirmed.produced_quantity, 0) as decimal(18, 3)) as produced_quantity,
+        -- where no shop floor reports, what was received into stock is what is known to be produced
+        cast(
+            case
+                when production_order.source_system = '{{ var("shop_floor_erp") }}'
+                    then coalesce(confirmed.produced_quantity, 0)
+                else production_order.delivered_quantity
+            end as decimal(18, 3)
+        ) as produced_quantity,
         cast(coalesce(scrapped.scrapped_quantity, 0) as decimal(18, 3)) as scrapped_quantity,
         production_order.delivered_quantity,
         production_order.quantity_unit,
@@ -119,7 +126,7 @@ joined as (
 select
     *,
     case
-        when erp_status = 'CLOSED' then 'CLOSED'
+        when erp_status in ('CLOSED', 'CANCELLED') then erp_status
         when
             erp_status = 'CONFIRMED' or work_order_status in ('COMPLETED', 'CLOSED') or produced_quantity >= quantity
             then 'COMPLETED'

@@ -88,3 +88,5 @@ left join delivery
         item.source_system = delivery.source_system
         and item.sales_order_id = delivery.sales_order_id
         and item.sales_order_item_id = delivery.sales_order_item_id
+-- a quotation binds nobody: nothing of it is ordered, open or late
+where sales_order.status <> 'DRAFT'

@@ -75,7 +75,7 @@ select
     production_order.planned_end_on,
     production_order.first_confirmed_at,
     production_order.last_confirmed_at,
-    production_order.status not in ('COMPLETED', 'CLOSED')
+    production_order.status not in ('COMPLETED', 'CLOSED', 'CANCELLED')
     and production_order.planned_end_on < as_of.as_of_on as is_late,
     as_of.as_of_on
 from production_order
