@@ -1,7 +1,7 @@
 {{ config(enabled='tryton' in var('systems')) }}
 
-{#- Who is a customer is told by the sales: every party that still exists and appears on one that still exists is published
-    or quarantined. Counted from bronze, not from what the models made. -#}
+{#- Who is a customer is told by the sales: every party that still exists and appears on one that still exists is
+    published or quarantined. Counted from bronze, not from what the models made. -#}
 
 with party as (
 
@@ -23,7 +23,11 @@ counted as (
             from party
             left semi join sale on party.id = sale.party
         ) as parties_in,
-        (select count(*) from {{ ref('customer') }} where source_system = 'tryton') as published,
+        (
+            select count(*)
+            from {{ ref('customer') }}
+            where source_system = 'tryton'
+        ) as published,
         (
             select count(*)
             from {{ ref('quarantine_customer') }}

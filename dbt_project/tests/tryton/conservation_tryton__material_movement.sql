@@ -20,10 +20,10 @@ item as (
     select
         move.product,
         location.id as location,
-        case when location.id = move.from_location then -move.internal_quantity else move.internal_quantity end as quantity
+        move.internal_quantity * case when location.id = move.from_location then -1 else 1 end as quantity
     from move
     inner join location
-        on (location.id = move.from_location or location.id = move.to_location) and location.type = 'storage'
+        on (move.from_location = location.id or move.to_location = location.id) and location.type = 'storage'
     where move.state = 'done'
 
 ),
@@ -32,7 +32,11 @@ counted as (
 
     select
         (select count(*) from item) as items_in,
-        (select count(*) from {{ ref('material_movement') }} where source_system = 'tryton') as published,
+        (
+            select count(*)
+            from {{ ref('material_movement') }}
+            where source_system = 'tryton'
+        ) as published,
         (
             select count(*)
             from {{ ref('quarantine_material_movement') }}

@@ -1,7 +1,7 @@
 {{ config(enabled='tryton' in var('systems')) }}
 
-{#- Who is a supplier is told by the purchases: every party that still exists and appears on one that still exists is published
-    or quarantined. Counted from bronze, not from what the models made. -#}
+{#- Who is a supplier is told by the purchases: every party that still exists and appears on one that still exists is
+    published or quarantined. Counted from bronze, not from what the models made. -#}
 
 with party as (
 
@@ -23,7 +23,11 @@ counted as (
             from party
             left semi join purchase on party.id = purchase.party
         ) as parties_in,
-        (select count(*) from {{ ref('supplier') }} where source_system = 'tryton') as published,
+        (
+            select count(*)
+            from {{ ref('supplier') }}
+            where source_system = 'tryton'
+        ) as published,
         (
             select count(*)
             from {{ ref('quarantine_supplier') }}

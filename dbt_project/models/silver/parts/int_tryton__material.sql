@@ -36,7 +36,7 @@ price as (
         from cost_price
         inner join company on cost_price.company_id = company.company_id
         inner join currency on company.currency_id = currency.currency_id
-    )
+    ) as placed
     where _place = 1
 
 ),

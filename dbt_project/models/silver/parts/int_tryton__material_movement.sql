@@ -1,9 +1,15 @@
 {{ config(enabled='tryton' in var('systems')) }}
 
-with move as (
+with latest_move as (
 
     {{ latest('stg_tryton__stock_move') }}
-    and source_status = 'done'
+
+),
+
+move as (
+
+    select * from latest_move
+    where source_status = 'done'
 
 ),
 
@@ -89,7 +95,9 @@ joined as (
         side.plant_id,
         side.storage_location_id,
         side.base_quantity as quantity,
-        cast(side.base_quantity * case when side.direction = 'OUT' then -1 else 1 end as decimal(15, 3)) as signed_quantity,
+        cast(
+            side.base_quantity * case when side.direction = 'OUT' then -1 else 1 end as decimal(15, 3)
+        ) as signed_quantity,
         product.base_unit as quantity_unit,
         product.source_base_unit as source_quantity_unit,
         production.production_order_id,

@@ -50,7 +50,7 @@ first_address as (
             row_number() over (partition by party_id order by coalesce(sequence, 0), cast(address_id as int)) as _place
         from address
         where is_active
-    )
+    ) as placed
     where _place = 1
 
 ),
@@ -71,7 +71,7 @@ first_mechanism as (
             ) as _place
         from mechanism
         where is_active
-    )
+    ) as placed
     where _place = 1
     group by party_id
 

@@ -54,7 +54,9 @@ joined as (
         product.material_id,
         warehouse.plant_id,
         production.quantity,
-        cast(coalesce(delivered.base_quantity * product.base_factor / unit.factor, 0) as decimal(15, 3)) as delivered_quantity,
+        cast(
+            coalesce(delivered.base_quantity * product.base_factor / unit.factor, 0) as decimal(15, 3)
+        ) as delivered_quantity,
         unit.unit as quantity_unit,
         unit.source_unit as source_quantity_unit,
         production.planned_start_on,

@@ -1,9 +1,15 @@
 {{ config(enabled='tryton' in var('systems')) }}
 
-with move as (
+with latest_move as (
 
     {{ latest('stg_tryton__stock_move') }}
-    and consuming_production_id is not null
+
+),
+
+move as (
+
+    select * from latest_move
+    where consuming_production_id is not null
 
 ),
 

@@ -1,9 +1,15 @@
 {{ config(enabled='tryton' in var('systems')) }}
 
-with sale_line as (
+with latest_sale_line as (
 
     {{ latest('stg_tryton__sale_line') }}
-    and line_type = 'line'
+
+),
+
+sale_line as (
+
+    select * from latest_sale_line
+    where line_type = 'line'
 
 ),
 
@@ -87,7 +93,9 @@ joined as (
         warehouse.plant_id,
         cast(null as string) as storage_location_id,
         sale_line.quantity,
-        cast(coalesce(delivered.base_quantity * product.base_factor / unit.factor, 0) as decimal(15, 3)) as delivered_quantity,
+        cast(
+            coalesce(delivered.base_quantity * product.base_factor / unit.factor, 0) as decimal(15, 3)
+        ) as delivered_quantity,
         unit.unit as quantity_unit,
         unit.source_unit as source_quantity_unit,
         -- rounded as Tryton does, half to even and to the currency's own step; Sail has no bround of decimals
