@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from datong_platform.errors import ServiceError, TransientError
@@ -10,7 +10,7 @@ from datong_platform.settings import settings
 
 
 @contextmanager
-def alone(work: str) -> Iterator[None]:
+def alone(work: str) -> Generator[None]:
     """Do `work` while nobody else does; TransientError when somebody is at it.
 
     The database lets go of the lock when this process dies, however it dies.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -22,7 +22,7 @@ def fail(errors: Sequence[DatongError]) -> None:
 
 
 @contextmanager
-def explained(step: str) -> Iterator[None]:
+def explained(step: str) -> Generator[None]:
     """Turn a DatongError of this block, which stops the step as a whole, into dg.Failure, and tell who watches."""
     try:
         yield

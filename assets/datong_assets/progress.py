@@ -6,7 +6,7 @@ nothing. Dagster's event log is told separately, by Dagster's own means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def tell(progress: Progress) -> None:
 
 
 @contextmanager
-def watching(listener: Listener) -> Iterator[None]:
+def watching(listener: Listener) -> Generator[None]:
     """Within this block `listener` hears what is told in this thread, and so does who watched before."""
     outer = _listener.get()
 

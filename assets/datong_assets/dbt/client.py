@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +162,7 @@ def warm(project: Path = settings.DBT_PROJECT) -> None:
 
 
 @contextmanager
-def process(project: Path = settings.DBT_PROJECT) -> Iterator[Dbt]:
+def process(project: Path = settings.DBT_PROJECT) -> Generator[Dbt]:
     """A dbt process: the one that was used or warmed up before, if it still runs, else a new one.
 
     It is kept for its next use. It ends with this process, or at `cool()`, or here when its use failed.

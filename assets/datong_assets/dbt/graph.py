@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ _patient: ContextVar[bool] = ContextVar("datong_dbt_as_last_parsed", default=Fal
 
 
 @contextmanager
-def as_last_parsed() -> Iterator[None]:
+def as_last_parsed() -> Generator[None]:
     """Within this block a graph that is there is good enough, for work that needs none of the models."""
     token = _patient.set(True)
     try:
