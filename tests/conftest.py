@@ -7,8 +7,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,13 @@ class Engine:
 
 
 @contextmanager
-def spark_engine(name: str, *, log_store: str | None = jars.LOG_STORE) -> Iterator[Engine]:
-    """A local Apache Spark, started as `datong up --engine spark` starts it; `log_store` None: with Delta's own."""
+def spark_engine(name: str, *, safe: Sequence[str] = ("s3a", "s3")) -> Iterator[Engine]:
+    """A local Apache Spark, started as `datong up --engine spark` starts it; `safe`: schemes with our log store."""
     jars.prepare()
     port = processes.free_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATONG_ENGINE", "spark")
-        launch = server.launch(port, log_store=log_store, name=name)
+        launch = server.launch(port, safe=safe, name=name)
     record = processes.spawn(name, launch.argv, port=port, environment=launch.environment, cwd=launch.cwd)
     try:
         deadline = time.monotonic() + 240
@@ -81,6 +81,12 @@ def spark_engine(name: str, *, log_store: str | None = jars.LOG_STORE) -> Iterat
         yield Engine(f"sc://127.0.0.1:{port}/;user_id=datong;session_id={uuid.uuid4()}")
     finally:
         processes.stop(record)
+
+
+@pytest.fixture(scope="session")
+def start_spark() -> Callable[..., AbstractContextManager[Engine]]:
+    """`spark_engine`, for a test that needs a Spark of its own kind."""
+    return spark_engine
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,9 @@ class Record:
             if _ended(process):
                 return None
             with contextlib.suppress(psutil.AccessDenied):
-                if process.environ().get(MARK) != mark(self.name):
+                # empty for a moment while the program is being loaded
+                environment = process.environ()
+                if environment and environment.get(MARK) != mark(self.name):
                     return None
         except psutil.Error:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from datong_platform.settings import settings
@@ -34,8 +35,8 @@ def prepare() -> None:
     jars.prepare()
 
 
-def properties(port: int, place: Path, *, log_store: str | None = jars.LOG_STORE) -> dict[str, str]:
-    """Spark's properties. `log_store` None leaves Delta's stock store, which loses commits beside other writers."""
+def properties(port: int, place: Path, *, safe: Sequence[str] = ("s3a", "s3")) -> dict[str, str]:
+    """Spark's properties. A scheme that is not in `safe` has Delta's own log store, which loses commits."""
     now = settings()
     endpoint = now.s3_endpoint
     s3a = {
@@ -50,7 +51,6 @@ def properties(port: int, place: Path, *, log_store: str | None = jars.LOG_STORE
     }
     if now.s3_access_key_id:
         s3a["aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
-    stores = {} if log_store is None else dict.fromkeys(("s3a", "s3"), log_store)
     return {
         "spark.app.name": "datong",
         "spark.master": "local[*]",
@@ -66,9 +66,11 @@ def properties(port: int, place: Path, *, log_store: str | None = jars.LOG_STORE
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": str(place / "warehouse"),
         "spark.sql.session.timeZone": "UTC",
+        # Spark's default (INT96) says nothing of the zone, and Sail refuses to read it as a time in UTC
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # without it, a commit whose reply was lost is written twice on retry
         "spark.databricks.delta.commit.idempotencyCheck.enabled": "true",
-        **{f"spark.delta.logStore.{scheme}.impl": store for scheme, store in stores.items()},
+        **{f"spark.delta.logStore.{scheme}.impl": jars.LOG_STORE for scheme in safe},
         # small work on one machine: about a tenth faster
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": "2",
@@ -79,12 +81,14 @@ def properties(port: int, place: Path, *, log_store: str | None = jars.LOG_STORE
     }
 
 
-def launch(port: int, *, log_store: str | None = jars.LOG_STORE, name: str = "spark") -> Launch:
-    """The server's program on `port`; its properties file holds keys and can be read by its owner only."""
+def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark") -> Launch:
+    """The server's program on `port`, its files in the folder `name` of this home.
+
+    Its properties file holds keys and can be read by its owner only."""
     place = data_folder(name)
     (place / "tmp").mkdir(exist_ok=True)
     file = place / "spark.properties"
-    lines = "".join(f"{option} {value}\n" for option, value in properties(port, place, log_store=log_store).items())
+    lines = "".join(f"{option} {value}\n" for option, value in properties(port, place, safe=safe).items())
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(lines)
     (place / "log4j2.properties").write_text(_LOGGING, encoding="ascii")
