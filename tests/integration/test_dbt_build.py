@@ -1,0 +1,327 @@
+"""dbt on the real engine: what a build makes of dirty, doubled, late and deleted rows, and of a model that was edited.
+
+A lake of its own (another bucket, another catalog of the same engine), written by delta-rs as ingestion writes it.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pytest
+import yaml
+from datong_platform.settings import DBT_PROJECT, Settings
+from deltalake import DeltaTable, write_deltalake
+
+TYPES = {
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
+    "boolean": pa.bool_(),
+    "bigint": pa.int64(),
+    "int": pa.int32(),
+    "date": pa.date32(),
+}
+DAY = datetime(2026, 10, 1, 8, tzinfo=UTC)
+
+
+def arrow_type(name: str) -> pa.DataType:
+    if name.startswith("decimal"):
+        precision, scale = name[8:-1].split(",")
+        return pa.decimal128(int(precision), int(scale))
+    return TYPES[name]
+
+
+@dataclass
+class Lake:
+    """A bucket and a catalog; a copy of the dbt project to edit."""
+
+    settings: Settings
+    project: Path
+    bucket: str
+    address: str
+    batches: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DATONG_BUCKET": self.bucket, "DATONG_ENGINE_ADDRESS": self.address}
+
+    @property
+    def options(self) -> dict[str, str]:
+        return self.settings.storage_options()
+
+    def declared(self, system: str) -> dict[str, list[dict[str, str]]]:
+        content = yaml.safe_load((DBT_PROJECT / f"models/staging/{system}/_{system}__sources.yml").read_text("utf-8"))
+        return {table["name"]: table["columns"] for table in content["sources"][0]["tables"]}
+
+    def ingest(self, system: str, entity: str, rows: Iterable[dict[str, Any]] = (), operation: str = "insert") -> None:
+        """Append a batch to the change log, as ingestion does."""
+        columns = self.declared(system)[entity]
+        table = f"{system}__{entity}"
+        batch = self.batches[table] = self.batches.get(table, 0) + 1
+        schema = pa.schema(
+            [
+                *((column["name"], arrow_type(column["data_type"])) for column in columns),
+                ("_datong_batch_id", pa.string()),
+                ("_datong_ingested_at", pa.timestamp("us", "UTC")),
+                ("_datong_operation", pa.string()),
+                ("_datong_rescued", pa.string()),
+            ]
+        )
+        own = {"_datong_batch_id": f"{batch:012d}", "_datong_ingested_at": DAY, "_datong_operation": operation}
+        full = [{**dict.fromkeys(schema.names), **own, **row} for row in rows]
+        data = pa.table({name: [row[name] for row in full] for name in schema.names}, schema=schema)
+        write_deltalake(f"s3://{self.bucket}/bronze/{table}", data, mode="append", storage_options=self.options)
+
+    def dbt(self, *arguments: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments],
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert bool(done.returncode) == fails, done.stdout[-5000:]
+        return done.stdout
+
+    def table(self, name: str) -> DeltaTable:
+        return DeltaTable(f"s3://{self.bucket}/{name.replace('.', '/')}", storage_options=self.options)
+
+    def rows(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        data = self.table(name).to_pyarrow_table()
+        return sorted(zip(*(data[column].to_pylist() for column in columns), strict=True), key=str)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.project / file
+        text = path.read_text("utf-8")
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new), "utf-8")
+
+
+PRODUCTS = [
+    {"Product": "RM-1", "ProductType": "ROH", "BaseUnit": "KG"},
+    {"Product": "FG-1", "ProductType": "FERT", "BaseUnit": "ST"},
+]
+ITEM = {
+    "SalesOrder": "0000000007",
+    "Material": "FG-1",
+    "RequestedQuantity": 3,
+    "RequestedQuantityUnit": "ST",
+    "TransactionCurrency": "CNY",
+}
+EVENT = {"orderNo": "1001", "partNo": "rm-1", "quantity": 2, "unit": "kg", "consumedAt": DAY, "recordedAt": DAY}
+
+
+@pytest.fixture(scope="module")
+def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with an ERP and a MES, built once; no CRM is connected."""
+    bucket = f"dbt-{uuid.uuid4().hex[:8]}"
+    boto3.client(
+        "s3",
+        endpoint_url=services.s3_endpoint,
+        aws_access_key_id=services.s3_access_key_id,
+        aws_secret_access_key=services.s3_secret_access_key,
+        region_name=services.s3_region,
+    ).create_bucket(Bucket=bucket)
+    project = tmp_path_factory.mktemp("dbt") / "dbt_project"
+    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    server = services.need("engine_address").split(";")[0]
+    made = Lake(services, project, bucket, f"{server};user_id=datong;session_id={uuid.uuid4()}")
+    given: dict[str, list[dict[str, Any]]] = {
+        "product": PRODUCTS,
+        "customer": [{"Customer": "0000000100", "CustomerName": "上海恒通有限公司"}],
+        "business_partner_tax_number": [
+            {"BusinessPartner": "0000000100", "BPTaxType": "CN0", "BPTaxNumber": "91350100M000100Y44"}
+        ],
+        "sales_order": [
+            {
+                "SalesOrder": "0000000007",
+                "SoldToParty": "0000000100",
+                "SalesOrderDate": DAY,
+                "TransactionCurrency": "CNY",
+                "OverallSDProcessStatus": "A",
+            }
+        ],
+        "sales_order_item": [
+            ITEM | {"SalesOrderItem": "000010"},
+            ITEM | {"SalesOrderItem": "000020", "RequestedQuantityUnit": "XX"},
+            ITEM | {"SalesOrderItem": "000030"},
+            ITEM | {"SalesOrderItem": None},
+        ],
+        "production_order": [
+            {
+                "ManufacturingOrder": "000000001001",
+                "Material": "FG-1",
+                "TotalQuantity": 3,
+                "ProductionUnit": "ST",
+                "ProductionPlant": "1010",
+            }
+        ],
+    }
+    for entity in made.declared("erp"):
+        made.ingest("erp", entity, given.get(entity, ()))
+    events = [
+        EVENT | {"eventId": "MC1"},
+        EVENT | {"eventId": "MC1"},
+        EVENT | {"eventId": "MC2", "orderNo": "9999"},
+        EVENT | {"eventId": "MC3", "unit": "箱"},
+    ]
+    for entity in made.declared("mes"):
+        made.ingest("mes", entity, events if entity == "material_consumption" else ())
+    made.dbt("build", "--exclude-resource-type", "unit_test")
+    return made
+
+
+def test_valid_rows_are_published_and_broken_ones_say_why_with_the_row_as_it_was_sent(lake: Lake) -> None:
+    assert lake.rows("silver.sales_order_item", "sales_order_id", "sales_order_item_id", "quantity_unit") == [
+        ("7", "10", "H87"),
+        ("7", "30", "H87"),
+    ]
+    broken = lake.rows("quarantine.sales_order_item", "field", "rule", "reason", "source_row")
+    assert [row[:2] for row in broken] == [
+        ("quantity_unit", "known_unit"),
+        ("sales_order_item_id", "required"),
+    ]
+    assert broken[0][2] == "unit 'XX' is not in the crosswalk"
+    assert json.loads(broken[0][3])["RequestedQuantity"] == "3.000"
+
+
+def test_a_mistyped_credit_code_is_not_believed_and_its_customer_is_kept(lake: Lake) -> None:
+    assert lake.rows("silver.customer", "customer_id", "credit_code") == [("100", None)]
+    assert lake.rows("quarantine.customer", "rule", "is_withheld") == [("credit_code", False)]
+
+
+def test_a_system_that_is_not_connected_is_empty_and_hinders_nobody(lake: Lake) -> None:
+    assert lake.rows("silver.customer", "source_system") == [("erp",)]
+
+
+def test_an_incremental_build_follows_late_doubled_deleted_and_mended_events(lake: Lake) -> None:
+    assert lake.rows("silver.material_consumption", "event_id") == [("MC1",)]
+    lake.ingest("mes", "material_consumption", [EVENT | {"eventId": "MC1"}, EVENT | {"eventId": "MC4"}])
+    lake.ingest(
+        "erp",
+        "production_order",
+        [{"ManufacturingOrder": "9999", "Material": "FG-1", "TotalQuantity": 1, "ProductionUnit": "ST"}],
+    )
+    selection = ("--exclude-resource-type", "unit_test", "--select", "production_order", "material_consumption")
+    checked = (*selection, "quarantine_production_order", "quarantine_material_consumption")
+    lake.dbt("build", *checked)
+    assert lake.rows("silver.material_consumption", "event_id", "_datong_batch_id") == [
+        ("MC1", "000000000002"),
+        ("MC2", "000000000001"),
+        ("MC4", "000000000002"),
+    ]
+    lake.ingest("mes", "material_consumption", [{"eventId": "MC4"}], operation="delete")
+    lake.dbt("build", *checked)
+    incremental = lake.rows("silver.material_consumption", "event_id", "_datong_batch_id", "quantity")
+    assert [row[0] for row in incremental] == ["MC1", "MC2"]
+    version = lake.table("silver.material_consumption").version()
+    lake.dbt("build", *checked)
+    assert lake.table("silver.material_consumption").version() == version
+    lake.dbt("build", "--full-refresh", *checked)
+    assert lake.rows("silver.material_consumption", "event_id", "_datong_batch_id", "quantity") == incremental
+    assert lake.table("silver.material_consumption").version() == version + 1
+
+
+def test_conservation_finds_a_row_that_a_model_lost(lake: Lake) -> None:
+    place = "models/silver/parts/int_erp__sales_order_item.sql"
+    lake.edit(place, "select * from checked", "select * from checked where sales_order_item_id <> '30'")
+    printed = lake.dbt(
+        *("build", "--select", "int_erp__sales_order_item", "sales_order_item", "quarantine_sales_order_item"),
+        fails=True,
+    )
+    lake.edit(place, "select * from checked where sales_order_item_id <> '30'", "select * from checked")
+    assert "FAIL 1 conservation_sales_order_item" in printed
+    assert "PASS=" in printed
+    assert "ERROR=1" in printed
+
+
+def test_a_column_can_be_added_removed_and_retyped_by_just_building(lake: Lake) -> None:
+    place = "models/gold/marts/mart_inventory.sql"
+    before = lake.table("gold.mart_inventory").version()
+    lake.edit(
+        place,
+        "select\n    *,\n    cast(actual_quantity * standard_price as decimal(18, 2)) as actual_amount",
+        "select\n    source_system,\n    plant_id,\n    material_id,"
+        "\n    cast(unposted_count as string) as unposted_count,\n    true as is_new",
+    )
+    lake.dbt("build", "--select", "mart_inventory")
+    types = {name.name: str(name.type) for name in pa.schema(lake.table("gold.mart_inventory").schema().to_arrow())}
+    assert "actual_amount" not in types
+    assert types["unposted_count"] == "string"
+    assert types["is_new"] == "bool"
+    assert lake.table("gold.mart_inventory").version() == before + 1, "the history must stay: time travel"
+
+
+def test_a_changed_column_of_an_incremental_model_says_what_to_do(lake: Lake) -> None:
+    lake.edit("models/silver/scrap.sql", "    'reason_code',\n", "")
+    lake.dbt("run", "--select", "+scrap", "--exclude", "scrap")
+    shutil.copy(DBT_PROJECT / "models/silver/scrap.sql", lake.project / "models/silver/scrap.sql")
+    lake.dbt("run", "--select", "scrap")
+    lake.edit("models/silver/scrap.sql", "    'reason_code',\n", "")
+    printed = lake.dbt("run", "--select", "scrap", fails=True)
+    assert "gone: reason_code" in printed
+    assert "dbt build --full-refresh --select scrap" in printed
+    lake.dbt("run", "--full-refresh", "--select", "scrap")
+    assert "reason_code" not in lake.table("silver.scrap").schema().to_arrow().names
+
+
+def test_after_a_restart_the_catalog_is_made_again_without_dbt(lake: Lake) -> None:
+    restarted = Lake(lake.settings, lake.project, lake.bucket, lake.address[:-36] + str(uuid.uuid4()))
+    program = (
+        "from datong_platform import engine; from datong_platform.lake import catalog\n"
+        "done = catalog.register(); print(len(done.tables), len(done.views), sorted(done.skipped))\n"
+        "print(engine.query('select count(*) as n from staging.int_erp__sales_order_item').to_pylist())\n"
+        "print(engine.query('select count(*) as n from silver.sales_order_item').to_pylist())\n"
+        "told = engine.session().sql('describe extended silver.sales_order_item').collect()\n"
+        "print([row.col_name for row in told][:2])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=restarted.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = done.stdout.splitlines()
+    tables, views, *skipped = printed[0].split(" ", 2)
+    assert int(tables) > 40
+    assert int(views) > 20
+    assert skipped == ["[]"]
+    assert printed[1] == "[{'n': 4}]"
+    assert printed[2] == "[{'n': 2}]"
+    assert printed[3] == "['source_system', 'source_key']"
+
+
+def test_an_entity_that_is_missing_beside_its_system_names_the_command_that_brings_it(lake: Lake) -> None:
+    shutil.copy(DBT_PROJECT / "dbt_project.yml", lake.project / "dbt_project.yml")
+    lake.edit("models/staging/erp/_erp__sources.yml", "identifier: erp__product\n", "identifier: erp__product_x\n")
+    printed = lake.dbt("run", "--select", "stg_erp__product", fails=True)
+    lake.edit("models/staging/erp/_erp__sources.yml", "identifier: erp__product_x\n", "identifier: erp__product\n")
+    assert "bronze.erp__product_x is not there" in printed
+    assert "datong ingest erp product" in printed
+
+
+def test_without_services_dbt_says_how_to_start_them(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "run", "--select", "dim_date"),
+            *("--target-path", str(tmp_path), "--log-path", str(tmp_path)),
+        ],
+        cwd=DBT_PROJECT,
+        env={**os.environ, "DATONG_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "the services are not running" in done.stdout
+    assert "datong up" in done.stdout
