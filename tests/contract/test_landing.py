@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from datong_platform.errors import ServiceError
 from datong_platform.lake import landing, load, storage
+from deltalake.exceptions import CommitFailedError
 
 Make = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,3 +133,49 @@ def test_kill_9_and_a_new_run_lose_and_double_nothing(odata: Any, row: Make, whe
     assert len(odata.bronze()) == 10
     assert [r["Id"] for r in odata.current()] == ["00000", "00001", "00002", "00003", "00004", "00006", "00030"]
     assert odata.ingest().rows == 0
+
+
+def test_a_manifest_whose_reply_was_lost_is_known_as_ours(
+    rest: Any, row: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.put_if_absent
+
+    def reply_lost(key: str, body: bytes) -> bool:
+        assert real(key, body)
+        return real(key, body)
+
+    monkeypatch.setattr(storage, "put_if_absent", reply_lost)
+    rest.put(row(1))
+    assert rest.ingest("full").batches == ["000000000001"]
+    assert len(rest.bronze()) == 1
+
+
+def test_a_store_that_is_away_is_named(rest: Any, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest.put(row(1))
+    rest.ingest("full")
+    rest.put(row(2))
+    monkeypatch.setenv("DATONG_S3_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9") as caught:
+        rest.ingest("full")
+    assert "datong" in caught.value.next_step
+    monkeypatch.delenv("DATONG_S3_ENDPOINT")
+    assert rest.ingest("full").rows == 2
+
+
+def test_a_commit_whose_reply_was_lost_is_neither_repeated_nor_unreported(
+    rest: Any, row: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest.put(row(1))
+    rest.ingest()
+    rest.put(row(2, ChangedAt=row(500)["ChangedAt"]))
+    real, replies = load._load, iter([True])
+
+    def reply_lost(*arguments: Any) -> Any:
+        found = real(*arguments)
+        if next(replies, False):
+            raise CommitFailedError("the reply was lost")
+        return found
+
+    monkeypatch.setattr(load, "_load", reply_lost)
+    result = rest.ingest()
+    assert (result.batches, result.rows, result.total_rows) == (["000000000002"], 1, 2)

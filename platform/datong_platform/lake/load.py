@@ -94,6 +94,10 @@ def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | No
             # two first loads that made the table each would not see each other's batch; on a table that is there
             # already, the store lets only one of them commit it
             result = _load(manifest, table, delta or _create(manifest, table))
+            if result is None and attempt:
+                # it was refused because the batch is in: by another loader, or by this one, whose reply was lost
+                found = [loaded for loaded in history.loads(table, 20) if loaded.batch_id == manifest.batch_id]
+                return LoadResult(found[0], bytes=manifest.bytes) if found else None
             return replace(result, created=result.loaded.version == 1) if result else None
         except (CommitFailedError, DeltaProtocolError) as error:
             # another writer was first; the table is read again, and may turn out to hold this very batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from datong_platform.errors import ServiceError
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 
 @lru_cache(maxsize=4)
@@ -40,21 +41,45 @@ def client() -> Any:
     )
 
 
+@contextmanager
+def _named() -> Generator[None]:
+    """The driver's errors as a ServiceError that names the store."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise ServiceError(
+            f"store at {settings().s3_endpoint or 'AWS'}, bucket {settings().bucket}",
+            f"failed: {error}.",
+            "run `datong doctor`, then `datong up`; work that was under way goes on where it stopped.",
+        ) from error
+
+
+def _status(error: Any) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
 def put(key: str, body: bytes) -> None:
-    """Write an object, replacing what was there."""
-    client().put_object(Bucket=settings().bucket, Key=key, Body=body)
+    """Write an object, replacing what was there. ServiceError when the store fails, as from all that follow."""
+    with _named():
+        client().put_object(Bucket=settings().bucket, Key=key, Body=body)
 
 
 def put_if_absent(key: str, body: bytes) -> bool:
-    """Write an object only if there is none: True when this call made it, False when another one is there."""
+    """Write an object only if there is none: True when this call made it, False when another one is there.
+
+    False also when this call made it, the reply was lost and the driver asked again: whoever must know compares.
+    """
     from botocore.exceptions import ClientError
 
-    try:
-        client().put_object(Bucket=settings().bucket, Key=key, Body=body, IfNoneMatch="*")
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in {409, 412}:
-            return False
-        raise
+    with _named():
+        try:
+            client().put_object(Bucket=settings().bucket, Key=key, Body=body, IfNoneMatch="*")
+        except ClientError as error:
+            if _status(error) in {409, 412}:
+                return False
+            raise
     return True
 
 
@@ -62,46 +87,50 @@ def get(key: str) -> bytes | None:
     """An object's content, or None when there is none."""
     from botocore.exceptions import ClientError
 
-    try:
-        return client().get_object(Bucket=settings().bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            return None
-        raise
+    with _named():
+        try:
+            return client().get_object(Bucket=settings().bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
 
 
 def exists(key: str) -> bool:
     """Whether there is such an object."""
     from botocore.exceptions import ClientError
 
-    try:
-        client().head_object(Bucket=settings().bucket, Key=key)
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            return False
-        raise
+    with _named():
+        try:
+            client().head_object(Bucket=settings().bucket, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:
+                return False
+            raise
     return True
 
 
 def delete(key: str) -> None:
     """Remove an object; nothing happens when there is none."""
-    client().delete_object(Bucket=settings().bucket, Key=key)
+    with _named():
+        client().delete_object(Bucket=settings().bucket, Key=key)
 
 
 def keys(prefix: str) -> Iterator[str]:
     """The keys below a prefix, in order."""
-    for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            yield item["Key"]
+    with _named():
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield item["Key"]
 
 
 def folders(prefix: str) -> Iterator[str]:
     """The names directly below a prefix (which ends in `/`) that hold objects."""
-    for page in (
-        client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix, Delimiter="/")
-    ):
-        for item in page.get("CommonPrefixes", []):
-            yield item["Prefix"][len(prefix) :].rstrip("/")
+    pages = client().get_paginator("list_objects_v2")
+    with _named():
+        for page in pages.paginate(Bucket=settings().bucket, Prefix=prefix, Delimiter="/"):
+            for item in page.get("CommonPrefixes", []):
+                yield item["Prefix"][len(prefix) :].rstrip("/")
 
 
 def ensure_bucket() -> None:
