@@ -54,7 +54,7 @@
     {#- The system's code has a counterpart in the standard; `source_code` is the column that holds it as sent. -#}
     {{ broken(
         field, 'known_' ~ code_set, field ~ ' is null',
-        "concat('" ~ code_set ~ " ', coalesce(concat('''', " ~ source_code ~ ", ''''), 'missing'), ' is not in the crosswalk')"
+        "concat('" ~ code_set | replace('_', ' ') ~ " ', coalesce(" ~ source_code ~ ", '(none)'), ' is not in the crosswalk')"
     ) }}
 {%- endmacro %}
 

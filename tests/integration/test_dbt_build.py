@@ -22,6 +22,8 @@ import yaml
 from datong_platform.settings import DBT_PROJECT, Settings
 from deltalake import DeltaTable, write_deltalake
 
+pytestmark = pytest.mark.slow
+
 TYPES = {
     "string": pa.string(),
     "timestamp": pa.timestamp("us", "UTC"),
@@ -192,7 +194,7 @@ def test_valid_rows_are_published_and_broken_ones_say_why_with_the_row_as_it_was
         ("quantity_unit", "known_unit"),
         ("sales_order_item_id", "required"),
     ]
-    assert broken[0][2] == "unit 'XX' is not in the crosswalk"
+    assert broken[0][2] == "unit XX is not in the crosswalk"
     assert json.loads(broken[0][3])["RequestedQuantity"] == "3.000"
 
 
@@ -236,11 +238,10 @@ def test_an_incremental_build_follows_late_doubled_deleted_and_mended_events(lak
 def test_conservation_finds_a_row_that_a_model_lost(lake: Lake) -> None:
     place = "models/silver/parts/int_erp__sales_order_item.sql"
     lake.edit(place, "select * from checked", "select * from checked where sales_order_item_id <> '30'")
-    printed = lake.dbt(
-        *("build", "--select", "int_erp__sales_order_item", "sales_order_item", "quarantine_sales_order_item"),
-        fails=True,
-    )
+    selection = ("build", "--select", "int_erp__sales_order_item", "sales_order_item", "quarantine_sales_order_item")
+    printed = lake.dbt(*selection, fails=True)
     lake.edit(place, "select * from checked where sales_order_item_id <> '30'", "select * from checked")
+    lake.dbt(*selection)
     assert "FAIL 1 conservation_sales_order_item" in printed
     assert "PASS=" in printed
     assert "ERROR=1" in printed
