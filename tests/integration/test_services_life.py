@@ -233,3 +233,16 @@ def test_doctor_looks_below_the_surface(home: Path) -> None:
     assert findings["catalog"].state == "ok"
     assert findings["BI door"].state == "failed"
     assert "permission denied for database" in findings["BI door"].detail
+
+
+@pytest.mark.slow
+def test_each_killed_part_of_dagster_comes_back_alone(home: Path) -> None:
+    stack.up()
+    for name in ("dagster-code", "dagster-webserver", "dagster-daemon"):
+        _kill(name)
+        after = stack.up()
+        assert [status.name for status in after if status.changed] == [name]
+        assert {status.state for status in after} == {"healthy"}
+    assert (home / "dagster" / "dagster.yaml").stat().st_mode & 0o077 == 0
+    secrets = list(read_state("keys.json").values())
+    assert not [line for line in _left(home) if any(secret in line for secret in secrets)]

@@ -229,10 +229,8 @@ class Daemon(Service):
                 "where daemon_type in ('SCHEDULER', 'QUEUED_RUN_COORDINATOR')"
             ).fetchone()
         count, age, beat = row or (0, None, None)
-        if not count or (record is not None and float(beat) < record.created):
-            raise ServiceError(
-                "dagster-daemon", "has not given a sign of life yet.", "see `datong logs dagster-daemon`."
-            )
+        if not count or age is None or beat is None or (record is not None and float(beat) < record.created):
+            raise ServiceError(self.name, "has not given a sign of life yet.", "see `datong logs dagster-daemon`.")
         if age > _LATE_HEARTBEAT:
             raise ServiceError(
                 "dagster-daemon", f"gave its last sign of life {age:.0f} seconds ago.", "run `datong up`."

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -63,7 +63,7 @@ DEFAULT = (*DATA, "dagster-code", "dagster-webserver", "dagster-daemon")
 
 
 @contextlib.contextmanager
-def locked(patience: float = 180) -> Iterator[None]:
+def locked(patience: float = 180) -> Generator[None]:
     """Hold the lock of this home; ServiceError when another command keeps it longer than `patience` seconds."""
     home().mkdir(parents=True, exist_ok=True)
     with (home() / "lock").open("w") as file:

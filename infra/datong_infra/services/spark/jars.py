@@ -173,14 +173,14 @@ def _resolve(program: Path, work: Path, trust: Path | None) -> subprocess.Comple
 def _make_trust_store(program: Path, work: Path) -> Path | None:
     """A trust store of the certificates that Python trusts, None when Python has no file of them."""
     source = ssl.get_default_verify_paths().cafile
-    if source is None:
+    if not source:
         return None
     _compile(program, "TrustStore.scala", work / "trust", [])
     target = work / "trust.p12"
     subprocess.run(
         [
             str(program),
-            *("-cp", f"{spark_jars()}/scala-library-2.13.17.jar:{work / 'trust'}"),
+            *("-cp", f"{spark_jars()}/*:{work / 'trust'}"),
             *("io.github.datong.TrustStore", source, str(target), _PASSWORD),
         ],
         check=True,
