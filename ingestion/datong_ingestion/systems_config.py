@@ -342,7 +342,7 @@ def _systems_in(path: Path) -> list[SystemConfig]:
             raise ConfigurationError(
                 f"{path}:{_line(node, ('attributes', *mistakes[0][0]))}",
                 f"does not describe a source system: {'; '.join(where)}.",
-                "mend these lines; docs/guides/add-a-source-system.md lists what may stand there.",
+                "mend these lines; assets/ADD_A_SOURCE.md tells what may stand there.",
             ) from error
     return systems
 

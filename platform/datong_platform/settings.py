@@ -222,3 +222,8 @@ def java_home() -> Path | None:
     """The Java runtime that the environment names, if it does."""
     value = os.environ.get("JAVA_HOME")
     return Path(value) if value else None
+
+
+def export(name: str, value: str) -> None:
+    """Set an environment variable of this process, for a library that reads it by itself (PySpark's SPARK_REMOTE)."""
+    os.environ[name] = value

@@ -8,12 +8,11 @@ for a local Spark. Projects other than Datong's are left alone.
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 from datong_platform.errors import DatongError
-from datong_platform.settings import settings
+from datong_platform.settings import export, settings
 from dbt.plugins.manager import dbtPlugin
 from dbt_common.context import get_invocation_context
 from dbt_common.exceptions import DbtRuntimeError
@@ -60,7 +59,7 @@ def _connect(address: str) -> None:
     from datong_platform import engine
     from datong_platform.lake import catalog
 
-    os.environ["SPARK_REMOTE"] = address
+    export("SPARK_REMOTE", address)
     engine.session(address)
     catalog.ensure()
 
