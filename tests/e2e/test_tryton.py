@@ -116,7 +116,9 @@ class Tryton:
         run([program("pg_restore"), "--no-owner", "--exit-on-error", f"--dbname={self.url}", kept])
 
     def _plant(self, command: str) -> str:
-        return run([self.python, HERE / "plant.py", command], TRYTOND_DATABASE_URI=self.url, PYTHONPATH="")
+        # Tryton numbers what it makes at once in the order of sets
+        environment = {"TRYTOND_DATABASE_URI": self.url, "PYTHONHASHSEED": "0", "PYTHONPATH": ""}
+        return run([self.python, HERE / "plant.py", command], **environment)
 
 
 @pytest.fixture(scope="module")

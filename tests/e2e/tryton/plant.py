@@ -8,7 +8,7 @@ TRYTOND_DATABASE_URI names:
     python plant.py advance   one more day: a new sale, a production done, a shipment sent, an address and a name mended
 
 `operate` and `advance` end by printing, as JSON, what Tryton itself reports: see `report`. Every date, quantity and
-name is fixed, so two runs differ in nothing but the times at which the rows were written.
+name is fixed, so with PYTHONHASHSEED=0 two runs differ in nothing but the times at which the rows were written.
 """
 
 from __future__ import annotations
