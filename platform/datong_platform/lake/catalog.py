@@ -11,6 +11,7 @@ Run it alone: `python -m datong_platform.lake.catalog`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ VIEWS = TableName("ops", "view_definition")
 """Where dbt's macro record_views writes the SQL of every view that it built."""
 
 _AT_ONCE = 8
+_RELATION = re.compile(rf"\b(?:{'|'.join(SCHEMAS)})\.[a-z][a-z0-9_]*\b")
+"""A table or view of ours where a view's SQL names it."""
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass
@@ -162,25 +166,24 @@ def _sql_type(kind: str | Mapping[str, Any]) -> str:
 
 
 def _make_views(spark: SparkSession, done: Registered) -> None:
-    """Make the views, those that read other views when those are there: pass after pass while it gets on."""
-    rows: list[Any] = spark.sql(f"select view_name, definition from {VIEWS} order by view_name").collect()
-    left = [(str(row[0]), str(row[1])) for row in rows]
+    """Make the views, each after those that it reads; one that reads what is not there is skipped, not tried."""
+    rows: list[Any] = spark.sql(f"select view_name, definition from {VIEWS}").collect()
+    definitions = {str(row[0]): str(row[1]) for row in rows}
+    reads = {view: set(_RELATION.findall(_COMMENT.sub("", sql))) - {view} for view, sql in definitions.items()}
+    known = {str(table) for table in done.tables}
+    left = set(definitions)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        while left:
-            reasons = list(
-                pool.map(lambda view: _attempt(spark, f"create or replace view {view[0]} as\n{view[1]}"), left)
-            )
-            again: list[tuple[str, str]] = []
-            for view, reason in zip(left, reasons, strict=True):
+        while ready := sorted(view for view in left if reads[view] <= known):
+            statements = [f"create or replace view {view} as\n{definitions[view]}" for view in ready]
+            for view, reason in zip(ready, pool.map(lambda sql: _attempt(spark, sql), statements), strict=True):
                 if reason:
-                    again.append(view)
-                    done.skipped[view[0]] = reason
+                    done.skipped[view] = reason
                 else:
-                    done.views.append(view[0])
-                    done.skipped.pop(view[0], None)
-            if len(again) == len(left):
-                return
-            left = again
+                    done.views.append(view)
+                    known.add(view)
+            left -= set(ready)
+    for view in sorted(left):
+        done.skipped[view] = f"it reads {', '.join(sorted(reads[view] - known))}, which is not there"
 
 
 def _attempt(spark: SparkSession, sql: str) -> str | None:
