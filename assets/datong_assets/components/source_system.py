@@ -116,7 +116,9 @@ class SourceSystem(dg.Component):
         table = self.config.table(entity.name)
         key = dg.AssetKey([table.schema, table.name])
         return [
-            dg.AssetCheckSpec(CONSERVATION, asset=key, description="Rows landed = rows committed, batch by batch."),
+            dg.AssetCheckSpec(
+                CONSERVATION, asset=key, blocking=True, description="Rows landed = rows committed, batch by batch."
+            ),
             dg.AssetCheckSpec(
                 SCHEMA, asset=key, description="The source sent no field for the first time, and none of a wider type."
             ),

@@ -125,7 +125,8 @@ class Facts:
         return dg.AssetCheckSpec(
             name=self.check_name(test),
             asset=asset,
-            description=str(test.get("description") or "").strip() or None,
+            description=self.check_description(test),
+            blocking=self.severity(test) == dg.AssetCheckSeverity.ERROR,
             additional_deps=[key for key in dict.fromkeys(others) if key != asset],
             metadata={UNIQUE_ID: unique_id},
         )
@@ -147,6 +148,16 @@ class Facts:
             else self.graph.tests[unique_id]["name"]
             for unique_id, name in short.items()
         }
+
+    def check_description(self, test: Node) -> str:
+        """The test's description, else what is tested: `key: columns [order_no]`, or the words of its file's name."""
+        if words := str(test.get("description") or "").strip():
+            return words
+        generic = test.get("test_metadata")
+        if not generic:
+            return f"{str(test['name']).replace('_', ' ').capitalize()}."
+        given = {name: value for name, value in generic.get("kwargs", {}).items() if name != "model"}
+        return f"{generic['name']}: {', '.join(f'{name} {value}' for name, value in given.items())}"
 
     def severity(self, test: Node) -> dg.AssetCheckSeverity:
         """Whether a failure of the test stops what reads the table."""
