@@ -125,8 +125,8 @@ class Settings(BaseSettings):
 
     @property
     def lake_scheme(self) -> str:
-        """`s3` for Sail and delta-rs, `s3a` where Hadoop's file system reads it."""
-        return "s3" if self.engine_kind == "sail" else "s3a"
+        """The scheme of the lake's addresses in the engine: Sail and Hadoop's file system both read `s3a`."""
+        return "s3a"
 
     def table_uri(self, table: TableName) -> str:
         """Where a table lies, for delta-rs and boto3: always `s3://`."""
