@@ -28,6 +28,8 @@ class DatongServices(dbtPlugin):
         # the environment was copied when dbt started, so a macro's env_var() reads the copy
         environment: Any = get_invocation_context().env
         environment["DATONG_BUCKET"] = settings().bucket
+        # dbt-spark asks for Hive support before every statement; no engine lets itself be asked while it runs
+        warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
         _connect.cache_clear()
         _open_with_engine()
 

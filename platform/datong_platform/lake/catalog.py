@@ -91,12 +91,13 @@ def ensure() -> None:
     Forget what it knows and storage does not hold.
 
     dbt calls this when it connects, because a bronze table that the engine does not know would look like a system that
-    is not connected, and a table that exists in name only like one to add rows to.
+    is not connected, and a table that exists in name only like one to add rows to. ServiceError when a bronze table
+    can't be registered.
     """
     spark = engine.session()
     known = {row[0] for row in spark.sql("show schemas").collect()}
     if not set(SCHEMAS) <= known:
-        register()
+        _refuse_partly(register())
         return
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         unwritten = [
@@ -107,7 +108,16 @@ def ensure() -> None:
     registered = {row.tableName for row in spark.sql("show tables in bronze").collect()}
     missing = [table for table in _tables_of("bronze") if table.name not in registered]
     if missing:
-        register([table for table in missing if _has_log(table)])
+        _refuse_partly(register([table for table in missing if _has_log(table)]))
+
+
+def _refuse_partly(done: Registered) -> None:
+    """ServiceError when a bronze table that lies in storage is not known to the engine: its system would look empty."""
+    for name, reason in done.skipped.items():
+        if name.startswith("bronze."):
+            raise ServiceError(
+                f"table {name}", f"lies in storage and the engine can't register it: {reason}.", "run `datong doctor`."
+            )
 
 
 def _unwritten(spark: SparkSession, schema: Schema) -> list[TableName]:
