@@ -9,7 +9,7 @@ import pytest
 def _build(stack: Any, engine: str) -> dict[str, Any]:
     """A plant that is ingested, built and written back to, lives on for some days, and goes round again."""
     stack.datong("up", "--engine", engine)
-    stack.datong("sandbox", "up", "--scale", "0.1", "--seed", "7")
+    stack.datong("sandbox", "up", "--scale", "0.05", "--seed", "7")
     stack.datong("cycle")
     stack.datong("sandbox", "advance", "--days", "3", "--seed", "8")
     stack.datong("cycle")
@@ -20,7 +20,7 @@ def _build(stack: Any, engine: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.spark
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 def test_both_engines_build_the_same_tables(installation: Callable[[str], Any]) -> None:
     on_sail = _build(installation("sail"), "sail")
     on_spark = _build(installation("spark"), "spark")
