@@ -8,6 +8,7 @@ for a local Spark. Projects other than Datong's are left alone.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
