@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datong_platform.lake.publish import PublishResult, PublishSpec
 
 STEP = "publish"
+GROUP = "publication"
 
 
 class Publication(dg.Component, dg.Model, dg.Resolvable):
@@ -38,9 +39,12 @@ class Publication(dg.Component, dg.Model, dg.Resolvable):
 
         parsed = graph.load((context.path / self.project).resolve() if self.project else settings.DBT_PROJECT)
         facts = facts_of(parsed)
-        tables = {published_key(spec): spec for spec in load_specs(parsed.path)}
+        tables = {published_key(spec): spec for spec in load_specs(parsed.path)} if parsed.built else {}
+        job = dg.define_asset_job(
+            "publish", selection=dg.AssetSelection.groups(GROUP), description="Publish the BI tables to PostgreSQL."
+        )
         if not tables:
-            return dg.Definitions()
+            return dg.Definitions(jobs=[job])
 
         @dg.multi_asset(
             name="publish_tables",
@@ -52,9 +56,6 @@ class Publication(dg.Component, dg.Model, dg.Resolvable):
             with explained(STEP):
                 yield from _publish(context, facts, chosen)
 
-        job = dg.define_asset_job(
-            "publish", selection=dg.AssetSelection.assets(publish), description="Publish the BI tables to PostgreSQL."
-        )
         return dg.Definitions(assets=[publish], jobs=[job])
 
     def _asset(self, key: dg.AssetKey, spec: "PublishSpec") -> dg.AssetSpec:
@@ -63,7 +64,7 @@ class Publication(dg.Component, dg.Model, dg.Resolvable):
             key=key,
             deps=[dg.AssetKey([spec.source.schema, spec.source.name])],
             description=f"{spec.title_zh} · {words}" if spec.title_zh else words,
-            group_name="publication",
+            group_name=GROUP,
             owners=[self.owner],
             kinds={"postgres", "table"},
             skippable=True,

@@ -80,10 +80,10 @@ def load(project: Path = settings.DBT_PROJECT) -> Graph:
     try:
         client.parse(project)
     except ConfigurationError as error:
-        if found is None:
+        if found is None and not _patient.get():
             raise
         _log.warning("%s Going on with the models as they were last parsed.", error)
-        return found
+        return found or Graph(project, folder(project) / "graph.json", {"stamp": "", "nodes": {}, "sources": {}})
     # a file can change while it is parsed; then the next load sees to it
     parsed = _kept(project)
     if parsed is None:
@@ -96,7 +96,7 @@ _patient: ContextVar[bool] = ContextVar("datong_dbt_as_last_parsed", default=Fal
 
 @contextmanager
 def as_last_parsed() -> Generator[None]:
-    """Within this block a graph that is there is good enough, for work that needs none of the models."""
+    """Within this block any graph is good enough, even none: for work that needs no model."""
     token = _patient.set(True)
     try:
         yield
