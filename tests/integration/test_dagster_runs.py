@@ -1,0 +1,90 @@
+"""Runs inside a command: recorded like any other, with results that a command can print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from datong_assets import instance as instances
+from datong_assets import runs
+from datong_assets.alone import alone
+from datong_assets.dbt import client
+from datong_assets.progress import Progress
+from datong_infra.services.dagster import write_instance
+from datong_platform.errors import ConfigurationError, ServiceError, TransientError
+from datong_platform.settings import Settings, home
+
+
+@pytest.fixture(scope="module")
+def instance(services: Settings) -> dg.DagsterInstance:
+    """Dagster on PostgreSQL, as `datong up` sets it up."""
+    write_instance()
+    return instances.instance()
+
+
+def test_a_run_is_recorded_in_the_database_with_its_reason(instance: dg.DagsterInstance) -> None:
+    heard: list[Progress] = []
+    # no plant runs, so the address of the CRM is not known
+    result = runs.ingest("crm", ["account"], on_progress=heard.append)
+    assert not result.ok
+    assert [error.thing for error in result.errors] == ["system crm"]
+    assert "CRM_URL" in result.errors[0].reason
+    assert result.errors[0].next_step
+    assert [event.kind for event in heard] == ["step started", "entity", "step finished"]
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert run.job_name == "ingest_crm"
+    told = [event.dagster_event for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
+    assert "CRM_URL" in str(told)
+
+
+def test_what_is_not_defined_is_refused_before_anything_runs(instance: dg.DagsterInstance) -> None:
+    before = instance.get_runs_count()
+    with pytest.raises(ConfigurationError, match="system nowhere"):
+        runs.ingest("nowhere")
+    with pytest.raises(ConfigurationError, match=r"crm\.nothing"):
+        runs.ingest("crm", ["nothing"])
+    with pytest.raises(ConfigurationError, match="write-back flow nothing"):
+        runs.write_back("nothing")
+    with pytest.raises(ConfigurationError, match="matches no model"):
+        runs.build("no_such_model_at_all")
+    assert instance.get_runs_count() == before
+    client.cool()
+
+
+def test_nothing_is_published_that_was_never_checked(instance: dg.DagsterInstance, services: Settings) -> None:
+    result = runs.publish()
+    assert not result.ok
+    assert all("was not built and checked yet" in error.reason for error in result.errors)
+    assert {error.thing.split(".")[0] for error in result.errors} == {"table serve"}
+    with psycopg.connect(services.need("postgres_url")) as connection:
+        found = connection.execute("select tablename from pg_tables where schemaname = 'serve'").fetchall()
+    assert not {"inventory", "order_fulfilment"} & {row[0] for row in found}
+
+
+def test_one_cycle_at_a_time(instance: dg.DagsterInstance) -> None:
+    with alone("cycle"), pytest.raises(TransientError, match="a cycle"):
+        runs.cycle()
+
+
+def test_storage_keeps_its_connections(instance: dg.DagsterInstance) -> None:
+    asked: set[int] = set()
+    storage = instance.event_log_storage
+    for _ in range(5):
+        with storage.index_connection() as connection:  # pyright: ignore[reportAttributeAccessIssue]
+            asked.add(connection.exec_driver_sql("select pg_backend_pid()").scalar())
+    assert len(asked) == 1
+
+
+def test_without_dagsters_storage_the_next_step_is_named(
+    services: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services.json").write_text(json.dumps({"settings": {}}), encoding="utf-8")
+    monkeypatch.setenv("DATONG_HOME", str(tmp_path))
+    assert home() == tmp_path
+    with pytest.raises(ServiceError, match="datong up"):
+        instances.instance()
