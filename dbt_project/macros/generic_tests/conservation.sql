@@ -39,10 +39,16 @@
     {#- One row per record of a source: how often bronze holds it, and whether its last row deletes it. -#}
     select
         count(*) as versions,
-        coalesce(max_by({{ record.gone or "_datong_operation = 'delete'" }}, _datong_batch_id), false) as is_gone
-    from {{ bronze(record.system, record.entity) }} as source
-    {%- if record.where %}
-    where {{ record.where }}
-    {%- endif %}
-    group by {{ source_key(record['keys']) }}
+        coalesce(max_by(is_deletion, _datong_batch_id), false) as is_gone
+    from (
+        select
+            {{ source_key(record['keys']) }} as source_key,
+            source._datong_batch_id,
+            {{ record.gone or "_datong_operation = 'delete'" }} as is_deletion
+        from {{ bronze(record.system, record.entity) }} as source
+        {%- if record.where %}
+        where {{ record.where }}
+        {%- endif %}
+    )
+    group by source_key
 {%- endmacro %}
