@@ -49,11 +49,13 @@ select
         when item.open_quantity > 0 then item.requested_delivery_on < as_of.as_of_on
         else item.last_delivered_on > item.requested_delivery_on
     end as is_late,
-    case
-        when item.is_rejected then 0
-        when item.open_quantity > 0 then greatest(datediff(as_of.as_of_on, item.requested_delivery_on), 0)
-        else greatest(datediff(item.last_delivered_on, item.requested_delivery_on), 0)
-    end as days_late,
+    cast(
+        case
+            when item.is_rejected then 0
+            when item.open_quantity > 0 then greatest(datediff(as_of.as_of_on, item.requested_delivery_on), 0)
+            else greatest(datediff(item.last_delivered_on, item.requested_delivery_on), 0)
+        end as int
+    ) as days_late,
     as_of.as_of_on
 from item
 left join customer on item.customer_id = customer.customer_id
