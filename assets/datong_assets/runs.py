@@ -211,6 +211,9 @@ def _run(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
+        if _interrupted(done):
+            # Dagster records an interrupted run as failed and goes on; who pressed Ctrl-C wants all of it to stop
+            raise KeyboardInterrupt
         errors = [event.error for event in events if event.error]
         if not done.success and not errors:
             errors = list(_unexplained(name, done))
@@ -231,6 +234,11 @@ def _definitions(_settings: str, _stamp: str) -> dg.Definitions:
     from datong_assets.definitions import defs
 
     return defs()
+
+
+def _interrupted(done: dg.ExecuteInProcessResult) -> bool:
+    failures = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+    return any(failure.error and failure.error.cls_name == "DagsterExecutionInterruptedError" for failure in failures)
 
 
 def _unexplained(name: str, done: dg.ExecuteInProcessResult) -> Iterable[DatongError]:

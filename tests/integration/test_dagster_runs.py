@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import dagster as dg
@@ -40,6 +41,17 @@ def test_a_run_is_recorded_in_the_database_with_its_reason(instance: dg.DagsterI
     assert run.job_name == "ingest_crm"
     told = [event.dagster_event for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)]
     assert "CRM_URL" in str(told)
+
+
+def test_an_interrupt_stops_what_would_follow_too(instance: dg.DagsterInstance) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.kind == "entity":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.ingest("crm", on_progress=interrupt)
+    run = instance.get_runs(limit=1)[0]
+    assert run.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_what_is_not_defined_is_refused_before_anything_runs(instance: dg.DagsterInstance) -> None:
