@@ -8,7 +8,9 @@ renamed as (
 
     select
         'erp' as source_system,
-        {{ source_key(['BillOfMaterial', 'BillOfMaterialCategory', 'BillOfMaterialVariant', 'Material', 'Plant']) }} as source_key,
+        {{ source_key([
+            'BillOfMaterial', 'BillOfMaterialCategory', 'BillOfMaterialVariant', 'Material', 'Plant'
+        ]) }} as source_key,
         {{ without_zeros('source.BillOfMaterial') }} as bill_of_material_id,
         {{ blank_to_null('source.BillOfMaterialVariant') }} as variant,
         {{ material_number('source.Material') }} as material_id,

@@ -11,7 +11,10 @@ renamed as (
         {{ source_key(['BusinessPartner']) }} as source_key,
         {{ without_zeros('source.BusinessPartner') }} as business_partner_id,
         {{ blank_to_null('source.BusinessPartnerCategory') }} as partner_category,
-        coalesce({{ blank_to_null('source.OrganizationBPName1') }}, {{ blank_to_null('source.BusinessPartnerFullName') }}) as partner_name,
+        coalesce(
+            {{ blank_to_null('source.OrganizationBPName1') }},
+            {{ blank_to_null('source.BusinessPartnerFullName') }}
+        ) as partner_name,
         {{ blank_to_null('source.SearchTerm1') }} as search_term,
         try_cast(source.BusinessPartnerIsBlocked as boolean) as is_blocked,
         try_cast(source.CreationDate as date) as created_on,

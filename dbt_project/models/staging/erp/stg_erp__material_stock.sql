@@ -8,7 +8,9 @@ renamed as (
 
     select
         'erp' as source_system,
-        {{ source_key(['Material', 'Plant', 'StorageLocation', 'Batch', 'InventoryStockType', 'InventorySpecialStockType']) }} as source_key,
+        {{ source_key([
+            'Material', 'Plant', 'StorageLocation', 'Batch', 'InventoryStockType', 'InventorySpecialStockType'
+        ]) }} as source_key,
         {{ material_number('source.Material') }} as material_id,
         {{ blank_to_null('source.Plant') }} as plant_id,
         {{ blank_to_null('source.StorageLocation') }} as storage_location_id,

@@ -8,7 +8,9 @@ renamed as (
 
     select
         'erp' as source_system,
-        {{ source_key(['ManufacturingOrder', 'ManufacturingOrderSequence', 'ManufacturingOrderOperation']) }} as source_key,
+        {{ source_key([
+            'ManufacturingOrder', 'ManufacturingOrderSequence', 'ManufacturingOrderOperation'
+        ]) }} as source_key,
         {{ without_zeros('source.ManufacturingOrder') }} as production_order_id,
         coalesce({{ without_zeros('source.ManufacturingOrderSequence') }}, '0') as sequence_id,
         {{ without_zeros('source.ManufacturingOrderOperation') }} as operation_id,
