@@ -23,8 +23,8 @@ class Progress:
 
     `step` is the part of the cycle (`ingest erp`, `build`, `publish`, `write-back`), `name` what it happened to: an
     entity, a table `schema.name`, a check, a flow; empty for the step itself (a `failure` stops it as a whole). `rows`
-    are rows of data where that means something, `failed` rows of a flow that are not verified. `error` says why it is
-    not `ok`.
+    are rows of data where that means something, `total` those that an entity's table holds now, `failed` rows of a flow
+    that are not verified. `error` says why it is not `ok`.
     """
 
     kind: Kind
@@ -33,6 +33,7 @@ class Progress:
     ok: bool = True
     skipped: bool = False
     rows: int | None = None
+    total: int | None = None
     failed: int = 0
     seconds: float = 0.0
     detail: str = ""

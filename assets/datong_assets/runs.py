@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -254,25 +255,24 @@ def _unexplained(name: str, done: dg.ExecuteInProcessResult) -> Iterable[DatongE
     )
 
 
-def _rows(events: Iterable[Progress]) -> dict[str, int]:
-    """Rows that each layer holds after a cycle, read from the tables' own logs."""
-    from concurrent.futures import ThreadPoolExecutor
-
+def _rows(events: Sequence[Progress]) -> dict[str, int]:
+    """Rows that each layer holds after a cycle; those of entities that failed are read from their tables' logs."""
     from datong_ingestion.systems_config import load_systems
-    from datong_platform.names import TableName
 
     from datong_assets import lake_facts
 
-    rows: dict[str, int] = {}
+    rows: Counter[str] = Counter()
     for event in events:
-        if event.kind == "model" and event.rows is not None:
-            schema = event.name.split(".")[0]
-            # what staging holds of its own are code lists
-            if schema != "staging" and not event.skipped:
-                rows[schema] = rows.get(schema, 0) + event.rows
-    bronze: list[TableName] = [
-        config.table(entity.name) for config in load_systems().values() for entity in config.entities
-    ]
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        rows["bronze"] = sum(known.rows for known in pool.map(lake_facts.read, bronze) if known)
+        schema = event.name.split(".")[0]
+        # what staging holds of its own are code lists
+        if event.kind == "model" and event.rows is not None and not event.skipped and schema != "staging":
+            rows[schema] += event.rows
+    ingested = {(event.step, event.name): event.total for event in events if event.kind == "entity"}
+    for system in load_systems().values():
+        for entity in system.entities:
+            held = ingested.get((f"ingest {system.system}", entity.name))
+            if held is None:
+                known = lake_facts.read(system.table(entity.name))
+                held = known.rows if known else 0
+            rows["bronze"] += held
     return {schema: rows[schema] for schema in SCHEMAS if schema in rows}

@@ -173,6 +173,7 @@ def _ingest(
                 outcome.entity,
                 ok=error is None,
                 rows=result.rows + result.deletes,
+                total=result.total_rows,
                 seconds=result.seconds,
                 detail=f"{result.total_rows} rows in {result.table}",
                 error=error,
