@@ -122,9 +122,12 @@ class Tryton:
 
 
 @pytest.fixture(scope="module")
-def tryton(services: Settings, pytestconfig: pytest.Config) -> Iterator[Tryton]:
+def tryton(
+    services: Settings, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tryton]:
     """Tryton with a database, made from its modules and nothing else."""
-    cache = pytestconfig.cache.mkdir("tryton")  # pyright: ignore[reportOptionalMemberAccess]
+    keeper = getattr(request.config, "cache", None)
+    cache: Path = keeper.mkdir("tryton") if keeper else tmp_path_factory.mktemp("tryton")
     versions = hashlib.sha256((HERE / "requirements.txt").read_bytes() + sys.version.encode()).hexdigest()[:12]
     python = cache / versions / "bin" / "python"
     if not python.exists():
