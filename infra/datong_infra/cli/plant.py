@@ -69,8 +69,10 @@ def faults(
     if target is not None:
         if kind is None:
             raise typer.BadParameter("say what goes wrong, such as rate_limit", param_hint="KIND")
-        fields: dict[str, Any] = {"target": target, "kind": kind}
-        fields |= {name: value for name, value in (("match", match), ("count", count)) if value is not None}
+        # without a count it strikes until it is switched off
+        fields: dict[str, Any] = {"target": target, "kind": kind, "count": count}
+        if match is not None:
+            fields["match"] = match
         for option in options:
             name, separator, value = option.partition("=")
             if not separator:
