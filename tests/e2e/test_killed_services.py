@@ -23,8 +23,8 @@ def _kill_when(process: Any, log: list[str], mark: str, victim: Callable[[], int
     raise AssertionError(f"the cycle never said {mark!r}:\n{''.join(log[-40:])}")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.nightly
+@pytest.mark.timeout(3000)
 def test_a_cycle_killed_anywhere_and_run_again_ends_in_the_same_tables(installation: Callable[[str], Any]) -> None:
     calm = installation("calm")
     calm.datong("up")
@@ -74,7 +74,7 @@ def test_each_trouble_is_named_the_rest_goes_on_and_the_exit_status_says_so(
     stack.datong(*PLANT)
     stack.datong("cycle")
 
-    stack.datong("sandbox", "faults", "erp", "endless_page", "--match", "A_SalesOrderItem")
+    stack.datong("sandbox", "faults", "erp", "unavailable", "--match", "A_SalesOrderItem")
     monkeypatch.setenv("MES_TOKEN", "canary-wrong-token")
     monkeypatch.setenv("CRM_URL", "postgresql://nobody:canary-password@127.0.0.1:9/none")
     stack.datong("sandbox", "advance", "--days", "1")
@@ -83,8 +83,8 @@ def test_each_trouble_is_named_the_rest_goes_on_and_the_exit_status_says_so(
     told = done.stdout + done.stderr
     assert done.returncode == 1
     assert time.monotonic() - began < 240
-    assert "erp.sales_order_item" in told
-    assert "mes" in told
+    assert "A_SalesOrderItem" in told
+    assert "503" in told
     assert "MES_TOKEN" in told
     assert "127.0.0.1:9" in told
     assert "canary" not in told
