@@ -12,18 +12,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from datong_platform import names, settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import parse_type
 from datong_platform.names import TableName
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from yaml.nodes import MappingNode, Node, SequenceNode
+
+from datong_ingestion.definitions import documents, line_of
 
 COMPONENT = "datong_assets.components.SourceSystem"
-
-# libyaml reads ten times faster; definitions are read at the start of every command
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Mode = Literal["full", "cursor", "delta_token"]
 """How an entity is read: whole each time, from a cursor on, or by the changes since a token."""
@@ -295,23 +292,6 @@ class _NestedError(ConfigurationError):
         super().__init__("system definition", "; ".join(text for _, text in mistakes))
 
 
-def _line(node: Node, location: tuple[Any, ...]) -> int:
-    """The line (from 1) of the deepest part of `location` that is in the file."""
-    line = node.start_mark.line
-    for part in location:
-        if isinstance(node, MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
-
-
 def _mistakes(error: ValidationError | _NestedError) -> list[tuple[tuple[Any, ...], str]]:
     if isinstance(error, ValidationError):
         error = _NestedError([(item["loc"], item["msg"]) for item in error.errors()])
@@ -319,28 +299,15 @@ def _mistakes(error: ValidationError | _NestedError) -> list[tuple[tuple[Any, ..
 
 
 def _systems_in(path: Path) -> list[SystemConfig]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        documents = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
-        contents = [item for item in yaml.load_all(text, Loader=_LOADER) if item is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigurationError(
-            f"{path}:{mark.line + 1 if mark else 1}",
-            f"is not valid YAML: {getattr(error, 'problem', error)}.",
-            "mend that line.",
-        ) from error
     systems: list[SystemConfig] = []
-    for node, content in zip(documents, contents, strict=True):
-        if not isinstance(content, dict) or content.get("type") != COMPONENT:
-            continue
+    for node, attributes in documents(path, COMPONENT):
         try:
-            systems.append(SystemConfig.model_validate(content.get("attributes")))
+            systems.append(SystemConfig.model_validate(attributes))
         except (ValidationError, _NestedError) as error:
             mistakes = _mistakes(error)
-            where = [f"line {_line(node, ('attributes', *place))}: {text}" for place, text in mistakes]
+            where = [f"line {line_of(node, ('attributes', *place))}: {text}" for place, text in mistakes]
             raise ConfigurationError(
-                f"{path}:{_line(node, ('attributes', *mistakes[0][0]))}",
+                f"{path}:{line_of(node, ('attributes', *mistakes[0][0]))}",
                 f"does not describe a source system: {'; '.join(where)}.",
                 "mend these lines; assets/ADD_A_SOURCE.md tells what may stand there.",
             ) from error

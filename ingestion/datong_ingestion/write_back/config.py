@@ -10,20 +10,17 @@ is a ConfigurationError that names the file and the line.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from datong_platform import names, settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.names import TableName
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from yaml.nodes import MappingNode, Node, SequenceNode
+
+from datong_ingestion.definitions import documents, line_of
 
 COMPONENT = "datong_assets.components.WriteBackFlow"
-
-# libyaml reads ten times faster; definitions are read at the start of every command
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Kind = Literal["text", "number", "integer", "boolean", "date", "datetime"]
 """What a value is, which decides how it is written on the wire and how it is compared when it is read back."""
@@ -167,40 +164,13 @@ class FlowConfig(_Model):
         return list(dict.fromkeys(used))
 
 
-def _line(node: Node, location: tuple[Any, ...]) -> int:
-    line = node.start_mark.line
-    for part in location:
-        if isinstance(node, MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                continue  # pydantic names the branches of a union, too
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-    return line + 1
-
-
 def _flows_in(path: Path) -> list[FlowConfig]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        documents = [node for node in yaml.compose_all(text, Loader=_LOADER) if node is not None]
-        contents = [item for item in yaml.load_all(text, Loader=_LOADER) if item is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigurationError(
-            f"{path}:{mark.line + 1 if mark else 1}",
-            f"is not valid YAML: {getattr(error, 'problem', error)}.",
-            "mend that line.",
-        ) from error
     flows: list[FlowConfig] = []
-    for node, content in zip(documents, contents, strict=True):
-        if not isinstance(content, dict) or content.get("type") != COMPONENT:
-            continue
+    for node, attributes in documents(path, COMPONENT):
         try:
-            flows.append(FlowConfig.model_validate(content.get("attributes")))
+            flows.append(FlowConfig.model_validate(attributes))
         except ValidationError as error:
-            found = [(_line(node, ("attributes", *item["loc"])), item) for item in error.errors()]
+            found = [(line_of(node, ("attributes", *item["loc"])), item) for item in error.errors()]
             where = [f"line {line}: {'.'.join(map(str, item['loc'])) or 'flow'}: {item['msg']}" for line, item in found]
             raise ConfigurationError(
                 f"{path}:{found[0][0]}",
