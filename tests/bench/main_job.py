@@ -84,9 +84,9 @@ def datong(home: Path, *arguments: str) -> tuple[float, str]:
 def protocols(cycle: dict[str, Any]) -> dict[str, float]:
     """Rows per second by system, from the first cycle's own report (a system speaks one protocol)."""
     return {
-        step["name"].removeprefix("ingest "): step["rows"] / step["seconds"]
+        step["step"].removeprefix("ingest "): step["rows"] / step["seconds"]
         for step in cycle["steps"]
-        if step["name"].startswith("ingest ") and step["seconds"]
+        if step["step"].startswith("ingest ") and step["seconds"]
     }
 
 
@@ -114,7 +114,7 @@ def run_once(engine: str, scale: float) -> dict[str, Any]:
             "peak_memory_bytes": memory.peak,
             "memory_by_service_bytes": dict(memory.by_service),
             "rows_per_second": protocols(first_cycle),
-            "steps": {step["name"]: step["seconds"] for step in first_cycle["steps"]},
+            "steps": {step["step"]: step["seconds"] for step in first_cycle["steps"]},
         }
     finally:
         memory.stopped.set()

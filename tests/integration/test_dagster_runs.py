@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +17,7 @@ from datong_assets.dbt import client
 from datong_assets.progress import Progress
 from datong_infra.services.dagster import write_instance
 from datong_platform.errors import ConfigurationError, ServiceError, TransientError
-from datong_platform.settings import Settings, home
+from datong_platform.settings import Settings, home, read_state, write_state
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,18 @@ def instance(services: Settings) -> dg.DagsterInstance:
     return instances.instance()
 
 
+@pytest.fixture
+def no_plant(services: Settings) -> Iterator[None]:
+    """No system's address is known, though another test of this session may have a plant running."""
+    known = read_state("connections.json")
+    write_state("connections.json", {})
+    yield
+    write_state("connections.json", known)
+
+
+@pytest.mark.usefixtures("no_plant")
 def test_a_run_is_recorded_in_the_database_with_its_reason(instance: dg.DagsterInstance) -> None:
     heard: list[Progress] = []
-    # no plant runs, so the address of the CRM is not known
     result = runs.ingest("crm", ["account"], on_progress=heard.append)
     assert not result.ok
     assert [error.thing for error in result.errors] == ["system crm"]

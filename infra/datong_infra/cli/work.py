@@ -153,6 +153,7 @@ def _step(step: StepResult) -> dict[str, Any]:
     return {
         "step": step.name,
         "ok": step.ok,
+        "rows": step.rows,
         "seconds": step.seconds,
         "run_id": step.run_id,
         "errors": [
