@@ -10,6 +10,7 @@ Extractors know nothing of the lake, of an engine or of an orchestrator: from a 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import pyarrow as pa
 from datong_platform.errors import TransientError
 
-from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
+from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, SystemConfig
 
 
 class InterruptedReadError(TransientError):
@@ -45,6 +46,11 @@ class Description:
     """Findings that a person should know, as a declared field that the system does not have."""
 
 
+REFUSED = pa.schema([("raw", pa.binary()), ("place", pa.string()), ("field", pa.string()), ("reason", pa.string())])
+"""A row, message or segment that could not be read: its bytes as sent, where it stood (file and line, partition and
+offset, segment), the field if one is to blame, and the reason."""
+
+
 @dataclass(frozen=True)
 class Page:
     """Some rows of an entity, and how far the read has come."""
@@ -59,6 +65,8 @@ class Page:
     """Fields that were sent and are not described."""
     position: str | None = None
     """Where to read on from once this page and all before it are kept; None when the page tells none."""
+    refused: pa.Table | None = None
+    """What came and could not be read as a row (`REFUSED`); it goes to quarantine, and the rest goes on."""
     keys: pa.Table | None = None
     """The keys of everything that exists now (key fields only): a key that is known and not in here was deleted."""
 
@@ -92,15 +100,5 @@ class Source(Protocol):
 
 def connect(system: SystemConfig) -> Source:
     """The source of a system, by its protocol. Looks up addresses and secrets; makes no request yet."""
-    # each protocol's packages are imported only when it is used, so that a missing one breaks nobody else
-    if system.protocol == "odata_v2":
-        from datong_ingestion.protocols.odata_v2 import ODataV2
-
-        return ODataV2(system)
-    if system.protocol == "rest":
-        from datong_ingestion.protocols.rest import Rest
-
-        return Rest(system)
-    from datong_ingestion.protocols.sql import Sql
-
-    return Sql(system)
+    module, name = PROTOCOLS[system.protocol].source.split(":")
+    return getattr(importlib.import_module(module), name)(system)

@@ -9,21 +9,27 @@ and the line.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from datong_platform import names, settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import parse_type
 from datong_platform.names import TableName
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
+from datong_ingestion.connections.base import Model, Options, as_text
+from datong_ingestion.connections.odata import ODataConnection
+from datong_ingestion.connections.rest import RestConnection
+from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.definitions import documents, line_of
 
 COMPONENT = "datong_assets.components.SourceSystem"
 
-Mode = Literal["full", "cursor", "delta_token"]
-"""How an entity is read: whole each time, from a cursor on, or by the changes since a token."""
+Mode = Literal["full", "cursor", "delta_token", "log", "stream"]
+"""How an entity is read: whole each time, from a cursor on, by the changes since a token, by the changes in the
+database's log, or by the messages of a queue."""
 
 
 def _checked_type(text: str) -> str:
@@ -31,137 +37,51 @@ def _checked_type(text: str) -> str:
     return text
 
 
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
+_M = TypeVar("_M", bound=Model)
 FieldType = Annotated[str, AfterValidator(_checked_type)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Connection(_Model):
-    concurrency: Annotated[int, Field(ge=1, le=32)] = 4
-    """How many requests or queries the system bears at once."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 30
-    """How long to wait for a connection and for each part of an answer."""
-    attempts: Annotated[int, Field(ge=1, le=20)] = 6
-    """How often a request is tried in all before a passing fault counts as a failure."""
-    max_wait_seconds: Annotated[float, Field(gt=0)] = 60
-    """The longest pause between two attempts, also where the system asks for a longer one."""
-
-    def resolved(self, thing: str) -> Self:
-        """This connection with every `${NAME}` looked up; ConfigurationError names `thing` and the missing value."""
-
-        def look_up(value: Any) -> Any:
-            if isinstance(value, str):
-                return settings.connection_value(value, thing)
-            return {name: look_up(text) for name, text in value.items()} if isinstance(value, dict) else value
-
-        return self.model_copy(update={field: look_up(value) for field, value in self})
-
-    def names_of(self, *fields: str) -> str:
-        """How the given fields are written in the definition, for a next step that names `${ERP_PASSWORD}`, not it."""
-        return ", ".join(str(value) for name, value in self if name in fields and value and "${" in str(value))
-
-
-class ODataConnection(_Connection):
-    """An OData v2 service root; entities are `SERVICE/EntitySet` below it."""
-
-    base_url: str
-    user: str | None = None
-    password: Annotated[str | None, Field(repr=False)] = None
-    headers: dict[str, str] = {}
-    params: dict[str, str] = {}
-    """Query options of every request, such as `sap-client`."""
-    page_size: Annotated[int, Field(ge=1)] = 5000
-    """Rows asked for in a page (`odata.maxpagesize`); the server may send fewer."""
-
-
-class Paging(_Model):
-    """How a JSON API hands out its pages."""
-
-    style: Literal["none", "next_cursor", "page", "offset", "link_header", "next_link"] = "none"
-    next_path: str = "next_cursor"
-    """Where the next cursor (or the next link) is in an answer."""
-    cursor_param: str = "cursor"
-    page_param: str = "page"
-    first_page: int = 1
-    offset_param: str = "offset"
-    limit_param: str = "limit"
-    """Query parameter that takes the page size; empty to send none."""
-    limit: Annotated[int, Field(ge=1)] = 500
-    total_path: str = ""
-    """Where the number of all rows is, for styles page and offset; without it reading ends at a short page."""
-
-
-class RestConnection(_Connection):
-    """A JSON API; entities are paths below its base URL."""
-
-    base_url: str
-    auth: Literal["none", "basic", "bearer", "api_key"] = "none"
-    user: str | None = None
-    password: Annotated[str | None, Field(repr=False)] = None
-    token: Annotated[str | None, Field(repr=False)] = None
-    """The bearer token or API key."""
-    api_key_name: str = "X-API-Key"
-    """Header (or query parameter) that carries the API key."""
-    api_key_in: Literal["header", "query"] = "header"
-    headers: dict[str, str] = {}
-    params: dict[str, str] = {}
-    paging: Paging = Field(default_factory=Paging)
-    data_path: str = ""
-    """Where the rows are in an answer, as `data` or `result.items`; empty when the answer is the list."""
-    error_path: str = ""
-    """A field that holds an error in an answer of status 200, as `error` or `status.message`."""
-    success_path: str = ""
-    """A field that tells success, compared with `success_values`."""
-    success_values: list[Annotated[str, BeforeValidator(_text)]] = []
-    updated_since_param: str = "updated_since"
-    """Query parameter that takes the cursor of entities in mode cursor."""
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        needs = {"basic": ("user", "password"), "bearer": ("token",), "api_key": ("token",)}.get(self.auth, ())
-        if missing := [name for name in needs if not getattr(self, name)]:
-            raise ValueError(f"auth {self.auth} needs {' and '.join(missing)}")
-        if bool(self.success_path) != bool(self.success_values):
-            raise ValueError("success_path and success_values belong together")
-        return self
-
-
-class SqlConnection(_Connection):
-    """A database; entities are tables, `schema.table`, or queries."""
-
-    url: Annotated[str, Field(repr=False)]
-    """`postgresql://user:password@host:port/database`."""
-    read_schema: Annotated[str, Field(alias="schema")] = "public"
-    """Schema of tables that are named without one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 Connection = ODataConnection | RestConnection | SqlConnection
 Protocol = Literal["odata_v2", "rest", "sql"]
-_CONNECTIONS: dict[str, type[Connection]] = {
-    "odata_v2": ODataConnection,
-    "rest": RestConnection,
-    "sql": SqlConnection,
+
+
+@dataclass(frozen=True)
+class ProtocolKind:
+    """What a definition may say for a protocol, and where its source is."""
+
+    connection: type[Connection]
+    source: str
+    """`module:Class`, imported only when it is used, so that a driver that is missing breaks nobody else."""
+    modes: frozenset[Mode]
+    options: type[Options] | None = None
+    queries: bool = False
+    """An entity can be a query."""
+    detects_deletes: bool = False
+    """The keys that exist can be read without the rows."""
+
+
+_SOURCES = "datong_ingestion.protocols"
+PROTOCOLS: dict[Protocol, ProtocolKind] = {
+    "odata_v2": ProtocolKind(
+        ODataConnection, f"{_SOURCES}.odata_v2:ODataV2", frozenset({"full", "cursor", "delta_token"})
+    ),
+    "rest": ProtocolKind(RestConnection, f"{_SOURCES}.rest:Rest", frozenset({"full", "cursor"})),
+    "sql": ProtocolKind(
+        SqlConnection, f"{_SOURCES}.sql:Sql", frozenset({"full", "cursor"}), queries=True, detects_deletes=True
+    ),
 }
 
 
-class SoftDelete(_Model):
+class SoftDelete(Model):
     """A field whose value says that the row was deleted."""
 
     column: str
-    values: list[Annotated[str, BeforeValidator(lambda v: str(v).lower() if isinstance(v, bool) else _text(v))]] = [
+    values: list[Annotated[str, BeforeValidator(lambda v: str(v).lower() if isinstance(v, bool) else as_text(v))]] = [
         "true"
     ]
 
 
-class EntityConfig(_Model):
+class EntityConfig(Model):
     """One entity of a system, and how it is read."""
 
     name: Annotated[str, AfterValidator(lambda value: _name(value, "entity"))]
@@ -195,6 +115,8 @@ class EntityConfig(_Model):
     detect_deletes: bool = False
     """SQL, mode cursor: compare the key set at every read, and append a delete for each key that vanished."""
     soft_delete: SoftDelete | None = None
+    options: SerializeAsAny[Options] | None = None
+    """What only this protocol knows of an entity."""
     title: str = ""
     title_zh: str = ""
     description: str = ""
@@ -223,7 +145,7 @@ def _name(value: str, what: str) -> str:
         raise ValueError(f"{error.reason} {error.next_step}") from error
 
 
-class SystemConfig(_Model):
+class SystemConfig(Model):
     """One source system: what the attributes of its `defs.yaml` say."""
 
     system: Annotated[str, AfterValidator(lambda value: _name(value, "system"))]
@@ -242,27 +164,28 @@ class SystemConfig(_Model):
     def _connection_of_protocol(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(data.get("connection"), dict):
             return data
-        kind = _CONNECTIONS.get(data.get("protocol", ""))
+        kind = PROTOCOLS.get(data.get("protocol", ""))
         if kind is None:
             return data
-        try:
-            return {**data, "connection": kind.model_validate(data["connection"])}
-        except ValidationError as error:
-            raise _NestedError([(("connection", *item["loc"]), item["msg"]) for item in error.errors()]) from error
+        found = {**data, "connection": _part(kind.connection, data["connection"], ("connection",))}
+        if isinstance(data.get("entities"), list):
+            found["entities"] = [_with_options(kind, item, index) for index, item in enumerate(data["entities"])]
+        return found
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        kind = PROTOCOLS[self.protocol]
         seen: set[str] = set()
         for index, entity in enumerate(self.entities):
             wrong = ""
             if entity.name in seen:
                 wrong = f"entity {entity.name} is defined twice"
-            elif entity.query and self.protocol != "sql":
-                wrong = f"entity {entity.name}: query is for protocol sql"
-            elif entity.mode == "delta_token" and self.protocol != "odata_v2":
-                wrong = f"entity {entity.name}: protocol {self.protocol} has no delta token"
-            elif entity.detect_deletes and self.protocol != "sql":
-                wrong = f"entity {entity.name}: detect_deletes is for protocol sql"
+            elif entity.query and not kind.queries:
+                wrong = f"entity {entity.name}: protocol {self.protocol} has no query"
+            elif entity.mode not in kind.modes:
+                wrong = f"entity {entity.name}: protocol {self.protocol} has no mode {entity.mode}"
+            elif entity.detect_deletes and not kind.detects_deletes:
+                wrong = f"entity {entity.name}: protocol {self.protocol} cannot detect_deletes"
             if wrong:
                 raise _NestedError([(("entities", index), wrong)])
             seen.add(entity.name)
@@ -282,6 +205,25 @@ class SystemConfig(_Model):
     def table(self, entity: str) -> TableName:
         """The bronze table of an entity."""
         return names.bronze(self.system, entity)
+
+
+def _part(kind: type[_M], content: Any, place: tuple[Any, ...]) -> _M:
+    """A part whose model depends on the protocol; mistakes bear their place in the definition."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise _NestedError([((*place, *item["loc"]), item["msg"]) for item in error.errors()]) from error
+
+
+def _with_options(kind: ProtocolKind, entity: Any, index: int) -> Any:
+    if not isinstance(entity, dict) or isinstance(entity.get("options"), Options):
+        return entity
+    if kind.options is None:
+        if entity.get("options") is not None:
+            raise _NestedError([(("entities", index, "options"), "this protocol has no options")])
+        return entity
+    options = _part(kind.options, entity.get("options") or {}, ("entities", index, "options"))
+    return {**entity, "options": options}
 
 
 class _NestedError(ConfigurationError):

@@ -56,7 +56,7 @@ def test_loading_a_definition_needs_no_secret(tmp_path: Path) -> None:
         ("    auth: bearer", "    auth: barer", 7, "auth"),
         ("    - name: order", "    - name: Sales Order", 10, "not a name"),
         ("      cursor: changed", "      fields: {id: strin}", 14, "not a type"),
-        ("      mode: cursor", "      mode: delta_token", 10, "delta token"),
+        ("      mode: cursor", "      mode: delta_token", 10, "delta_token"),
         ("    auth: bearer", "    auth: basic", 5, "user and password"),
     ],
 )

@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 CONSERVATION = "conservation"
 SCHEMA = "schema_unchanged"
 
-_KIND = {"odata_v2": "odata", "rest": "rest", "sql": "postgres"}
+_KIND = {"odata_v2": "odata", "sql": "postgres"}
+"""Dagster's names for the logos of protocols, where they differ from ours."""
 _MODES = {
     "full": "read whole each time",
     "cursor": "read by a cursor on {cursor}, {overlap:g} seconds overlapping",
     "delta_token": "read by the changes since a delta token",
+    "log": "read from the log of the database",
+    "stream": "read as a stream of messages",
 }
 
 
@@ -90,7 +93,7 @@ class SourceSystem(dg.Component):
             description=_described(entity, f"The entity {entity.name} in {config.title or config.system}."),
             group_name=config.system,
             owners=_owners(config),
-            kinds={_KIND[config.protocol]},
+            kinds={_KIND.get(config.protocol, config.protocol)},
             metadata={"system": config.title or config.system, "address": entity.address, "protocol": config.protocol},
         )
 
@@ -106,7 +109,7 @@ class SourceSystem(dg.Component):
             description=f"{_described(entity, entity.name)}\n\nChange log as sent by {config.system}, {how}.",
             group_name=config.system,
             owners=_owners(config),
-            kinds={_KIND[config.protocol], "delta"},
+            kinds={_KIND.get(config.protocol, config.protocol), "delta"},
             skippable=True,
             metadata={"dagster/table_name": str(table), "mode": entity.mode, "keys": ", ".join(entity.keys)},
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)),

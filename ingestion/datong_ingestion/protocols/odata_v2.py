@@ -26,11 +26,12 @@ from datong_platform.errors import ConfigurationError, PositionLostError, Protoc
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 
 from datong_ingestion import cursor
+from datong_ingestion.connections.odata import ODataConnection
 from datong_ingestion.http import HttpClient, RequestError, UnreadableBodyError, error_text
 from datong_ingestion.json_pages import FastCast, JsonPage, JsonReader
 from datong_ingestion.paging import EndGuard
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, Page
-from datong_ingestion.systems_config import EntityConfig, Mode, ODataConnection, SystemConfig
+from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import MisfitError, to_text, to_time
 
 CHANGE_MODE = "ODQ_CHANGEMODE"

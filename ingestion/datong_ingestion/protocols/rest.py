@@ -23,11 +23,12 @@ from datong_platform.errors import ConfigurationError, ProtocolError
 from datong_platform.lake.columns import parse_type
 
 from datong_ingestion import cursor
+from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.http import HttpClient, UnreadableBodyError
 from datong_ingestion.json_pages import JsonPage, JsonReader
 from datong_ingestion.paging import EndGuard
 from datong_ingestion.source import Description, Page
-from datong_ingestion.systems_config import EntityConfig, Mode, RestConnection, SystemConfig
+from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import Number, to_text
 
 _MODES: frozenset[Mode] = frozenset({"full", "cursor"})

@@ -31,8 +31,9 @@ from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 from psycopg import conninfo
 
 from datong_ingestion import cursor
+from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.source import Description, InterruptedReadError, Page
-from datong_ingestion.systems_config import EntityConfig, Mode, SqlConnection, SystemConfig
+from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import Rescue, column, converter
 
 _MODES: frozenset[Mode] = frozenset({"full", "cursor"})

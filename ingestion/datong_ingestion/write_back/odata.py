@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError, TransientError
 
-from datong_ingestion.systems_config import ODataConnection
+from datong_ingestion.connections.odata import ODataConnection
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.payload import Dialect
 from datong_ingestion.write_back.target import Change, Found, Outcome

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError
 
-from datong_ingestion.systems_config import RestConnection
+from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.odata import gathered
 from datong_ingestion.write_back.payload import Dialect

@@ -6,8 +6,10 @@ from typing import Any
 
 from datong_platform.errors import ConfigurationError
 
+from datong_ingestion.connections.odata import ODataConnection
+from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.http import HttpClient
-from datong_ingestion.systems_config import ODataConnection, RestConnection, load_system
+from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.target import Target
 from datong_ingestion.write_back.wire import Wire

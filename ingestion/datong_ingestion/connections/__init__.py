@@ -1,0 +1,1 @@
+"""What a definition says of its connection and entities, protocol by protocol. Imports no driver."""
