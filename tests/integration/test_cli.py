@@ -52,7 +52,14 @@ def test_an_error_is_thing_reason_and_next_step_on_standard_error(
 
 
 @pytest.mark.parametrize(
-    "wrong", [["sql"], ["nonsense"], ["sql", "select 1", "--door", "window"], ["up", "--format", "x"]]
+    "wrong",
+    [
+        ["sql"],
+        ["nonsense"],
+        ["sql", "select 1", "--door", "window"],
+        ["up", "--format", "x"],
+        ["write-back", "--release", "K"],
+    ],
 )
 def test_a_wrong_call_ends_with_status_2(wrong: list[str]) -> None:
     assert _datong(*wrong).returncode == 2

@@ -5,6 +5,7 @@ From `serve.<consumer>__<noun>` to the asset `write_back/<flow>`. The flow is de
 the check `verified` and the run; what was verified stays so.
 """
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 STEP = "write-back"
 VERIFIED = "verified"
+RELEASE = "datong/release"
+"""The tag of a run that holds, as a JSON list, keys in conflict that a person lets go out again."""
 
 
 class WriteBackFlow(dg.Component):
@@ -98,7 +101,8 @@ def _write_back(
 
     try:
         require_checked(context.instance, facts_of(graph.load()), flow.table)
-        result = run_flow(flow, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
+        release: list[str] = json.loads(context.run.tags.get(RELEASE, "[]"))
+        result = run_flow(flow, release=release, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
     except DatongError as error:
         tell(Progress("flow", STEP, flow.flow, ok=False, error=error))
         fail([error])

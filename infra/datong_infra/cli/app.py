@@ -121,12 +121,18 @@ def publish(format_: FormatOption = Format.table) -> None:
 @app.command(name="write-back")
 def write_back(
     flow: Annotated[str | None, typer.Argument(help="A write-back flow; all when none is named.")] = None,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(help="A key in conflict to send again; may be given more than once, with the flow it is of."),
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Send planned changes to the systems, read them back, and count those verified."""
     from datong_infra.cli import work
 
-    work.write_back(flow, format_)
+    if release and not flow:
+        raise typer.BadParameter("needs the flow that the key is of: `datong write-back FLOW --release KEY`")
+    work.write_back(flow, release or [], format_)
 
 
 @app.command()

@@ -342,7 +342,10 @@ class _Run:
 
     def _vanished(self, item: _Item, last: Entry) -> Literal["finished"]:
         """It was there, or the target lied: whether to make another one is a decision for people."""
-        words = "the target accepted it earlier and does not show it now; release the key to send it again"
+        words = (
+            "the target accepted it earlier and does not show it now; if it shall be sent again, run "
+            f"`datong write-back {self.flow.flow} --release {item.key}`"
+        )
         return self._close(item, "conflict", words, status=last.status, target_key=last.target_key)
 
     def _intend(self, item: _Item, record: Found | None) -> Change:
