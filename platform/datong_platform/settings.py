@@ -1,9 +1,12 @@
 """Settings: the only module that reads the environment.
 
 A value comes from, in this order: an environment variable `DATONG_<NAME>`, the state that `datong up` wrote to
-`.datong/services.json` (addresses and generated keys of the services it started), a default. A source system's address
-and secrets are asked for by name (`connection_value`): first the environment, then `.datong/connections.json`, which
-the sandbox plant writes about itself.
+`.datong/services.json` (addresses and generated keys of the services it started), a default.
+
+A source system's address and secrets are asked for by name (`connection_value`), in this order: the environment
+variable NAME; the file that NAME_FILE names; the file NAME in the secrets folder (`.datong/secrets`, or
+DATONG_SECRETS_FOLDER, such as `/run/secrets` in a container); `.datong/connections.json`, which the sandbox plant
+writes about itself; the keyring of the operating system, where DATONG_KEYRING names a service in it.
 
 Nothing here touches the network, and importing it needs no setting at all.
 """
@@ -15,6 +18,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -92,6 +96,10 @@ class Settings(BaseSettings):
     """How many dbt models, and how many entities of one source, are worked on at once."""
     cycle_schedule: str = "*/30 * * * *"
     """When the schedule `cycle` runs, as a cron expression; it is switched on in the Dagster UI."""
+    secrets_folder: str | None = None
+    """Folder of files, one a secret, named as the secret; by default `secrets` in this installation's state."""
+    keyring: str | None = None
+    """Service under which the keyring of the operating system holds our secrets; none means not to ask it."""
     store_port: int | None = None
     """Port of a service that `datong up` starts; none means a free one. So are the ports below."""
     engine_port: int | None = None
@@ -187,23 +195,111 @@ def from_environment(name: str) -> str | None:
     return os.environ.get(f"DATONG_{name.upper()}")
 
 
+Origin = Literal["environment", "file", "secrets folder", "sandbox", "keyring"]
+"""Where the value of a `${NAME}` comes from."""
+
+
+@dataclass(frozen=True)
+class FoundValue:
+    """The value of a `${NAME}`, and where it was found."""
+
+    text: str = field(repr=False)
+    origin: Origin
+    place: str = ""
+    """The file it was read from, or the service in the keyring."""
+
+
+def secrets_folder() -> Path:
+    """The folder with a file for each secret."""
+    return Path(settings().secrets_folder or home() / "secrets")
+
+
+def find_value(name: str, thing: str) -> FoundValue | None:
+    """The value called `name`, from the first place that has it; None where none has.
+
+    ConfigurationError when a place that should have it (NAME_FILE, the keyring) cannot be read.
+    """
+    if (text := os.environ.get(name)) is not None:
+        return FoundValue(text, "environment")
+    if path := os.environ.get(f"{name}_FILE"):
+        return FoundValue(_from_file(Path(path), f"{name}_FILE", thing), "file", path)
+    path = secrets_folder() / name
+    if path.is_file():
+        return FoundValue(_from_file(path, "the secrets folder", thing), "secrets folder", str(path))
+    if (known := read_state("connections.json").get(name)) is not None:
+        return FoundValue(str(known), "sandbox", str(home() / "connections.json"))
+    if (service := settings().keyring) and (text := _keyring(thing).get_password(service, name)) is not None:
+        return FoundValue(text, "keyring", service)
+    return None
+
+
+def _from_file(path: Path, named_by: str, thing: str) -> str:
+    """What a file holds, without the line end that editors and `echo` leave behind it."""
+    try:
+        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(
+            thing,
+            f"cannot read {path}, which {named_by} names: {reason}.",
+            "mend the path, or let this user read the file.",
+        ) from error
+
+
+def _keyring(thing: str) -> Any:
+    try:
+        import keyring
+    except ImportError as error:
+        raise ConfigurationError(
+            thing, "needs the package keyring, because DATONG_KEYRING is set.", "run `uv sync --extra keyring`."
+        ) from error
+    return keyring
+
+
+def keep_value(name: str, text: str, *, in_keyring: bool = False) -> str:
+    """Keep a secret for later runs, in the keyring or in the secrets folder as a file only its owner reads.
+
+    Returns the place, in words. ConfigurationError where the keyring is asked for and not set up.
+    """
+    if in_keyring:
+        service = settings().keyring
+        if not service:
+            raise ConfigurationError(
+                f"secret {name}", "cannot go to the keyring: no service is named.", "set DATONG_KEYRING=datong."
+            )
+        _keyring(f"secret {name}").set_password(service, name, text)
+        return f"the keyring, service {service}"
+    path = secrets_folder() / name
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{name}.{os.getpid()}.tmp")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+    return str(path)
+
+
+def references(text: str) -> list[str]:
+    """The NAMEs of every `${NAME}` in a text."""
+    return _REFERENCE.findall(text)
+
+
 def connection_value(text: str, thing: str) -> str:
-    """`text` with every `${NAME}` replaced from the environment, else from `.datong/connections.json`.
+    """`text` with every `${NAME}` replaced by its value (`find_value`).
 
     `thing` names who asks, for the ConfigurationError when a name has no value.
     """
-    known = read_state("connections.json")
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
-        found = os.environ.get(name, known.get(name))
+        found = find_value(name, thing)
         if found is None:
             raise ConfigurationError(
                 thing,
                 f"needs the value {name}, which is not set.",
-                f"export {name}=…, or start the sandbox plant with `datong sandbox up`.",
+                f"export {name}=…, or run `datong secrets set {name}`, or let {name}_FILE name a file that holds it; "
+                "the sandbox plant's own come with `datong sandbox up`.",
             )
-        return str(found)
+        return found.text
 
     return _REFERENCE.sub(value, text)
 
