@@ -26,14 +26,24 @@ from datong_platform.errors import (
     ServiceError,
     TransientError,
 )
-from datong_platform.lake import history, landing, load
+from datong_platform.lake import history, landing, load, quarantine
 from datong_platform.lake.columns import compute, parse_type, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
 from datong_platform.names import BATCH_ID, OPERATION, TableName
 
-from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Source, connect
+from datong_ingestion.source import (
+    DELETE,
+    INSERT,
+    SNAPSHOT,
+    UPDATE,
+    Confirms,
+    Description,
+    InterruptedReadError,
+    Source,
+    connect,
+)
 from datong_ingestion.systems_config import EntityConfig, SoftDelete, SystemConfig
 
 if TYPE_CHECKING:
@@ -73,6 +83,8 @@ class IngestResult:
     new_table: bool = False
     """The bronze table was made by this ingest."""
     notes: list[str] = field(default_factory=list)
+    refused: int = 0
+    """Rows, messages or segments that could not be read: they are in quarantine, as sent."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,7 @@ class _Ingest:
         self.source, self.system, self.entity = source, system, entity
         self.table: TableName = system.table(entity.name)
         self.thing = f"{system.system}.{entity.name} ({entity.address})"
+        self._confirmed = False
 
     def run(self, pending: list[load.LoadResult], *, baseline: bool, rebuild: bool) -> IngestResult:
         started = time.monotonic()
@@ -207,10 +220,12 @@ class _Ingest:
             )
         if read.loaded:
             loads.append(read.loaded)
+        refused = sum(one.loaded.refused for one in loads)
         delta = history.open_table(self.table)
         if delta is None:
             raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
         last = history.watermark(self.table, delta)
+        self._confirm(last)
         added = {name for one in loads for name in one.new_columns}
         return IngestResult(
             table=self.table,
@@ -230,7 +245,14 @@ class _Ingest:
             widened_columns=sorted({name for one in loads for name in one.widened_columns}),
             new_table=any(one.created for one in loads),
             notes=list(read.notes),
+            refused=refused,
         )
+
+    def _confirm(self, last: Loaded | None) -> None:
+        """Tell a source that asks for it how far its rows are kept."""
+        if last is not None and last.position is not None and isinstance(self.source, Confirms):
+            self.source.confirm(self.entity, last.position)
+        self._confirmed = True
 
     def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
         plan = self._plan(baseline=baseline, rebuild=rebuild)
@@ -252,6 +274,8 @@ class _Ingest:
         mode = self.entity.mode
         delta = history.open_table(self.table)
         last = history.watermark(self.table, delta)
+        if not self._confirmed:
+            self._confirm(last)
         rebuild = rebuild and delta is not None
         law = None if rebuild else delta
         known = source_fields(bronze_schema(law)) if law is not None else None
@@ -308,6 +332,7 @@ class _Ingest:
         """Read all pages into the batch; returns the position reached."""
         usual = SNAPSHOT if plan.kind != "changes" else INSERT if self.entity.events else UPDATE
         reached: str | None = None
+        known: pa.Array | None = None
         for page in self.source.read(self.entity, plan.description, plan.position):
             operations = page.operations
             if operations is None:
@@ -315,6 +340,11 @@ class _Ingest:
             if self.entity.soft_delete is not None:
                 operations = _soft_deleted(self.entity.soft_delete, page.rows, operations)
             batch.add(page.rows, operations, page.rescued, page.unexpected)
+            if page.refused is not None and len(page.refused):
+                if known is None and self.entity.mode not in {"log", "stream"}:
+                    # a log or a queue gives nothing twice, so two messages that are alike are two
+                    known = quarantine.known_digests(self.system.system, self.entity.name)
+                batch.add_refused(page.refused, known)
             if page.keys is not None:
                 batch.add_keys(page.keys)
             reached = page.position if page.position is not None else reached
@@ -361,13 +391,17 @@ class _Ingest:
 
 def _same(batch: Landing, last: Loaded) -> bool:
     """Whether a full read found what bronze holds already."""
-    return batch.contract_version == last.contract_version and batch.content_hash == last.content_hash
+    return (
+        not batch.refused_rows
+        and batch.contract_version == last.contract_version
+        and batch.content_hash == last.content_hash
+    )
 
 
 def _nothing_new(manifest: Manifest, plan: _Plan) -> bool:
     """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
     last, delta = plan.last, plan.delta
-    if last is None or delta is None or manifest.row_count:
+    if last is None or delta is None or manifest.row_count or manifest.refused_rows:
         return False
     if manifest.position_after != last.position or manifest.contract_version != last.contract_version:
         return False

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 from datong_platform.errors import TransientError
+from datong_platform.lake import refused
 
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, SystemConfig
 
@@ -46,7 +47,7 @@ class Description:
     """Findings that a person should know, as a declared field that the system does not have."""
 
 
-REFUSED = pa.schema([("raw", pa.binary()), ("place", pa.string()), ("field", pa.string()), ("reason", pa.string())])
+REFUSED = refused.REFUSED
 """A row, message or segment that could not be read: its bytes as sent, where it stood (file and line, partition and
 offset, segment), the field if one is to blame, and the reason."""
 
@@ -95,6 +96,19 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Confirms(Protocol):
+    """A source that must be told what is kept: a queue that forgets a message only when it was acknowledged."""
+
+    def confirm(self, entity: EntityConfig, position: str) -> None:
+        """Everything up to `position` is in bronze or in quarantine, for good.
+
+        Told after every load, and once more before the first read of a process, since a crash can have come between
+        the load and the telling: it must be safe to repeat. TransientError when the system cannot be told now.
+        """
         ...
 
 

@@ -2,7 +2,8 @@
 
 Schemas: bronze, staging, silver, gold, serve, quarantine, ops.
 `bronze.<system>__<entity>`, `staging.stg_<system>__<entity>`, `silver.<entity>`, `gold.dim_<noun>`,
-`gold.fct_<event>`, `serve.<consumer>__<noun>`, `quarantine.<entity>`, `ops.<noun>`.
+`gold.fct_<event>`, `serve.<consumer>__<noun>`, `quarantine.<entity>`, `quarantine.<system>__<entity>` (what a source
+sent and nobody could read), `ops.<noun>`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ def word(value: str, what: str) -> str:
 def bronze(system: str, entity: str) -> TableName:
     """The bronze table of a system's entity."""
     return TableName("bronze", f"{word(system, 'system')}__{word(entity, 'entity')}")
+
+
+def quarantine(system: str, entity: str) -> TableName:
+    """The table of what a system sent for an entity and could not be read."""
+    return TableName("quarantine", bronze(system, entity).name)
 
 
 def parse(text: str) -> TableName:

@@ -38,6 +38,8 @@ class Loaded:
     started_at: str
     finished_at: str
     """When the read of the batch ended, ISO 8601 in UTC."""
+    refused: int = 0
+    """Rows that could not be read and went to quarantine."""
     version: int = -1
     """Version of the Delta table that the load made."""
 
@@ -120,4 +122,5 @@ def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
         contract_version=manifest.contract_version,
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
+        refused=manifest.refused_rows,
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from datong_platform.lake.columns import (
     schema_from_json,
     schema_to_json,
 )
+from datong_platform.lake.refused import DIGEST, prepared
 from datong_platform.names import OPERATION, RESCUED
 
 PART_BYTES = 32 * 1024 * 1024
@@ -74,13 +75,13 @@ class Manifest:
     """The batch holds every key that exists (a baseline), or `key_files` do: what is not there was deleted."""
     row_count: int
     received_rows: int
-    """Rows the system sent; received = row_count + superseded_rows + unchanged_rows."""
+    """Rows the system sent; received = row_count + superseded_rows + unchanged_rows + refused_rows."""
     superseded_rows: int
     """Rows left out because a later row of the same read has the same key."""
     deleted_rows: int
     """Rows among them that tell a delete."""
     unchanged_rows: int
-    """Rows left out because bronze already ends with the very same row."""
+    """Rows left out because bronze already ends with the very same row, or quarantine has it."""
     rescued_rows: int
     unexpected_fields: list[str]
     content_hash: str
@@ -90,6 +91,9 @@ class Manifest:
     started_at: str
     finished_at: str
     version: int = 1
+    refused_files: list[DataFile] = field(default_factory=list[DataFile])
+    """What came and could not be read (`refused.LANDED`)."""
+    refused_rows: int = 0
 
     @property
     def batch_id(self) -> str:
@@ -104,7 +108,12 @@ class Manifest:
     @property
     def bytes(self) -> int:
         """Size of all files."""
-        return sum(file.bytes for file in (*self.files, *self.key_files))
+        return sum(file.bytes for file in self.all_files)
+
+    @property
+    def all_files(self) -> list[DataFile]:
+        """Every file of the batch."""
+        return [*self.files, *self.key_files, *self.refused_files]
 
     def to_json(self) -> bytes:
         """The manifest as it is stored."""
@@ -114,8 +123,8 @@ class Manifest:
     def from_json(cls, body: bytes) -> Manifest:
         """The manifest that `to_json` wrote."""
         content: dict[str, Any] = json.loads(body)
-        for name in ("files", "key_files"):
-            content[name] = [DataFile(**file) for file in content[name]]
+        for name in ("files", "key_files", "refused_files"):
+            content[name] = [DataFile(**file) for file in content.get(name, [])]
         return cls(**content)
 
 
@@ -141,7 +150,7 @@ def read_manifest(system: str, entity: str, sequence: int) -> Manifest | None:
 
 def is_complete(manifest: Manifest) -> bool:
     """Whether the files of a batch are still there."""
-    return all(storage.exists(file.key) for file in (*manifest.files, *manifest.key_files))
+    return all(storage.exists(file.key) for file in manifest.all_files)
 
 
 def first_free_sequence(system: str, entity: str) -> int:
@@ -205,9 +214,15 @@ class Landing:
         self._pending_bytes = 0
         self._parts = _Parts(self._folder, "part")
         self._key_parts = _Parts(self._folder, "keys")
+        self._refused_parts = _Parts(self._folder, "refused")
+        self._refused: list[pa.Table] = []
+        self._refused_bytes = 0
+        self._refused_again = 0
         self._digests: list[np.ndarray] = []
         self.received_rows = 0
         self.rescued_rows = 0
+        self.refused_rows = 0
+        self.has_refused = False
         self.unexpected: set[str] = set()
         self.has_key_set = False
 
@@ -228,6 +243,22 @@ class Landing:
         if self._pending_bytes >= PART_BYTES:
             self._flush()
 
+    def add_refused(self, refused: pa.Table, known: pa.Array | None = None) -> None:
+        """Take in what could not be read (`refused.REFUSED`), but for what has a digest that is `known`."""
+        self.received_rows += len(refused)
+        self.has_refused |= len(refused) > 0
+        table = prepared(refused)
+        if known is not None:
+            table = table.filter(compute.invert(compute.is_in(table.column(DIGEST), value_set=known)))
+            self._refused_again += len(refused) - len(table)
+        self.refused_rows += len(table)
+        if not len(table):
+            return
+        self._refused.append(table)
+        self._refused_bytes += table.nbytes
+        if self._refused_bytes >= PART_BYTES:
+            self._flush_refused()
+
     def add_keys(self, keys: pa.Table) -> None:
         """Take in a page of the keys of everything that exists."""
         self.has_key_set = True
@@ -244,7 +275,8 @@ class Landing:
         `without_known` takes away rows that are known already; it is asked only when the batch is a single part, for
         it is there to keep small increments small, and nothing depends on it.
         """
-        superseded = unchanged = 0
+        superseded, unchanged = 0, self._refused_again
+        self._flush_refused()
         if not self._parts.files:
             table = pa.concat_tables(self._pending) if self._pending else self._landed.empty_table()
             if self._distinct:
@@ -252,7 +284,7 @@ class Landing:
             if without_known is not None and len(table):
                 before = len(table)
                 table = without_known(table)
-                unchanged = before - len(table)
+                unchanged += before - len(table)
             self._pending = []
             if len(table):
                 self._parts.write(table)
@@ -270,7 +302,8 @@ class Landing:
             schema=schema_to_json(self.schema),
             files=self._parts.files,
             key_files=self._key_parts.files,
-            complete=bool(self.keys) and (self.kind == "baseline" or self.has_key_set),
+            # a row that could not be read is there all the same: its key must not count as deleted
+            complete=bool(self.keys) and (self.has_key_set or (self.kind == "baseline" and not self.has_refused)),
             row_count=sum(file.rows for file in self._parts.files),
             received_rows=self.received_rows,
             superseded_rows=superseded,
@@ -284,6 +317,8 @@ class Landing:
             contract_version=self.contract_version,
             started_at=self._started_at.isoformat(),
             finished_at=datetime.now(UTC).isoformat(),
+            refused_files=self._refused_parts.files,
+            refused_rows=self.refused_rows,
         )
 
     def commit(self, manifest: Manifest) -> bool:
@@ -297,8 +332,13 @@ class Landing:
 
     def discard(self) -> None:
         """Throw away what was written."""
-        for file in (*self._parts.files, *self._key_parts.files):
+        for file in (*self._parts.files, *self._key_parts.files, *self._refused_parts.files):
             storage.delete(file.key)
+
+    def _flush_refused(self) -> None:
+        if self._refused:
+            self._refused_parts.write(pa.concat_tables(self._refused))
+            self._refused, self._refused_bytes = [], 0
 
     def _flush(self) -> None:
         if not self._pending:

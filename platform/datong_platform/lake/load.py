@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from datong_platform.errors import SchemaError, ServiceError
-from datong_platform.lake import history, landing
+from datong_platform.lake import history, landing, quarantine
 from datong_platform.lake.columns import (
     BRONZE_FIELDS,
     compute,
@@ -168,7 +168,10 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         contract_version=manifest.contract_version,
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
+        refused=manifest.refused_rows,
     )
+    if manifest.refused_files:
+        quarantine.load(manifest)
     commit = CommitProperties(
         app_transactions=[Transaction(history.application_id(table), manifest.sequence)],
         custom_metadata={history.METADATA_KEY: json.dumps(asdict(loaded), ensure_ascii=False)},
