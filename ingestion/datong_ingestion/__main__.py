@@ -53,7 +53,12 @@ def _line(outcome: IngestOutcome) -> str:
     if not isinstance(result, IngestResult):
         return f"{outcome.entity:32} FAILED  {result}"
     parts = [f"{result.rows:>9,} rows"]
-    counts = {"deletes": result.deletes, "rescued": result.rescued, "read again": result.unchanged_rows}
+    counts = {
+        "deletes": result.deletes,
+        "rescued": result.rescued,
+        "refused": result.refused,
+        "read again": result.unchanged_rows,
+    }
     parts += [f"{count:,} {what}" for what, count in counts.items() if count]
     parts.append(f"{result.total_rows:,} in {result.table}")
     parts.append(f"{result.seconds:.1f} s")
@@ -82,6 +87,7 @@ def _record(outcome: IngestOutcome) -> dict[str, Any]:
         "rows": result.rows,
         "deletes": result.deletes,
         "rescued": result.rescued,
+        "refused": result.refused,
         "unchanged_rows": result.unchanged_rows,
         "new_columns": result.new_columns,
         "total_rows": result.total_rows,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from datong_assets.components import SourceSystem
 from datong_assets.components.source_system import disagreements
@@ -135,6 +136,7 @@ def test_checks_tell_conservation_and_a_field_that_is_new(
     assert {(check.check_name, check.passed) for check in done.get_asset_check_evaluations()} == {
         ("conservation", True),
         ("schema_unchanged", True),
+        ("nothing_refused", True),
     }
     shop.rows["/parts"] = [{"id": 7, "colour": "red"}]
     done, _ = run(config, instance)
@@ -169,3 +171,64 @@ def test_a_batch_whose_commit_lacks_rows_breaks_conservation(
     manifest = json.loads(storage.get(key) or b"")
     storage.put(key, json.dumps({**manifest, "row_count": manifest["row_count"] + 1}).encode())
     assert disagreements("dagster_shop", "order", result) == [f"batch {result.batches[-1]}: 3 rows landed, 2 committed"]
+
+
+def test_what_cannot_be_read_is_shown_with_place_and_reason_and_counted(
+    shop: Shop, config: SystemConfig, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from datong_ingestion.protocols.rest import Rest
+    from datong_ingestion.run import ingest_entity
+    from datong_ingestion.source import REFUSED
+    from datong_platform.lake import storage
+    from datong_platform.lake.landing import manifest_key
+
+    real = Rest.read
+    bad = {"raw": b"{id: secret", "place": "page 1, row 2", "field": "id", "reason": "is not JSON"}
+
+    def read(self: Any, *arguments: Any) -> Any:
+        for page in real(self, *arguments):
+            yield replace(page, refused=pa.Table.from_pylist([bad], REFUSED))
+
+    monkeypatch.setattr(Rest, "read", read)
+    shop.rows = {"/orders": [{"id": 71, "amount": "9.50"}], "/parts": []}
+    done, _ = run(config, instance)
+    assert done.success, "what was refused is a warning: the rest goes on"
+    assert materialized(done)["bronze/dagster_shop__order"]["refused"] == 1
+    checks = {(check.asset_key.path[-1], check.check_name): check for check in done.get_asset_check_evaluations()}
+    assert checks["dagster_shop__order", "conservation"].passed
+    refused = checks["dagster_shop__order", "nothing_refused"]
+    assert not refused.passed
+    assert refused.severity == dg.AssetCheckSeverity.WARN
+    assert "page 1, row 2: is not JSON" in str(refused.description)
+    assert "secret" not in str(refused)
+    bad["place"] = "page 2"
+    result = ingest_entity(config, "order", baseline=True)
+    assert disagreements("dagster_shop", "order", result) == []
+    key = manifest_key("dagster_shop", "order", int(result.batches[-1]))
+    told = json.loads(storage.get(key) or b"")
+    storage.put(key, json.dumps({**told, "refused_rows": 2, "received_rows": told["received_rows"] + 1}).encode())
+    assert disagreements("dagster_shop", "order", result) == [
+        f"batch {result.batches[-1]}: 2 rows refused, 1 in quarantine"
+    ]
+    storage.put(key, json.dumps({**told, "received_rows": told["received_rows"] + 1}).encode())
+    assert "accounted for" in disagreements("dagster_shop", "order", result)[0]
+    assert_command_shows_them()
+
+
+def assert_command_shows_them() -> None:
+    from datong_infra.cli.app import app
+    from typer.testing import CliRunner
+
+    listed = CliRunner().invoke(app, ["quarantine", "list", "dagster_shop", "--format", "json"])
+    found = json.loads(listed.stdout)
+    assert [(row["entity"], row["reasons"]) for row in found] == [
+        ("order", {"is not JSON": 2}),
+        ("part", {"is not JSON": 1}),
+    ]
+    shown = CliRunner().invoke(app, ["quarantine", "show", "dagster_shop", "order"])
+    assert "page 2" in shown.stdout
+    assert "{id: secret" in shown.stdout
+    raw = CliRunner().invoke(app, ["quarantine", "show", "dagster_shop", "order", "-n", "1", "--format", "json"])
+    assert [row["place"] for row in json.loads(raw.stdout)] == ["page 2"]

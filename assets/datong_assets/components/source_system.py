@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
+from datong_platform import names
 from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.lake.columns import type_name
 from pydantic import BaseModel
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 
 CONSERVATION = "conservation"
 SCHEMA = "schema_unchanged"
+REFUSED = "nothing_refused"
 
+_CONSERVED = (
+    "Batch by batch: rows received = landed + superseded + unchanged + refused; landed = committed to bronze; "
+    "refused = in quarantine."
+)
 _KIND = {"odata_v2": "odata", "sql": "postgres"}
 """Dagster's names for the logos of protocols, where they differ from ours."""
 _MODES = {
@@ -75,9 +81,9 @@ class SourceSystem(dg.Component):
         )
         def ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
             chosen = {key.path[-1] for key in context.selected_asset_keys}
-            names = [entity.name for entity in config.entities if config.table(entity.name).name in chosen]
+            entities = [entity.name for entity in config.entities if config.table(entity.name).name in chosen]
             with explained(f"ingest {config.system}"):
-                yield from _ingest(context, config, names)
+                yield from _ingest(context, config, entities)
 
         job = dg.define_asset_job(
             f"ingest_{config.system}",
@@ -119,11 +125,15 @@ class SourceSystem(dg.Component):
         table = self.config.table(entity.name)
         key = dg.AssetKey([table.schema, table.name])
         return [
-            dg.AssetCheckSpec(
-                CONSERVATION, asset=key, blocking=True, description="Rows landed = rows committed, batch by batch."
-            ),
+            dg.AssetCheckSpec(CONSERVATION, asset=key, blocking=True, description=_CONSERVED),
             dg.AssetCheckSpec(
                 SCHEMA, asset=key, description="The source sent no field for the first time, and none of a wider type."
+            ),
+            dg.AssetCheckSpec(
+                REFUSED,
+                asset=key,
+                description="All that came could be read; what could not is in quarantine with its bytes, place and "
+                "reason.",
             ),
         ]
 
@@ -144,12 +154,12 @@ def _owners(config: SystemConfig) -> list[str]:
 
 
 def _ingest(
-    context: dg.AssetExecutionContext, config: SystemConfig, names: Sequence[str]
+    context: dg.AssetExecutionContext, config: SystemConfig, entities: Sequence[str]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
     failures: list[DatongError] = []
     step = f"ingest {config.system}"
-    for outcome in _outcomes(config, names):
+    for outcome in _outcomes(config, entities):
         result = outcome.result
         if isinstance(result, DatongError):
             failures.append(result)
@@ -185,7 +195,7 @@ def _ingest(
     fail(failures)
 
 
-def _outcomes(config: SystemConfig, names: Sequence[str]) -> "Iterator[IngestOutcome]":
+def _outcomes(config: SystemConfig, entities: Sequence[str]) -> "Iterator[IngestOutcome]":
     """Each entity's outcome as it ends: the ingestion works in its own threads, Dagster's events need this one."""
     from datong_ingestion.run import ingest_system
 
@@ -193,7 +203,7 @@ def _outcomes(config: SystemConfig, names: Sequence[str]) -> "Iterator[IngestOut
 
     def work() -> None:
         try:
-            ingest_system(config, names, on_done=done.put)
+            ingest_system(config, entities, on_done=done.put)
             done.put(None)
         except BaseException as error:  # noqa: BLE001 it is raised again in the run's own thread
             done.put(error)
@@ -213,6 +223,7 @@ def _metadata(result: "IngestResult") -> Mapping[str, Any]:
         "rows_loaded": result.rows,
         "deletes": result.deletes,
         "rescued": result.rescued,
+        "refused": result.refused,
         "unchanged_rows": result.unchanged_rows,
         "batches": ", ".join(result.batches) or "none: nothing new",
         "position": result.position or "",
@@ -247,11 +258,46 @@ def _evaluate(config: SystemConfig, entity: str, result: "IngestResult") -> Iter
         description="; ".join(news) or f"{len(result.schema)} fields, as before.",
         metadata={"fields": len(result.schema), "new_columns": ", ".join(result.new_columns)},
     )
+    yield _refusals(config.system, entity, result, key)
+
+
+_SHOWN = 20
+"""Refused rows that a check lists."""
+
+
+def _refusals(system: str, entity: str, result: "IngestResult", key: dg.AssetKey) -> dg.AssetCheckResult:
+    """What was refused in this ingest, without its bytes: those may be anybody's data."""
+    from datong_platform.lake import quarantine
+    from datong_platform.names import BATCH_ID
+
+    metadata: dict[str, Any] = {"refused": result.refused}
+    description = "All that came could be read."
+    if result.refused and (found := quarantine.rows(system, entity, limit=_SHOWN)) is not None:
+        rows = [row for row in found.to_pylist() if row[BATCH_ID] in result.batches]
+        metadata["table"] = str(names.quarantine(system, entity))
+        metadata["newest"] = dg.TableMetadataValue(
+            [
+                dg.TableRecord({name: str(row[name] or "") for name in (BATCH_ID, "place", "field", "reason")})
+                for row in rows
+            ],
+            dg.TableSchema([dg.TableColumn(name) for name in (BATCH_ID, "place", "field", "reason")]),
+        )
+        first = f"; {rows[0]['place']}: {rows[0]['reason']}" if rows else ""
+        description = f"{result.refused} refused{first}. See `datong quarantine show {system} {entity}`."
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=REFUSED,
+        passed=not result.refused,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=metadata,
+    )
 
 
 def disagreements(system: str, entity: str, result: "IngestResult") -> list[str]:
-    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit."""
-    from datong_platform.lake import history, landing
+    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit, and against
+    what is in quarantine."""
+    from datong_platform.lake import history, landing, quarantine
 
     delta = history.open_table(result.table) if result.batches else None
     if delta is None:
@@ -273,4 +319,10 @@ def disagreements(system: str, entity: str, result: "IngestResult") -> list[str]
         # a baseline adds a delete for each key that vanished: more than was landed, never less
         if added != claimed or added < manifest.row_count:
             wrong.append(f"batch {batch}: {manifest.row_count} rows landed, {added} committed")
+            continue
+        accounted = manifest.row_count + manifest.superseded_rows + manifest.unchanged_rows + manifest.refused_rows
+        if manifest.received_rows != accounted:
+            wrong.append(f"batch {batch}: {manifest.received_rows} rows received, {accounted} accounted for")
+        if manifest.refused_rows and (held := quarantine.count(manifest)) != manifest.refused_rows:
+            wrong.append(f"batch {batch}: {manifest.refused_rows} rows refused, {held} in quarantine")
     return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,13 @@ sandbox = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(sandbox)
+quarantine = typer.Typer(
+    name="quarantine",
+    help="What sources sent and nobody could read: with its bytes, place and reason.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(quarantine)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the listing.")]
 EngineOption = Annotated[
@@ -184,6 +192,64 @@ def logs(
     from datong_infra.cli import commands
 
     commands.logs(service, lines, follow=follow)
+
+
+@app.command()
+def preview(
+    system: Annotated[str, typer.Argument(help="A source system, as in assets/datong_assets/defs.")],
+    entity: Annotated[str, typer.Argument(help="One of its entities.")],
+    rows: Annotated[int, typer.Option("--rows", "-n", min=1, max=1000, help="How many rows to show.")] = 5,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Show an entity's types and first rows, straight from its system. Nothing is loaded."""
+    from datong_infra.cli import sources
+
+    sources.preview(system, entity, rows, format_)
+
+
+@app.command()
+def profile(
+    system: Annotated[str, typer.Argument(help="A source system, as in assets/datong_assets/defs.")],
+    entity: Annotated[str, typer.Argument(help="One of its entities.")],
+    *,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read no more rows than this.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", dir_okay=False, help="Where the HTML page goes; else into .datong/profiles."),
+    ] = None,
+    values: Annotated[bool, typer.Option("--values/--no-values", help="Show values of the data.")] = True,
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Show it in Dagster, too.")] = True,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Say what an entity's fields are like: nulls, distinct values, ranges, candidate keys. Nothing is loaded."""
+    from datong_infra.cli import sources
+
+    sources.profile(system, entity, limit=limit, page=page, values=values, record=record, format_=format_)
+
+
+@quarantine.command(name="list")
+def quarantine_list(
+    system: Annotated[str | None, typer.Argument(help="A source system; all when none is named.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the entities of which something was refused: how much, when, and why."""
+    from datong_infra.cli import quarantine as held
+
+    held.listing(system, format_)
+
+
+@quarantine.command(name="show")
+def quarantine_show(
+    system: Annotated[str, typer.Argument(help="A source system.")],
+    entity: Annotated[str, typer.Argument(help="One of its entities.")],
+    batch: Annotated[str | None, typer.Option("--batch", help="Only what came in this batch.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the newest.")] = 20,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Show refused rows, messages or segments of an entity, newest first: place, reason, and the bytes as sent."""
+    from datong_infra.cli import quarantine as held
+
+    held.show(system, entity, batch, limit, format_)
 
 
 @sandbox.command(name="up")
