@@ -1,0 +1,122 @@
+"""Pages for people: one HTML file each, with its style inside, that opens anywhere and asks the network for nothing.
+
+Every text is escaped here; what a caller passes as `Markup` is taken as it is.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dde2e9; --back: #ffffff; --band: #f5f7fa;
+  --accent: #0b6bcb; --good: #1d7a46; --bad: #b3261e; --warn: #8a5a00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --soft: #9aa5b4; --line: #333c48; --back: #14181f;
+  --band: #1c222b; --accent: #6cb2ff; --good: #5fd08f; --bad: #ff8a80; --warn: #f0c060; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1240px; padding: 32px 28px 64px; background: var(--back); color: var(--ink);
+  font: 14px/1.5 system-ui, "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; }
+h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 17px; margin: 36px 0 10px; }
+h3 { font-size: 14px; margin: 20px 0 6px; } p { margin: 6px 0; } .soft, small { color: var(--soft); }
+code { font: 12.5px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: break-word; }
+.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
+table { border-collapse: collapse; width: 100%; } th, td { padding: 6px 10px; text-align: left; vertical-align: top; }
+th { font-weight: 600; color: var(--soft); background: var(--band); white-space: nowrap; font-size: 12.5px; }
+tr + tr td { border-top: 1px solid var(--line); } td.number, th.number { text-align: right;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.facts { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0; }
+.fact { border: 1px solid var(--line); border-radius: 8px; padding: 8px 14px; min-width: 110px; }
+.fact b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; }
+.mark { display: inline-block; border-radius: 10px; padding: 0 8px; font-size: 12px; border: 1px solid currentColor; }
+.good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
+.line { white-space: nowrap; }
+.bar { display: inline-block; width: 56px; height: 7px; border-radius: 4px; background: var(--line);
+  vertical-align: middle; margin-right: 6px; overflow: hidden; }
+.bar i { display: block; height: 100%; background: var(--accent); }
+details { border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; margin: 8px 0; }
+summary { cursor: pointer; font-weight: 600; } pre { overflow-x: auto; background: var(--band); padding: 12px;
+  border-radius: 8px; font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
+svg text { font: 13px system-ui, "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; fill: var(--ink); }
+"""
+
+
+class Markup(str):
+    """HTML that is ready to stand in a page."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Markup:
+    """A value as HTML: escaped, unless it is markup already; None is nothing."""
+    if isinstance(value, Markup):
+        return value
+    if isinstance(value, bool):
+        return Markup("yes" if value else "no")
+    return Markup("" if value is None else html.escape(f"{value:,}" if isinstance(value, int) else str(value)))
+
+
+def element(tag: str, content: Any = "", **attributes: str) -> Markup:
+    """An element; `class_` stands for the attribute class."""
+    given = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
+    return Markup(f"<{tag}{given}>{text(content)}</{tag}>")
+
+
+def joined(parts: Iterable[Any], between: str = "") -> Markup:
+    """Parts side by side."""
+    return Markup(between.join(text(part) for part in parts))
+
+
+def code(value: Any) -> Markup:
+    """A name as it is written in a system or a file; nothing where there is none."""
+    return element("code", value) if value not in (None, "") else Markup("")
+
+
+def mark(words: str, tone: str) -> Markup:
+    """A short word in a tone: good, bad, warn or soft."""
+    return element("span", words, class_=f"mark {tone}")
+
+
+def bar(share: float) -> Markup:
+    """A share from 0 to 1 as a small bar."""
+    return element("span", Markup(f'<i style="width:{max(0.0, min(1.0, share)) * 100:.1f}%"></i>'), class_="bar")
+
+
+def facts(items: Sequence[tuple[str, Any]]) -> Markup:
+    """A row of figures with their names."""
+    return element(
+        "div",
+        joined(
+            element("div", joined([element("b", value), element("small", name)]), class_="fact")
+            for name, value in items
+        ),
+        class_="facts",
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+    """A table; a column whose name begins with `#` holds numbers."""
+    kinds = ["number" if name.startswith("#") else "" for name in columns]
+
+    def cells(tag: str, values: Sequence[Any]) -> Markup:
+        made = (
+            element(tag, value, class_=kind) if kind else element(tag, value)
+            for value, kind in zip(values, kinds, strict=True)
+        )
+        return element("tr", joined(made))
+
+    head = cells("th", [name.removeprefix("#") for name in columns])
+    return element("div", element("table", joined([head, *(cells("td", row) for row in rows)], "\n")), class_="wide")
+
+
+def document(title: str, under: str, body: Iterable[Any]) -> str:
+    """A whole page: title, the line under it, and the parts of its body."""
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{element('title', title)}"
+    )
+    opening = joined([element("h1", title), element("p", under, class_="soft")], "\n")
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n'
+        f"<body>\n{opening}\n{joined(body, chr(10))}\n</body></html>\n"
+    )
