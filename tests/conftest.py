@@ -131,7 +131,12 @@ def mariadb() -> Iterator[MariaDb]:
     home = Path(tempfile.mkdtemp(prefix="datong-mariadb-"))
     port = processes.free_port()
     user = ["--user=root"] if os.geteuid() == 0 else []
-    install = ["mariadb-install-db", "--no-defaults", f"--datadir={home}/data", "--auth-root-authentication-method=normal"]
+    install = [
+        "mariadb-install-db",
+        "--no-defaults",
+        f"--datadir={home}/data",
+        "--auth-root-authentication-method=normal",
+    ]
     subprocess.run([*install, "--skip-test-db", *user], check=True, capture_output=True)
     argv = ["mariadbd", "--no-defaults", f"--datadir={home}/data", f"--socket={home}/s", f"--port={port}"]
     argv += ["--bind-address=127.0.0.1", f"--pid-file={home}/pid", f"--log-error={home}/log", "--skip-name-resolve"]
@@ -147,7 +152,9 @@ def mariadb() -> Iterator[MariaDb]:
                 break
             except pymysql.err.OperationalError:
                 log = Path(f"{home}/log")
-                assert server.poll() is None and time.monotonic() < deadline, log.exists() and log.read_text()[-3000:]
+                said = log.read_text()[-3000:] if log.exists() else "no log yet"
+                assert server.poll() is None, said
+                assert time.monotonic() < deadline, said
                 time.sleep(0.1)
         with connection, connection.cursor() as root:
             root.execute(f"create user {found.user}@'%' identified by '{found.password}'")

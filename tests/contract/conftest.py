@@ -7,6 +7,7 @@ of what is particular to a protocol use the same rigs.
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import re
 import socket
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -153,6 +156,9 @@ class ODataSystem(HttpSystem):
         self.token_on: str = "__delta"
         """Where the token is: `__delta`, `__next` or `links` (only in DeltaLinksOfThings)."""
         self.internal_host = ""
+        self.subscribed = True
+        """Whether a delta token is worth anything: after a forced full load it is answered with all rows."""
+        self.tokens: list[str] = []
 
     def answer(self, path: str, headers: dict[str, str]) -> Answer:  # noqa: PLR0911 one way out per kind of request
         expected = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
@@ -163,12 +169,15 @@ class ODataSystem(HttpSystem):
         if parts.path.endswith("$metadata"):
             return Answer(self.metadata(), headers={"Content-Type": "application/xml"})
         if parts.path.endswith("/DeltaLinksOfThings"):
-            token = f"E{self.epoch}_{len(self.store.changes):06d}"
-            return self._collection([{"DeltaToken": token, "CreatedAt": _epoch(START)}], {})
+            if self.subscribed:
+                self.tokens.append(f"E{self.epoch}_{len(self.store.changes):06d}")
+            return self._collection([{"DeltaToken": text, "CreatedAt": _epoch(START)} for text in self.tokens], {})
         if "!deltatoken" in query:
-            return self._delta(query)
+            return self._delta(query) if self.subscribed else self._all_again()
         if "ChangesAfter" in parts.path:
             return self._delta(query | {"!deltatoken": parts.path.split("('")[1].split("')")[0]})
+        if "track-changes" in headers.get("Prefer", ""):
+            self.subscribed = True
         rows = self.store.sorted()
         if "$filter" in query:
             bound = datetime.fromisoformat(query["$filter"].split("'")[1])
@@ -212,6 +221,9 @@ class ODataSystem(HttpSystem):
             last[key] = change
         rows = [self._row(self.store.rows.get(key) or {"Id": key}, change) for key, change in last.items()]
         return self._collection(rows, self._token())
+
+    def _all_again(self) -> Answer:
+        return self._collection([self._row(row, "") for row in self.store.sorted()], self._token())
 
     def _row(self, row: Row, change: str) -> dict[str, Any]:
         def encode(value: Any) -> Any:
@@ -438,45 +450,140 @@ class SqlRig(Rig):
     def remove(self, *ids: str) -> None:
         self.run('delete from thing where "Id" = any(%s)', [list(ids)])
 
+    def spoil(self) -> set[str]:
+        """Values that the database holds and the lake cannot; gives the fields."""
+        self.run("""update thing set "Amount" = 'NaN', "DueOn" = 'infinity', "ChangedAt" = '4000-01-01 BC'""")
+        return {"Amount", "DueOn", "ChangedAt"}
+
+    def retype(self, column: str, kind: str) -> None:
+        using = " using true" if kind == "boolean" else ""
+        self.run(f'alter table thing alter column "{column}" type {kind}{using}')
+
+    def add_text(self, column: str) -> None:
+        self.run(f'alter table thing add column "{column}" text')
+
     def stop(self) -> None:
         self.db.execute(f"drop schema {self.name} cascade")  # pyright: ignore[reportArgumentType]
         self.db.close()
 
 
-RIGS: dict[str, Callable[[Settings], Rig]] = {"odata_v2": ODataRig, "rest": RestRig, "sql": SqlRig}
+class MySqlRig(SqlRig):
+    server = "mariadb"
+
+    def __init__(self, server: Any) -> None:
+        Rig.__init__(self)
+        import pymysql
+
+        self.url, self.secret = server.url(self.name), server.password
+        self.db = pymysql.connect(  # pyright: ignore[reportAttributeAccessIssue]
+            host=server.host, port=server.port, user=server.user, password=server.password, autocommit=True
+        )
+        self.run(f"create database {self.name} character set utf8mb4")
+        self.db.select_db(self.name)
+        self.run("set time_zone = '+00:00', sql_mode = ''")
+        self.run(
+            "create table thing (Id varchar(10) primary key, Name varchar(80), Amount decimal(13,3), DueOn date, "
+            "Active boolean, ChangedAt timestamp(6) null default null)"
+        )
+
+    def run(self, statement: str, values: list[Any] | None = None) -> None:
+        with self.db.cursor() as cursor:
+            cursor.execute(statement, values)
+
+    def put(self, *rows: Row) -> None:
+        for row in rows:
+            names = ", ".join(row)
+            places = ", ".join(["%s"] * len(row))
+            sets = ", ".join(f"{name} = value({name})" for name in row)
+            values = [
+                value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+                for value in row.values()
+            ]
+            self.run(f"insert into thing ({names}) values ({places}) on duplicate key update {sets}", values)
+
+    def remove(self, *ids: str) -> None:
+        self.run("delete from thing where Id in %s", [list(ids)])
+
+    def spoil(self) -> set[str]:
+        self.run("update thing set DueOn = '0000-00-00', Active = 7, ChangedAt = '0000-00-00'")
+        return {"DueOn", "Active", "ChangedAt"}
+
+    def retype(self, column: str, kind: str) -> None:
+        self.run(f"alter table thing modify {column} {kind}")
+
+    def add_text(self, column: str) -> None:
+        self.run(f"alter table thing add column {column} text")
+
+    def stop(self) -> None:
+        self.run(f"drop database {self.name}")
+        self.db.close()
 
 
-def _made(kind: str, services: Settings) -> Iterator[Any]:
-    rig = RIGS[kind](services)
+RIGS: dict[str, Callable[[Any], Rig]] = {"odata_v2": ODataRig, "rest": RestRig, "sql": SqlRig, "mysql": MySqlRig}
+
+
+def _beside(name: str) -> Any:
+    """A file of rigs beside this one; tests are no package, so that it is loaded by its path."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RIGS["odata_v4"] = _beside("rigs_odata_v4").made(SimpleNamespace(**globals()))
+
+
+def _made(request: pytest.FixtureRequest, kind: str) -> Iterator[Any]:
+    request.getfixturevalue("services")
+    made = RIGS[kind]
+    rig = made(request.getfixturevalue(getattr(made, "server", "services")))
     yield rig
     rig.stop()
 
 
 @pytest.fixture(params=sorted(RIGS))
-def rig(request: pytest.FixtureRequest, services: Settings) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Each protocol in turn."""
-    yield from _made(request.param, services)
+    yield from _made(request, request.param)
 
 
-@pytest.fixture(params=["odata_v2", "rest"])
-def http_rig(request: pytest.FixtureRequest, services: Settings) -> Iterator[Rig]:
+@pytest.fixture(params=["odata_v2", "odata_v4", "rest"])
+def http_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Each protocol that speaks HTTP."""
-    yield from _made(request.param, services)
+    yield from _made(request, request.param)
 
 
 @pytest.fixture
-def odata(services: Settings) -> Iterator[ODataRig]:
-    yield from _made("odata_v2", services)
+def odata(request: pytest.FixtureRequest) -> Iterator[ODataRig]:
+    yield from _made(request, "odata_v2")
 
 
 @pytest.fixture
-def rest(services: Settings) -> Iterator[RestRig]:
-    yield from _made("rest", services)
+def odata_v4(request: pytest.FixtureRequest) -> Iterator[Any]:
+    yield from _made(request, "odata_v4")
 
 
 @pytest.fixture
-def sql(services: Settings) -> Iterator[SqlRig]:
-    yield from _made("sql", services)
+def rest(request: pytest.FixtureRequest) -> Iterator[RestRig]:
+    yield from _made(request, "rest")
+
+
+@pytest.fixture
+def mysql(request: pytest.FixtureRequest) -> Iterator[MySqlRig]:
+    yield from _made(request, "mysql")
+
+
+@pytest.fixture(params=["mysql", "sql"])
+def database(request: pytest.FixtureRequest) -> Iterator[SqlRig]:
+    """Each database with a server of its own."""
+    yield from _made(request, request.param)
+
+
+@pytest.fixture
+def sql(request: pytest.FixtureRequest) -> Iterator[SqlRig]:
+    yield from _made(request, "sql")
 
 
 @pytest.fixture

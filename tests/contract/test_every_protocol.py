@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -211,8 +212,7 @@ def test_a_deleted_table_comes_back(rig: Any, row: Make, monkeypatch: pytest.Mon
 def test_a_value_that_does_not_fit_is_rescued_and_its_row_kept(rig: Any, row: Make) -> None:
     if rig.protocol == "sql":
         rig.put(row(1))
-        rig.run("""update thing set "Amount" = 'NaN', "DueOn" = 'infinity', "ChangedAt" = '4000-01-01 BC'""")
-        bad = {"Amount", "DueOn", "ChangedAt"}
+        bad = rig.spoil()
     else:
         rig.put(row(1) | {"Amount": "a lot", "DueOn": "soon"})
         bad = {"Amount", "DueOn"}
@@ -229,7 +229,7 @@ def test_a_value_that_does_not_fit_is_rescued_and_its_row_kept(rig: Any, row: Ma
 
 def test_a_decimal_with_too_many_digits_is_rescued_not_rounded(rig: Any, row: Make) -> None:
     if rig.protocol == "sql":
-        pytest.skip("PostgreSQL itself refuses it")
+        pytest.skip("the database itself refuses it")
     rig.put(row(1, Amount=Decimal("1.23456")), row(2, Amount=Decimal("12345678901.5")))
     rig.ingest("full")
     rescued = [json.loads(r["_datong_rescued"])["Amount"] for r in rig.bronze()]
@@ -241,7 +241,7 @@ def test_a_field_nobody_described_is_reported_and_nothing_of_it_lost(rig: Any, r
     rig.put(row(1))
     rig.ingest("full")
     if rig.protocol == "sql":
-        rig.run('alter table thing add column "Extra" text')
+        rig.add_text("Extra")
     rig.put(row(2) | {"Extra": "new"})
     result = rig.ingest("full")
     assert result.new_columns == ["Extra"]
@@ -258,12 +258,12 @@ def test_a_changed_type_stops_with_field_old_new_and_next_step(rig: Any, row: Ma
     rig.ingest("full")
     version = len(history.loads(rig.table))
     fields: dict[str, Any] = {}
-    if rig.protocol == "odata_v2":
+    if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Boolean"'
     elif rig.protocol == "rest":
         fields = {"fields": rig.entity()["fields"] | {"Amount": "boolean"}}
     else:
-        rig.run('alter table thing alter column "Amount" type boolean using true')
+        rig.retype("Amount", "boolean")
     with pytest.raises(SchemaError) as caught:
         rig.ingest("full", **fields)
     text = str(caught.value)
@@ -281,12 +281,12 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
     rig.put(row(1), row(2))
     rig.ingest()
     fields: dict[str, Any] = {}
-    if rig.protocol == "odata_v2":
+    if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Decimal" Precision="20" Scale="5"'
     elif rig.protocol == "rest":
         fields = {"fields": rig.entity()["fields"] | {"Amount": "decimal(20,5)"}}
     else:
-        rig.run('alter table thing alter column "Amount" type numeric(20,5)')
+        rig.retype("Amount", "numeric(20,5)")
     rig.put(row(3, Amount=Decimal("123456789012345.12345"), ChangedAt=row(900)["ChangedAt"]))
     result = rig.ingest(**fields)
     assert result.widened_columns == ["Amount"]
@@ -302,7 +302,7 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
 
 def test_a_wrong_password_names_system_entity_and_next_step(rig: Any, row: Make) -> None:
     wrong = {"url": rig.url.replace(rig.secret, "wrong")} if rig.protocol == "sql" else {}
-    wrong |= {"password": "wrong"} if rig.protocol == "odata_v2" else {}
+    wrong |= {"password": "wrong"} if rig.protocol.startswith("odata") else {}
     wrong |= {"token": "wrong"} if rig.protocol == "rest" else {}
     with pytest.raises(AuthenticationError) as caught:
         rig.ingest(connection=wrong)
@@ -312,7 +312,7 @@ def test_a_wrong_password_names_system_entity_and_next_step(rig: Any, row: Make)
 
 
 def test_an_unreachable_host_names_itself_and_does_not_stop_the_others(rig: Any, no_waiting: list[float]) -> None:
-    nowhere = {"url": "postgresql://someone:hidden-1@127.0.0.1:9/x"}
+    nowhere = {"url": f"{urlsplit(getattr(rig, 'url', '')).scheme}://someone:hidden-1@127.0.0.1:9/x"}
     nowhere = nowhere if rig.protocol == "sql" else {"base_url": "http://127.0.0.1:9/api"}
     heard: list[IngestOutcome] = []
     system = rig.system(connection=nowhere)
@@ -335,7 +335,9 @@ def test_what_was_landed_is_loaded_even_when_the_source_is_away(
         patch.setattr(load, "load", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             rig.ingest()
-    away = {"url": "postgresql://a:b@127.0.0.1:9/x"} if rig.protocol == "sql" else {"base_url": "http://127.0.0.1:9"}
+    away = {"base_url": "http://127.0.0.1:9"}
+    if rig.protocol == "sql":
+        away = {"url": f"{urlsplit(rig.url).scheme}://a:b@127.0.0.1:9/x"}
     with pytest.raises(TransientError):
         rig.ingest(connection=away | {"attempts": 1})
     assert plain(rig.bronze()) == [row(1)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 import pytest
+from datong_ingestion.source import connect
 from datong_platform.errors import ConfigurationError
 
 Make = Callable[..., dict[str, Any]]
@@ -70,6 +71,27 @@ def _rows(sql: Any) -> list[dict[str, Any]]:
     delta = history.open_table(sql.table)
     assert delta
     return delta.to_pyarrow_table().to_pylist()
+
+
+def test_a_number_with_too_many_digits_is_rescued_never_wrapped_around(sql: Any) -> None:
+    sql.run("create table numbers (id int primary key, n numeric)")
+    values = {
+        1: "1234567890123456789012345678901.5",
+        2: "-99999999999999999999.999999999999999999",
+        3: "170141183460469231731687303715884105728",
+        4: "0." + "0" * 40 + "1",
+        5: "-12.5",
+    }
+    for number, value in values.items():
+        sql.run("insert into numbers values (%s, %s)", [number, value])
+    assert sql.ingest("full", source="numbers").rescued == 3
+    rows = {r["id"]: r for r in _rows(sql)}
+    kept = {number: row["n"] for number, row in rows.items()}
+    assert kept == {1: None, 2: Decimal(values[2]), 3: None, 4: None, 5: Decimal("-12.5")}
+    rescued = {number: json.loads(rows[number]["_datong_rescued"])["n"] for number in (1, 3, 4)}
+    assert {number: Decimal(text) for number, text in rescued.items()} == {
+        number: Decimal(values[number]) for number in (1, 3, 4)
+    }
 
 
 def test_a_query_with_a_cursor_expression_finds_rows_never_updated(sql: Any, row: Make) -> None:
@@ -132,8 +154,6 @@ def test_a_date_far_in_the_future_does_not_hide_later_changes(sql: Any, row: Mak
 
 def test_the_first_read_and_its_key_set_see_one_moment(sql: Any, row: Make) -> None:
     sql.put(*[row(i) for i in range(5)])
-    from datong_ingestion.source import connect
-
     system = sql.system()
     source = connect(system)
     description = source.describe(system.entity("thing"))
@@ -170,3 +190,47 @@ def test_a_connection_lost_in_the_middle_begins_anew(sql: Any, row: Make, no_wai
 def test_a_missing_table_names_it(sql: Any) -> None:
     with pytest.raises(ConfigurationError, match="nothing_here"):
         sql.ingest("full", source="nothing_here")
+
+
+PARTITIONED = {
+    "whole numbers": ("bigint", lambda n: n * 1000 - 50_000),
+    "exact numbers": ("decimal(12,3)", lambda n: Decimal(n) / 8),
+    "days": ("date", lambda n: date(2020, 1, 1) + timedelta(days=7 * n)),
+    "times": ("timestamp", lambda n: datetime(2026, 1, 1) + timedelta(minutes=37 * n, microseconds=n)),
+    "texts": ("varchar(20)", lambda n: f"物料's\\{n:04d}"),
+    "one value": ("integer", lambda _: 7),
+    "no value": ("integer", lambda _: None),
+}
+
+
+@pytest.mark.parametrize("kind", PARTITIONED)
+def test_partitions_hold_every_row_exactly_once(database: Any, kind: str) -> None:
+    sql_type, value = PARTITIONED[kind]
+    database.run(f"create table parts (id integer primary key, cut {sql_type} null)")
+    for number in range(100):
+        database.run("insert into parts values (%s, %s)", [number, None if number % 25 == 3 else value(number)])
+    system = database.system("full", source="parts", filter="id < 90")
+    entity = system.entity("thing")
+    source: Any = connect(system)
+    conditions = source.partitions(entity, "cut", 4)
+    description = source.describe(entity)
+    found = [
+        [
+            number
+            for page in source.read(
+                entity.model_copy(update={"filter": f"({entity.filter}) and ({condition})"}), description, None
+            )
+            for number in page.rows.column("id").to_pylist()
+        ]
+        for condition in conditions
+    ]
+    assert sorted(number for part in found for number in part) == list(range(90))
+    assert len(conditions) == (4 if kind in set(PARTITIONED) - {"one value", "no value"} else 1)
+    assert max(len(part) for part in found) <= (30 if len(found) == 4 else 90)
+
+
+def test_partitions_of_a_field_that_is_not_there_name_it(database: Any) -> None:
+    system = database.system()
+    source: Any = connect(system)
+    with pytest.raises(ConfigurationError, match="Nope"):
+        source.partitions(system.entity("thing"), "Nope", 4)

@@ -13,8 +13,10 @@ class SqlConnection(Connection):
     """A database; entities are tables, `schema.table`, or queries."""
 
     url: Annotated[str, Field(repr=False)]
-    """`postgresql://user:password@host:port/database`."""
-    read_schema: Annotated[str, Field(alias="schema")] = "public"
-    """Schema of tables that are named without one."""
+    """`postgresql://user:password@host:port/database`; likewise `mysql://` (`mariadb://`), `mssql://`, and
+    `oracle://user:password@host:port/service`."""
+    read_schema: Annotated[str, Field(alias="schema")] = ""
+    """Schema of tables that are named without one; by default PostgreSQL's `public`, MySQL's database of the URL,
+    SQL Server's `dbo`, Oracle's user."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)

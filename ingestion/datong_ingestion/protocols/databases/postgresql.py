@@ -1,0 +1,217 @@
+"""PostgreSQL, through ADBC (Arrow-native, binary COPY underneath); its catalog through psycopg.
+
+Types from the catalog: numeric(p,s) to an exact decimal (38,18 where it has none), timestamptz to UTC, what has no
+counterpart to its text. Guards against values that Arrow or Delta cannot hold: infinite dates, NaN in a decimal, texts
+of a database in SQL_ASCII.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from datong_platform.errors import ConfigurationError
+from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP
+from psycopg import conninfo
+
+from datong_ingestion.connections.sql import SqlConnection
+from datong_ingestion.protocols.databases.dialect import CURSOR, Column, Dialect, Meaning, Relation, Snapshot, cast
+from datong_ingestion.systems_config import EntityConfig
+from datong_ingestion.values import Rescue, column, converter
+
+_UNBOUNDED_DECIMAL = pa.decimal128(38, 18)
+
+# types by their OIDs (pg_type.dat); every other is read as its text
+_TYPES: dict[int, pa.DataType] = {
+    16: pa.bool_(),
+    17: pa.binary(),
+    20: pa.int64(),
+    21: pa.int16(),
+    23: pa.int32(),
+    25: pa.string(),
+    700: pa.float32(),
+    701: pa.float64(),
+    1042: pa.string(),
+    1043: pa.string(),
+    1082: pa.date32(),
+    1114: LOCAL_TIMESTAMP,
+    1184: UTC_TIMESTAMP,
+}
+_NUMERIC = 1700
+# SQLSTATE classes (PostgreSQL manual, appendix A); a failed connection tells its reason in words only
+_REFUSED_STATES = ("28", "42501")
+_REFUSED_WORDS = ("password authentication failed", "permission denied", "no pg_hba.conf", "no password supplied")
+_UNKNOWN_STATES = ("3D", "3F", "42P01", "42703", "42601", "42883")
+_PASSING_STATES = ("08", "53", "57P", "40001")
+_PASSING_WORDS = ("connection", "timeout", "timed out", "could not translate", "server closed", "terminating")
+# what Delta, Spark and BI tools hold; PostgreSQL goes from 4713 BC to 294276 AD and to infinity
+_RANGES = {
+    1082: ("date '0001-01-01'", "date '9999-12-31'"),
+    1114: ("timestamp '0001-01-01'", "timestamp '9999-12-31 23:59:59.999999'"),
+    1184: ("timestamptz '0001-01-01 00:00:00+00'", "timestamptz '9999-12-31 23:59:59.999999+00'"),
+}
+
+
+class PostgreSql(Dialect):
+    """A PostgreSQL database."""
+
+    schemes = ("postgresql", "postgres")
+    example = "postgresql://user:password@host:port/database"
+    default_schema = "public"
+
+    def __init__(self, connection: SqlConnection, thing: str) -> None:
+        """ConfigurationError when the URL cannot be read."""
+        super().__init__(connection, thing)
+        try:
+            parts = conninfo.conninfo_to_dict(connection.url)
+        except psycopg.ProgrammingError as error:
+            raise ConfigurationError(
+                thing, "has a url that cannot be read.", "percent-encode its user and password."
+            ) from error
+        self.secrets = {str(parts[name]) for name in ("password", "sslpassword") if parts.get(name)}
+        self.address = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        wait = str(max(2, int(min(connection.timeout_seconds, 10))))
+        silence = str(int(connection.timeout_seconds * 1000))
+        given = {name: value for name, value in parts.items() if value is not None}
+        self._conninfo = conninfo.make_conninfo(
+            "",
+            **{
+                "connect_timeout": wait,
+                "application_name": "datong",
+                "client_encoding": "UTF8",
+                "keepalives_idle": "30",
+                "tcp_user_timeout": silence,
+                **given,
+            },
+        )
+
+    def entities(self, thing: str) -> list[str]:
+        """Of all schemas but PostgreSQL's own."""
+        with self._catalog() as catalog:
+            rows = catalog.execute(
+                "select table_schema || '.' || table_name from information_schema.tables "
+                "where table_schema not in ('pg_catalog', 'information_schema') order by 1"
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def relation(self, entity: EntityConfig, thing: str) -> Relation:
+        """By the description of an empty result, whose types carry precision and scale."""
+        with self._catalog() as catalog:
+            extra = f", ({entity.cursor_expression}) as {CURSOR}" if entity.cursor_expression else ""
+            described = (
+                catalog.execute(f"select *{extra} from {self.source(entity)} limit 0".encode()).description or []
+            )
+            keys: list[tuple[Any, ...]] = []
+            if not entity.query:
+                keys = catalog.execute(
+                    "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid "
+                    "and a.attnum = any(i.indkey) where i.indrelid = %s::regclass and i.indisprimary "
+                    "order by array_position(i.indkey::int2[], a.attnum)",
+                    [self.source(entity)],
+                ).fetchall()
+            oids = [item.type_code for item in described]
+            arrays = {
+                row[0]
+                for row in catalog.execute(
+                    "select oid from pg_type where oid = any(%s) and typcategory = 'A'", [oids]
+                ).fetchall()
+            }
+            encoding = catalog.execute("select current_setting('server_encoding')").fetchone()
+        columns = [self._column(item, item.type_code in arrays) for item in described if item.name != CURSOR]
+        cursor_kind = next((_kind(item) for item in described if item.name == CURSOR), None)
+        checked = encoding is not None and encoding[0] == "SQL_ASCII"
+        return Relation(tuple(columns), tuple(row[0] for row in keys), cursor_kind, _checked if checked else cast)
+
+    def _column(self, item: Any, is_array: bool) -> Column:
+        name = self.quoted(item.name)
+        if item.type_code in _RANGES:
+            low, high = _RANGES[item.type_code]
+            return Column(
+                item.name,
+                _kind(item),
+                f"case when {name} between {low} and {high} then {name} end",
+                f"case when {name} not between {low} and {high} then {name}::text end",
+            )
+        select = name if item.type_code in _TYPES else f"{name}::text"
+        return Column(item.name, _kind(item), f"to_json({name})::text" if is_array else select)
+
+    def snapshot(self, thing: str) -> Snapshot:
+        """Repeatable read."""
+        from adbc_driver_postgresql import dbapi
+
+        return _Snapshot(dbapi.connect(self._conninfo))
+
+    def _catalog(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self._conninfo, autocommit=True)
+
+    def meaning(self, error: Exception) -> Meaning:
+        """Both drivers speak through libpq, whose messages carry the SQLSTATE or not."""
+        state = str(getattr(error, "sqlstate", "") or "")
+        said = str(error).lower()
+
+        def is_one(states: tuple[str, ...], words: tuple[str, ...]) -> bool:
+            return state.startswith(states) or any(word in said for word in words)
+
+        if is_one(_REFUSED_STATES, _REFUSED_WORDS):
+            return "refused"
+        if is_one(_UNKNOWN_STATES, ("does not exist",)):
+            return "unknown"
+        return "passing" if is_one(_PASSING_STATES, _PASSING_WORDS) else "other"
+
+    def literal(self, bound: Any, kind: pa.DataType) -> str:
+        """As PostgreSQL writes it, with its type."""
+        if isinstance(bound, datetime):
+            return f"{'timestamptz' if kind.tz else 'timestamp'} '{bound.isoformat()}'"
+        if isinstance(bound, date):
+            return f"date '{bound.isoformat()}'"
+        if isinstance(bound, str):
+            return "'" + bound.replace("'", "''") + "'"
+        return str(bound)
+
+
+class _Snapshot(Snapshot):
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> _Snapshot:
+        try:
+            with self._connection.cursor() as first:
+                first.execute("set transaction isolation level repeatable read, read only")
+        except BaseException:
+            self._connection.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def batches(self, statement: str) -> Iterator[pa.Table]:
+        with self._connection.cursor() as rows:
+            rows.execute(statement)
+            reader = rows.fetch_record_batch()
+            while True:
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                yield pa.Table.from_batches([batch])
+
+
+def _kind(item: Any) -> pa.DataType:
+    if item.type_code != _NUMERIC:
+        return _TYPES.get(item.type_code, pa.string())
+    if item.precision is None or not 1 <= item.precision <= 38 or not 0 <= (item.scale or 0) <= item.precision:
+        return _UNBOUNDED_DECIMAL
+    return pa.decimal128(item.precision, item.scale or 0)
+
+
+def _checked(array: pa.Array, kind: pa.DataType, name: str, rescue: Rescue) -> pa.Array:
+    """As `cast`, where texts may hold bytes that are not UTF-8."""
+    if not pa.types.is_string(array.type):
+        return cast(array, kind, name, rescue)
+    raw = array.cast(pa.binary()).to_pylist()
+    texts = [None if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
+    return column(name, kind, texts, converter(kind), rescue)
