@@ -9,6 +9,7 @@ and the line.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -238,6 +239,17 @@ def _mistakes(error: ValidationError | _NestedError) -> list[tuple[tuple[Any, ..
     if isinstance(error, ValidationError):
         error = _NestedError([(item["loc"], item["msg"]) for item in error.errors()])
     return [(place, f"{'.'.join(map(str, place))}: {text}") for place, text in error.mistakes]
+
+
+def parse_system(attributes: Mapping[str, Any]) -> SystemConfig:
+    """A system from attributes that are in no file yet; ConfigurationError names each mistake."""
+    try:
+        return SystemConfig.model_validate(dict(attributes))
+    except (ValidationError, _NestedError) as error:
+        told = "; ".join(text for _, text in _mistakes(error))
+        raise ConfigurationError(
+            f"system {attributes.get('system', '')}", f"is not described rightly: {told}.", "mend these answers."
+        ) from error
 
 
 def _systems_in(path: Path) -> list[SystemConfig]:
