@@ -30,6 +30,9 @@ from datong_platform.errors import (
 )
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
+from datong_ingestion.connections.http import HttpConnection
+from datong_ingestion.http_auth import ClientCredentials, LogIn, Signed
+
 T = TypeVar("T")
 
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -67,7 +70,7 @@ class HttpClient:
         thing: str,
         base_url: str,
         *,
-        auth: Literal["none", "basic", "bearer", "api_key"] = "none",
+        auth: Literal["none", "basic", "bearer", "api_key"] | httpx.Auth = "none",
         user: str | None = None,
         secret: str | None = None,
         api_key_name: str = "X-API-Key",
@@ -79,19 +82,21 @@ class HttpClient:
         attempts: int = 6,
         max_wait_seconds: float = 60,
         credentials: str = "the user and the password",
+        learned: set[str] | None = None,
     ) -> None:
         """`thing` names the system in messages; `secret` is the password, token or key; `credentials` says where they
-        are set, for the next step after a refusal."""
+        are set, for the next step after a refusal. `learned`: further secrets, which a log-in may add to."""
         self.thing = thing
         self.base_url = _checked(base_url, thing)
         self.credentials = credentials
         self._params = dict(params or {})
         self._attempts, self._max_wait = attempts, max_wait_seconds
         self._secrets = {value for value in (secret, *(headers or {}).values(), *self._params.values()) if value}
+        self._learned = learned if learned is not None else set[str]()
         self._gate = threading.BoundedSemaphore(concurrency)
         self._unreachable = threading.Event()
         given = dict(headers or {})
-        scheme: httpx.Auth | None = None
+        scheme: httpx.Auth | None = auth if isinstance(auth, httpx.Auth) else None
         if auth == "basic":
             scheme = httpx.BasicAuth(user or "", secret or "")
         elif auth == "bearer":
@@ -112,14 +117,67 @@ class HttpClient:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
+    @classmethod
+    def of(cls, thing: str, connection: HttpConnection, declared: HttpConnection) -> HttpClient:
+        """The client of a connection whose values are looked up; `declared` still names where they come from."""
+        credentials = (
+            declared.names_of("user", "password", "token", "oauth2", "signed", "session", "variables")
+            or "its credentials"
+        )
+        learned = {value for value in (connection.password, connection.token) if value}
+        scheme = connection.scheme
+        auth: Literal["none", "basic", "bearer", "api_key"] | httpx.Auth = "none"
+        if scheme == "oauth2" and connection.oauth2:
+            learned.add(connection.oauth2.client_secret)
+            auth = ClientCredentials(connection.oauth2, thing, credentials, learned)
+        elif scheme == "signed" and connection.signed:
+            learned.add(connection.signed.secret)
+            auth = Signed(connection.signed)
+        elif scheme == "session" and connection.session:
+            words = {
+                "user": connection.user or "",
+                "password": connection.password or "",
+                "token": connection.token or "",
+                **connection.variables,
+            }
+            auth = LogIn(
+                connection.session,
+                connection.base_url,
+                words,
+                thing=thing,
+                credentials=credentials,
+                learned=learned,
+            )
+        elif scheme in {"basic", "bearer", "api_key"}:
+            auth = scheme
+        return cls(
+            thing,
+            connection.base_url,
+            auth=auth,
+            user=connection.user,
+            secret=connection.password if auth == "basic" else connection.token,
+            api_key_name=connection.api_key_name,
+            api_key_in=connection.api_key_in,
+            headers=connection.headers,
+            params=connection.params,
+            concurrency=connection.concurrency,
+            timeout_seconds=connection.timeout_seconds,
+            attempts=connection.attempts,
+            max_wait_seconds=connection.max_wait_seconds,
+            credentials=credentials,
+            learned=learned,
+        )
+
     def close(self) -> None:
-        """Close its connections."""
+        """Log out where there is a session to end, and close its connections."""
+        if isinstance(self._client.auth, LogIn):
+            self._client.auth.leave(self._client)
         self._client.close()
 
     def redact(self, text: str) -> str:
         """`text` without anything secret that this client knows."""
         text = _USERINFO.sub("", text)
-        for secret in self._secrets:
+        for secret in self._secrets | self._learned:
             for form in (secret, quote(secret, safe="")):
                 text = text.replace(form, "***")
         return text

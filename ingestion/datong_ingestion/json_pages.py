@@ -44,6 +44,8 @@ class JsonPage:
     """The page without its rows."""
     marks: dict[str, list[Any]] = field(default_factory=dict)
     """Raw values of the fields in `marks`, for the rows of a page that has any."""
+    partial: list[int] = field(default_factory=list)
+    """Rows that lack a field of the schema; told only to who asked for it (`complete`)."""
 
 
 class JsonReader:
@@ -60,12 +62,15 @@ class JsonReader:
         marks: Sequence[str] = (),
         envelope_fields: Sequence[str] = (),
         check: Callable[[Any], None] = lambda _page: None,
+        complete: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         """`paths`: where the rows may be, the first that holds a list counts. `converts`: per field, in place of the
         usual conversion; `fast_casts`: the same for a whole column of strings. `ignored` says which fields that the
         schema lacks are not data. `marks`: raw fields to hand out beside the rows.
         `envelope_fields`: texts that may stand beside the list of rows, on some pages. `check` sees each page (the
-        fast path shows it the envelope only) and raises when the page tells an error."""
+        fast path shows it the envelope only) and raises when the page tells an error. `complete` has each row looked
+        at for fields that were not sent. `names`: rows are lists of values, in the order of these fields."""
         self.check = check
         self.envelope_fields = tuple(envelope_fields)
         self.schema, self.paths, self.marks, self.ignored = schema, [tuple(path) for path in paths], marks, ignored
@@ -74,7 +79,8 @@ class JsonReader:
         self._known = frozenset(schema.names)
         self._shape: pa.DataType | None = None
         self._path: tuple[str, ...] = ()
-        self._misses = 0
+        self._misses = _MISSES if complete or names else 0
+        self._complete, self._names = complete, tuple(names)
 
     def parse(self, body: bytes) -> JsonPage:
         """The page in `body`. UnreadableBodyError when it is not JSON or holds no list of rows."""
@@ -156,7 +162,7 @@ class JsonReader:
             raise UnreadableBodyError(what) from error
         self.check(page)
         path, rows = self._find(page)
-        if self._shape is None and len(rows) > _SAMPLE:
+        if self._shape is None and len(rows) > _SAMPLE and self._misses < _MISSES:
             # some rows of the first page teach the shape, so that the rest of it is read fast already
             self._learn(page, path, rows[:: len(rows) // _SAMPLE])
             if fast := self._fast(body):
@@ -185,6 +191,7 @@ class JsonReader:
             frozenset(unexpected),
             _without(page, path),
             marks if marked else {},
+            [i for i, row in enumerate(rows) if not row.keys() >= self._known] if self._complete else [],
         )
 
     def _find(self, page: Any) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
@@ -195,7 +202,7 @@ class JsonReader:
                 there = isinstance(holder, dict) and name in holder
                 holder = holder[name] if there else None
             if isinstance(holder, list):
-                rows: list[Any] = holder
+                rows: list[Any] = [self._named(row) for row in holder] if self._names else holder
                 if not all(isinstance(row, dict) for row in rows):
                     raise UnreadableBodyError("its rows are not objects")
                 return path, rows
@@ -204,6 +211,11 @@ class JsonReader:
         raise UnreadableBodyError(
             f"there is no list of rows at {' or '.join('.'.join(p) or 'its top' for p in self.paths)}"
         )
+
+    def _named(self, row: Any) -> dict[str, Any]:
+        if not isinstance(row, list) or len(row) != len(self._names):
+            raise UnreadableBodyError(f"a row is not a list of {len(self._names)} values")
+        return dict(zip(self._names, row, strict=True))
 
     def _learn(self, page: Any, path: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
         if not rows:

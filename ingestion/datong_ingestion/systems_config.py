@@ -21,7 +21,8 @@ from datong_platform.names import TableName
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from datong_ingestion.connections.base import Model, Options, as_text
-from datong_ingestion.connections.odata import ODataConnection
+from datong_ingestion.connections.kafka import KafkaConnection, KafkaOptions
+from datong_ingestion.connections.odata import ODataConnection, ODataV4Options
 from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.definitions import documents, line_of
@@ -42,8 +43,8 @@ _M = TypeVar("_M", bound=Model)
 FieldType = Annotated[str, AfterValidator(_checked_type)]
 
 
-Connection = ODataConnection | RestConnection | SqlConnection
-Protocol = Literal["odata_v2", "rest", "sql"]
+Connection = KafkaConnection | ODataConnection | RestConnection | SqlConnection
+Protocol = Literal["kafka", "odata_v2", "odata_v4", "rest", "sql"]
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,34 @@ class ProtocolKind:
 
 _SOURCES = "datong_ingestion.protocols"
 PROTOCOLS: dict[Protocol, ProtocolKind] = {
+    "kafka": ProtocolKind(
+        KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions
+    ),
     "odata_v2": ProtocolKind(
-        ODataConnection, f"{_SOURCES}.odata_v2:ODataV2", frozenset({"full", "cursor", "delta_token"})
+        ODataConnection,
+        f"{_SOURCES}.odata_v2:ODataV2",
+        frozenset({"full", "cursor", "delta_token"}),
+        detects_deletes=True,
+    ),
+    "odata_v4": ProtocolKind(
+        ODataConnection,
+        f"{_SOURCES}.odata_v4:ODataV4",
+        frozenset({"full", "cursor", "delta_token"}),
+        options=ODataV4Options,
+        detects_deletes=True,
     ),
     "rest": ProtocolKind(RestConnection, f"{_SOURCES}.rest:Rest", frozenset({"full", "cursor"})),
     "sql": ProtocolKind(
         SqlConnection, f"{_SOURCES}.sql:Sql", frozenset({"full", "cursor"}), queries=True, detects_deletes=True
     ),
 }
+
+
+_ODP_OVER_RFC = frozenset({"odp", "odp_rfc", "rfc_odp", "odp_over_rfc", "sap_odp", "sap_rfc", "sap_odp_rfc", "rfc"})
+_NO_ODP_OVER_RFC = (
+    "ODP over RFC is refused: SAP note 3255746 forbids its use by anything but SAP's own clients, and SAP blocks "
+    "it since June 2026; use protocol odata_v2, because ODP over OData stays allowed"
+)
 
 
 class SoftDelete(Model):
@@ -165,6 +186,8 @@ class SystemConfig(Model):
     def _connection_of_protocol(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(data.get("connection"), dict):
             return data
+        if str(data.get("protocol", "")).lower().replace("-", "_") in _ODP_OVER_RFC:
+            raise _NestedError([(("protocol",), _NO_ODP_OVER_RFC)])
         kind = PROTOCOLS.get(data.get("protocol", ""))
         if kind is None:
             return data

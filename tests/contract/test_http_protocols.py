@@ -155,7 +155,7 @@ def test_a_row_that_a_shifting_page_sends_twice_is_kept_once(http_rig: Any, row:
 
     def twice(answer: Any) -> Any:
         page = json.loads(answer.body)
-        rows = page["d"]["results"] if "d" in page else page["data"]
+        rows = page["d"]["results"] if "d" in page else page.get("value", page.get("data"))
         rows.append(dict(rows[0]))
         return type(answer)(json.dumps(page).encode())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from datong_ingestion.http import UnreadableBodyError
 from datong_ingestion.protocols.odata_v2 import parse_metadata
+from datong_ingestion.systems_config import load_systems
 from datong_platform.errors import ConfigurationError, ProtocolError
 from datong_platform.lake import history, landing
 
@@ -221,3 +223,61 @@ def test_a_field_called_id_is_data_like_any_other(odata: Any, row: Make) -> None
     odata.put(row(1) | {"id": "x"})
     assert odata.ingest("full").new_columns == ["id"]
     assert json.loads(odata.bronze()[0]["_datong_rescued"]) == {"id": "x"}
+
+
+def test_a_full_extract_that_looks_like_a_delta_becomes_a_baseline_with_its_deletes(odata: Any, row: Make) -> None:
+    odata.put(*[row(i) for i in range(6)])
+    odata.ingest()
+    # someone forced a full load: the subscription is gone, and the token is answered with all rows, no deletes
+    odata.server.subscribed = False
+    odata.remove("00002")
+    odata.put(row(3, Name="second"))
+    result = odata.ingest()
+    assert (result.rows, result.deletes) == (5, 1)
+    assert [r["Id"] for r in odata.current()] == ["00000", "00001", "00003", "00004", "00005"]
+    assert odata.server.subscribed, "the baseline asked for change tracking, and so for a new subscription"
+    odata.put(row(4, Name="third"))
+    assert odata.ingest().rows == 1
+    assert odata.bronze()[-1]["_datong_operation"] == "update"
+
+
+def test_a_token_that_delta_links_no_longer_list_becomes_a_baseline(odata: Any, row: Make) -> None:
+    odata.server.token_on = "links"
+    odata.put(row(1), row(2))
+    odata.ingest()
+    odata.remove("00001")
+    odata.server.tokens.clear()
+    result = odata.ingest()
+    assert (result.rows, result.deletes) == (1, 1)
+    assert not any("ChangesAfter" in path for path in odata.server.requests), "it was not even asked"
+    odata.put(row(3))
+    assert odata.ingest().rows == 1
+
+
+def test_a_next_link_that_expired_begins_the_read_anew(odata: Any, row: Make, no_waiting: list[float]) -> None:
+    odata.put(*[row(i) for i in range(7)])
+    odata.server.faults = [lambda answer: answer, lambda answer: type(answer)(b'{"error":{"message":"gone"}}', 410)]
+    assert odata.ingest("full").rows == 7
+    assert [r["Id"] for r in odata.bronze()] == [row(i)["Id"] for i in range(7)]
+
+
+def test_deletes_without_a_delta_are_found_by_the_keys(odata: Any, row: Make) -> None:
+    odata.put(*[row(i) for i in range(8)])
+    odata.ingest("cursor", detect_deletes=True)
+    odata.remove("00003", "00007")
+    result = odata.ingest("cursor", detect_deletes=True)
+    assert (result.rows, result.deletes) == (0, 2)
+    assert any("%24select=Id" in path or "$select=Id" in path for path in odata.server.requests)
+
+
+@pytest.mark.parametrize("asked", ["odp_rfc", "ODP-RFC", "rfc"])
+def test_odp_over_rfc_is_refused_with_its_reason(asked: str, tmp_path: Path) -> None:
+    (tmp_path / "defs.yaml").write_text(
+        "type: datong_assets.components.SourceSystem\nattributes:\n  system: sap\n"
+        f"  protocol: {asked}\n  connection: {{base_url: http://x}}\n  entities: [{{name: a, source: b}}]\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigurationError, match="3255746") as caught:
+        load_systems(tmp_path)
+    assert "defs.yaml:4" in caught.value.thing
+    assert "odata_v2" in caught.value.reason

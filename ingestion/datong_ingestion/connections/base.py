@@ -37,13 +37,24 @@ class Connection(Model):
         def look_up(value: Any) -> Any:
             if isinstance(value, str):
                 return settings.connection_value(value, thing)
-            return {name: look_up(text) for name, text in value.items()} if isinstance(value, dict) else value
+            if isinstance(value, Model):
+                return value.model_copy(update={field: look_up(inner) for field, inner in value})
+            if isinstance(value, dict):
+                return {name: look_up(inner) for name, inner in value.items()}
+            return [look_up(inner) for inner in value] if isinstance(value, list) else value
 
         return self.model_copy(update={field: look_up(value) for field, value in self})
 
     def names_of(self, *fields: str) -> str:
         """How the given fields are written in the definition, for a next step that names `${ERP_PASSWORD}`, not it."""
-        return ", ".join(str(value) for name, value in self if name in fields and value and "${" in str(value))
+
+        def references(value: Any) -> list[str]:
+            if isinstance(value, str):
+                return [value] if "${" in value else []
+            inner = dict(value).values() if isinstance(value, dict | Model) else ()
+            return [text for item in inner for text in references(item)]
+
+        return ", ".join(text for name, value in self if name in fields for text in references(value))
 
 
 class Options(Model):

@@ -6,17 +6,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from datong_ingestion.connections.base import Connection
+from datong_ingestion.connections.base import Options
+from datong_ingestion.connections.http import HttpConnection
 
 
-class ODataConnection(Connection):
-    """An OData v2 service root; entities are `SERVICE/EntitySet` below it."""
+class ODataConnection(HttpConnection):
+    """An OData service root. v2: entities are `SERVICE/EntitySet` below it; v4: `EntitySet`, or the path of a
+    collection, `companies(…)/items`."""
 
-    base_url: str
-    user: str | None = None
-    password: Annotated[str | None, Field(repr=False)] = None
-    headers: dict[str, str] = {}
-    params: dict[str, str] = {}
-    """Query options of every request, such as `sap-client`."""
     page_size: Annotated[int, Field(ge=1)] = 5000
     """Rows asked for in a page (`odata.maxpagesize`); the server may send fewer."""
+
+
+class ODataV4Options(Options):
+    """What an entity of OData v4 can say."""
+
+    service: str = ""
+    """Path of its service below the base URL, where one address has several (S/4HANA)."""

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from datong_ingestion.connections.base import Connection, Model, as_text
+from datong_ingestion.connections.base import Model, as_text
+from datong_ingestion.connections.http import HttpConnection
 
 
 class Paging(Model):
@@ -26,20 +27,9 @@ class Paging(Model):
     """Where the number of all rows is, for styles page and offset; without it reading ends at a short page."""
 
 
-class RestConnection(Connection):
+class RestConnection(HttpConnection):
     """A JSON API; entities are paths below its base URL."""
 
-    base_url: str
-    auth: Literal["none", "basic", "bearer", "api_key"] = "none"
-    user: str | None = None
-    password: Annotated[str | None, Field(repr=False)] = None
-    token: Annotated[str | None, Field(repr=False)] = None
-    """The bearer token or API key."""
-    api_key_name: str = "X-API-Key"
-    """Header (or query parameter) that carries the API key."""
-    api_key_in: Literal["header", "query"] = "header"
-    headers: dict[str, str] = {}
-    params: dict[str, str] = {}
     paging: Paging = Field(default_factory=Paging)
     data_path: str = ""
     """Where the rows are in an answer, as `data` or `result.items`; empty when the answer is the list."""
@@ -53,9 +43,6 @@ class RestConnection(Connection):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needs = {"basic": ("user", "password"), "bearer": ("token",), "api_key": ("token",)}.get(self.auth, ())
-        if missing := [name for name in needs if not getattr(self, name)]:
-            raise ValueError(f"auth {self.auth} needs {' and '.join(missing)}")
         if bool(self.success_path) != bool(self.success_values):
             raise ValueError("success_path and success_values belong together")
         return self

@@ -3,8 +3,8 @@
 Reads: `SERVICE/EntitySet` below the base URL. Types, keys and precision come from the service's `$metadata`.
 Pages: `d.__next` is followed as given. Changes: `d.__delta` with `!deltatoken`, also where the token arrives on
 `__next` or only in `DeltaLinksOf<EntitySet>`; or a cursor field with `$filter` and an overlap.
-Guards against: links and pages that repeat, an answer that is cut off or holds an error with status 200, a link to
-another host, a lost token (a new baseline follows), values that do not fit their declared type.
+Guards against: what `odata` names; a subscription that someone ended, whose "delta" is all rows and looks right; a
+token that the system no longer lists; values that do not fit their declared type.
 From JSON (`/Date(ms)/`, numbers as texts) to Arrow pages. Alone: `python -m datong_ingestion erp`.
 
 Sources: OData v2 (odata.org/documentation/odata-version-2-0), SAP Gateway "Delta Query Support", SAP ODP over OData.
@@ -12,26 +12,19 @@ Sources: OData v2 (odata.org/documentation/odata-version-2-0), SAP Gateway "Delt
 
 from __future__ import annotations
 
-import re
-import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import httpx
 import pyarrow as pa
-from datong_platform.errors import ConfigurationError, PositionLostError, ProtocolError, SchemaError
+from datong_platform.errors import ConfigurationError, PositionLostError
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 
-from datong_ingestion import cursor
-from datong_ingestion.connections.odata import ODataConnection
-from datong_ingestion.http import HttpClient, RequestError, UnreadableBodyError, error_text
 from datong_ingestion.json_pages import FastCast, JsonPage, JsonReader
-from datong_ingestion.paging import EndGuard
+from datong_ingestion.protocols.odata import EntitySet, OData, attribute, decimal_kind, parse_service, with_keys
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, Page
-from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
+from datong_ingestion.systems_config import EntityConfig
 from datong_ingestion.values import MisfitError, to_text, to_time
 
 CHANGE_MODE = "ODQ_CHANGEMODE"
@@ -39,12 +32,7 @@ CHANGE_MODE = "ODQ_CHANGEMODE"
 _CONTEXT, _ID = "@odata.context", "id"
 _MARKS = (CHANGE_MODE, _CONTEXT, _ID)
 _OPERATIONS = {"C": INSERT, "U": UPDATE, "D": DELETE}
-_MODES: frozenset[Mode] = frozenset({"full", "cursor", "delta_token"})
-_REFUSALS = (400, 404, 410)
 _DAY_MS = 86_400_000
-_LOST = re.compile(r"delta.?(token|link)", re.IGNORECASE)
-_KEY_PREDICATE = re.compile(r"\((.*)\)\Z", re.DOTALL)
-_KEY_PART = re.compile(r"(?:(\w+)=)?(?:(?:\w+)?'((?:[^']|'')*)'|([^',]+))(?:,|\Z)")
 
 _SIMPLE: dict[str, pa.DataType] = {
     "Edm.String": pa.string(),
@@ -63,241 +51,80 @@ _SIMPLE: dict[str, pa.DataType] = {
 }
 
 
-@dataclass(frozen=True)
-class _Property:
-    name: str
-    edm: str
-    kind: pa.DataType
-
-
-@dataclass(frozen=True)
-class _EntitySet:
-    name: str
-    keys: tuple[str, ...]
-    properties: tuple[_Property, ...]
-
-
-def _local(tag: str) -> str:
-    return tag.rsplit("}", 1)[-1]
-
-
-def _attribute(element: ET.Element, name: str) -> str | None:
-    """An attribute by its name, whatever its namespace (`sap:display-format`)."""
-    return next((value for key, value in element.attrib.items() if _local(key) == name), None)
-
-
 def _kind(element: ET.Element, thing: str) -> pa.DataType:
     edm = element.get("Type", "")
     if edm == "Edm.Decimal":
-        precision, scale = element.get("Precision"), element.get("Scale")
-        if precision is None:
-            # a decimal without precision may hold any; this leaves 20 digits before the point and 18 behind it
-            return pa.decimal128(38, int(scale) if scale and scale.isdigit() else 18)
-        if not precision.isdigit() or not 1 <= int(precision) <= 38 or int(scale or 0) > int(precision):
-            raise SchemaError(
-                f"{thing}.{element.get('Name')}",
-                f"is a decimal of precision {precision} and scale {scale} in $metadata, which nothing can hold.",
-                "declare its type under `fields` in the entity's defs.yaml.",
-            )
-        return pa.decimal128(int(precision), int(scale or 0))
+        return decimal_kind(element, thing, unscaled=0)
     if edm == "Edm.DateTime":
-        return pa.date32() if _attribute(element, "display-format") == "Date" else LOCAL_TIMESTAMP
+        return pa.date32() if attribute(element, "display-format") == "Date" else LOCAL_TIMESTAMP
     # a complex type is kept whole, as JSON
     return _SIMPLE.get(edm, pa.string())
 
 
-def parse_metadata(body: bytes, thing: str) -> dict[str, _EntitySet]:
+def parse_metadata(body: bytes, thing: str) -> Mapping[str, EntitySet]:
     """The entity sets of a service's `$metadata` document, by name. UnreadableBodyError when it is not such a one."""
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise ProtocolError(thing, "$metadata declares a document type or entities, which is refused.")
-    try:
-        root = ET.fromstring(body)  # noqa: S314 document types and entities were refused above
-    except ET.ParseError as error:
-        raise UnreadableBodyError(f"$metadata is not XML ({error})") from error
-    types: dict[str, ET.Element] = {}
-    sets: list[tuple[str, str]] = []
-    for schema in (element for element in root.iter() if _local(element.tag) == "Schema"):
-        names = [name for name in (schema.get("Namespace"), schema.get("Alias")) if name]
-        for element in schema.iter():
-            if _local(element.tag) == "EntityType":
-                types |= {f"{name}.{element.get('Name')}": element for name in names}
-            elif _local(element.tag) == "EntitySet":
-                sets.append((element.get("Name", ""), element.get("EntityType", "")))
-    if not sets:
-        raise UnreadableBodyError("$metadata names no entity set")
-
-    def lineage(name: str) -> list[ET.Element]:
-        element = types.get(name)
-        if element is None:
-            raise SchemaError(thing, f"$metadata names the type {name} and does not define it.", "ask its maker.")
-        base = element.get("BaseType")
-        return [*(lineage(base) if base and base != name else []), element]
-
-    found: dict[str, _EntitySet] = {}
-    for name, type_name in sets:
-        elements = [child for element in lineage(type_name) for child in element]
-        found[name] = _EntitySet(
-            name,
-            tuple(
-                ref.get("Name", "") for key in elements if _local(key.tag) == "Key" for ref in key if ref.get("Name")
-            ),
-            tuple(
-                _Property(item.get("Name", ""), item.get("Type", ""), _kind(item, f"{thing}.{name}"))
-                for item in elements
-                if _local(item.tag) == "Property"
-            ),
-        )
-    return found
+    return parse_service(body, thing, _kind).sets
 
 
-class ODataV2:
+class ODataV2(OData):
     """A connected OData v2 service root."""
 
-    def __init__(self, system: SystemConfig) -> None:
-        """Looks up address and credentials; ConfigurationError when one is not set. Makes no request."""
-        declared = system.connection
-        if not isinstance(declared, ODataConnection):
-            raise ConfigurationError(f"system {system.system}", "has no OData connection.")
-        connection = declared.resolved(f"system {system.system}")
-        self.definition = system
-        self.system = system.system
-        self.connection = connection
-        self.http = HttpClient(
-            f"system {system.system}",
-            connection.base_url,
-            auth="basic" if connection.user else "none",
-            user=connection.user,
-            secret=connection.password,
-            headers=connection.headers,
-            params=connection.params,
-            concurrency=connection.concurrency,
-            timeout_seconds=connection.timeout_seconds,
-            attempts=connection.attempts,
-            max_wait_seconds=connection.max_wait_seconds,
-            credentials=declared.names_of("user", "password") or "the user and the password",
-        )
-        self._services: dict[str, dict[str, _EntitySet]] = {}
-        self._lock = threading.Lock()
-        self._service_locks: dict[str, threading.Lock] = {}
+    params = {"$format": "json"}  # noqa: RUF012 typed as a mapping by its base
 
-    def close(self) -> None:
-        """Close its connections."""
-        self.http.close()
+    def kind(self, element: ET.Element, thing: str) -> pa.DataType:
+        return _kind(element, thing)
 
-    def entities(self) -> list[str]:
-        """The entity sets of the services that the definition names, as `SERVICE/EntitySet`."""
-        services = dict.fromkeys(self._address(entity)[0] for entity in self.definition.entities)
-        return [f"{service}/{name}" for service in services for name in self._service(service, self.http.thing)]
-
-    def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
-        """Schema and keys from `$metadata`; ConfigurationError when the service has no such entity set."""
-        thing = self._thing(entity)
-        service, name = self._address(entity)
-        entity_set = self._set(service, name, thing)
-        wanted = set(entity.select) | set(entity_set.keys)
-        properties = [item for item in entity_set.properties if not entity.select or item.name in wanted]
-        if missing := set(entity.select) - {item.name for item in properties}:
+    def address(self, entity: EntityConfig) -> tuple[str, str]:
+        service, _, name = entity.source.rpartition("/")
+        if not service or not name:
             raise ConfigurationError(
-                thing,
-                f"has no field {', '.join(sorted(missing))}, which `select` names.",
-                f"choose from {', '.join(item.name for item in entity_set.properties)}.",
+                self.thing(entity), "has a source that is not SERVICE/EntitySet.", "write it so in its defs.yaml."
             )
-        return Description(
-            schema=pa.schema([(item.name, item.kind) for item in properties]),
-            keys=entity_set.keys,
-            cursors=tuple(item.name for item in properties if item.edm in {"Edm.DateTime", "Edm.DateTimeOffset"}),
-            modes=_MODES,
-        )
+        return service, name
 
-    def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
-        """Pages from a delta link or a cursor on, or everything."""
-        thing = self._thing(entity)
-        service, name = self._address(entity)
-        entity_set = self._set(service, name, thing)
-        root = self.http.below(f"{service}/")
-        reader = self._reader(description.schema, entity_set, thing)
-        guard = EndGuard(thing, by_content=bool(description.keys))
-        delta = entity.mode == "delta_token"
-        resuming = delta and position is not None
-        params: dict[str, str] = {"$format": "json"}
-        headers = {"Accept": "application/json", "Prefer": f"odata.maxpagesize={self.connection.page_size}"}
-        if delta and position is not None:
-            url = self.http.url(position, root)
-        else:
-            url = f"{root}{name}"
-            params |= self._options(entity, description, position)
-            if delta:
-                headers["Prefer"] += ", odata.track-changes"
-        latest = position
-        first = True
-        while True:
-            page = self.http.fetch(
-                self._answer(reader, thing),
-                "GET",
-                guard.link(url),
-                thing=thing,
-                params=params if first else {},
-                headers=headers,
-                accept=_REFUSALS if resuming and first else (),
-            )
-            guard.rows(page.rows)
-            envelope: dict[str, Any] = page.envelope.get("d") or {}
-            following, token = envelope.get("__next"), envelope.get("__delta")
-            if not following and not token and delta:
-                token = self._delta_link(service, name, thing)
-            # a token on __next can be more rows of this read or the door to the next one: an empty page tells
-            if following and delta and _has_token(following) and not len(page.rows):
-                following, token = None, following
-            reached = None
-            if entity.mode == "cursor":
-                latest = reached = cursor.later(latest, page.rows.column(entity.cursor))
-            elif token:
-                reached = self._position(token, root)
-            rows, operations = self._operations(page, description, resuming)
-            yield Page(rows, operations, page.rescued, page.unexpected, reached)
-            if not following:
-                return
-            url, first = self.http.url(following, root), False
+    def links(self, page: JsonPage, entity: EntityConfig) -> tuple[str | None, str | None]:
+        envelope: dict[str, Any] = page.envelope.get("d") or {}
+        following, token = envelope.get("__next"), envelope.get("__delta")
+        if entity.mode != "delta_token":
+            return following, token
+        if not following and not token and (links := self._delta_links(entity)):
+            # tokens begin with their time, so the greatest is the newest
+            row = max(links, key=lambda row: (str(row.get("CreatedAt") or ""), str(row["DeltaToken"])))
+            deferred = (row.get("ChangesAfter") or {}).get("__deferred") or {}
+            name = f"DeltaLinksOf{self.address(entity)[1]}"
+            token = deferred.get("uri") or f"{name}('{row['DeltaToken']}')/ChangesAfter?$format=json"
+        # a token on __next can be more rows of this read or the door to the next one: an empty page tells
+        if following and _token(following) and not len(page.rows):
+            following, token = None, following
+        return following, token
 
-    def _position(self, token: str, root: str) -> str:
-        """A delta link without the part that a move of the system would change."""
-        link = self.http.url(token, root)
-        parts = urlsplit(link)
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        return link.removeprefix(root) if link.startswith(root) else path
-
-    def _options(self, entity: EntityConfig, description: Description, position: str | None) -> dict[str, str]:
-        options = dict(entity.params)
-        if entity.select:
-            options["$select"] = ",".join(description.schema.names)
-        conditions = [entity.filter] if entity.filter else []
-        if entity.mode == "cursor" and position is not None:
-            kind = description.schema.field(entity.cursor).type
-            bound = cursor.start(position, kind, entity.overlap_seconds)
-            conditions.append(f"{entity.cursor} ge {_literal(bound, kind)}")
-        if conditions:
-            options["$filter"] = " and ".join(f"({text})" for text in conditions) if conditions[1:] else conditions[0]
-        return options
-
-    def _answer(self, reader: JsonReader, thing: str) -> Callable[[httpx.Response], JsonPage]:
-        def answer(response: httpx.Response) -> JsonPage:
-            if response.status_code not in _REFUSALS:
-                return reader.parse(response.content)
-            said = self.http.redact(error_text(response))
-            if response.status_code == 410 or _LOST.search(said):
-                raise PositionLostError(
-                    thing, f"no longer knows the delta token ({response.status_code}{said}).", "a baseline follows."
-                )
-            raise RequestError(
-                thing,
-                f"refused the delta token: {response.status_code}{said}.",
-                "see the reason given by the system; a new baseline (--baseline) asks for a new token.",
-                status=response.status_code,
+    def still_known(self, entity: EntityConfig, position: str) -> None:
+        service = self.service(self.address(entity)[0], self.thing(entity))
+        name = self.address(entity)[1]
+        token = _token(position)
+        if token is None or f"DeltaLinksOf{name}" not in service.sets:
+            return
+        listed = {str(row["DeltaToken"]) for row in self._delta_links(entity) or []}
+        if token not in listed:
+            raise PositionLostError(
+                self.thing(entity),
+                f"no longer lists the delta token among those of DeltaLinksOf{name}: someone ended the subscription.",
+                "a baseline follows, and with it a new subscription.",
             )
 
-        return answer
+    def _delta_links(self, entity: EntityConfig) -> list[dict[str, Any]] | None:
+        """The rows of `DeltaLinksOf<EntitySet>` that have a token; None when the service has no such set."""
+        service, name = self.address(entity)
+        links = f"DeltaLinksOf{name}"
+        if links not in self.service(service, self.thing(entity)).sets:
+            return None
+        url = self.http.below(f"{service}/{links}")
+        response = self.http.request("GET", url, thing=self.thing(entity), params={"$format": "json"})
+        found = response.json().get("d") or {}
+        rows: list[dict[str, Any]] = found.get("results", []) if isinstance(found, dict) else found
+        return [row for row in rows if row.get("DeltaToken")]
 
-    def _reader(self, schema: pa.Schema, entity_set: _EntitySet, thing: str) -> JsonReader:
+    def reader(self, schema: pa.Schema, entity_set: EntitySet, thing: str, *, resuming: bool) -> JsonReader:
         converts: dict[str, Callable[[Any], Any]] = {}
         fast: dict[str, FastCast] = {}
         for item in entity_set.properties:
@@ -311,12 +138,6 @@ class ODataV2:
                 fast[item.name] = _instants if item.kind.tz else _locals
             elif item.edm not in _SIMPLE and item.kind == pa.string():
                 converts[item.name] = to_text
-
-        def check(page: Any) -> None:
-            if isinstance(page, dict) and "error" in page and "d" not in page:
-                said = self.http.redact(error_text(httpx.Response(200, json=_plain(page))))
-                raise ProtocolError(thing, f"answered 200 with an error{said}.", "see the reason given by the system.")
-
         return JsonReader(
             schema,
             [("d", "results"), ("d",)],
@@ -325,8 +146,23 @@ class ODataV2:
             ignored=_is_about_the_row,
             marks=_MARKS,
             envelope_fields=("__next", "__delta", "__count"),
-            check=check,
+            check=lambda page: self.checked(page, thing, "d"),
         )
+
+    def pages(
+        self, entity: EntityConfig, description: Description, page: JsonPage, reached: str | None, *, resuming: bool
+    ) -> Iterator[Page]:
+        names = {item.name for item in self.entity_set(entity).properties}
+        told = any(page.marks.get(CHANGE_MODE) or []) or any(page.marks.get(_CONTEXT) or [])
+        if resuming and CHANGE_MODE in names and len(page.rows) and not told:
+            raise PositionLostError(
+                self.thing(entity),
+                f"answered the delta token with rows that have no {CHANGE_MODE}: a full extract that only looks like a "
+                "delta, as SAP gives it when a forced full load ended the subscription or a token is not its own.",
+                "a baseline follows, and with it a new subscription.",
+            )
+        rows, operations = self._operations(page, description, resuming)
+        yield Page(rows, operations, page.rescued, page.unexpected, reached)
 
     def _operations(self, page: JsonPage, description: Description, resuming: bool) -> tuple[pa.Table, Any]:
         if not page.marks:
@@ -340,60 +176,13 @@ class ODataV2:
         gone = [i for i, text in enumerate(contexts) if isinstance(text, str) and text.endswith("/$deletedEntity")]
         if gone:
             ids = page.marks.get(_ID) or [None] * count
-            rows = _with_keys(rows, description, {i: str(ids[i]) for i in gone}, self.system)
+            rows = with_keys(rows, description.keys, {i: str(ids[i]) for i in gone}, self.system)
             for i in gone:
                 operations[i] = DELETE
         return rows, pa.array(operations, pa.string())
 
-    def _delta_link(self, service: str, name: str, thing: str) -> str | None:
-        """The newest token of `DeltaLinksOf<EntitySet>`, as a link; None when the service has no such set."""
-        links = f"DeltaLinksOf{name}"
-        if links not in self._service(service, thing):
-            return None
-        url = self.http.below(f"{service}/{links}")
-        response = self.http.request("GET", url, thing=thing, params={"$format": "json"})
-        found = response.json().get("d") or {}
-        rows: list[dict[str, Any]] = found.get("results", []) if isinstance(found, dict) else found
-        tokens = [row for row in rows if row.get("DeltaToken")]
-        if not tokens:
-            return None
-        # tokens begin with their time, so the greatest is the newest
-        newest = max(tokens, key=lambda row: (str(row.get("CreatedAt") or ""), str(row["DeltaToken"])))
-        deferred = (newest.get("ChangesAfter") or {}).get("__deferred") or {}
-        return deferred.get("uri") or f"{links}('{newest['DeltaToken']}')/ChangesAfter?$format=json"
-
-    def _service(self, service: str, thing: str) -> dict[str, _EntitySet]:
-        with self._lock:
-            lock = self._service_locks.setdefault(service, threading.Lock())
-        with lock:
-            if service not in self._services:
-                self._services[service] = self.http.fetch(
-                    lambda response: parse_metadata(response.content, thing),
-                    "GET",
-                    self.http.below(f"{service}/$metadata"),
-                    thing=thing,
-                    headers={"Accept": "application/xml"},
-                )
-            return self._services[service]
-
-    def _set(self, service: str, name: str, thing: str) -> _EntitySet:
-        sets = self._service(service, thing)
-        if name not in sets:
-            raise ConfigurationError(
-                thing, f"service {service} has no entity set {name}.", f"choose from {', '.join(sorted(sets))}."
-            )
-        return sets[name]
-
-    def _address(self, entity: EntityConfig) -> tuple[str, str]:
-        service, _, name = entity.source.rpartition("/")
-        if not service or not name:
-            raise ConfigurationError(
-                self._thing(entity), "has a source that is not SERVICE/EntitySet.", "write it so in its defs.yaml."
-            )
-        return service, name
-
-    def _thing(self, entity: EntityConfig) -> str:
-        return f"{self.system}.{entity.name} ({entity.address})"
+    def literal(self, value: Any, kind: pa.DataType) -> str:
+        return _literal(value, kind)
 
 
 def _is_about_the_row(name: str, row: dict[str, Any]) -> bool:
@@ -404,12 +193,13 @@ def _is_about_the_row(name: str, row: dict[str, Any]) -> bool:
     return isinstance(value, dict) and ("__deferred" in value or "results" in value or "__metadata" in value)
 
 
-def _plain(page: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) if isinstance(value, dict) else str(value) for name, value in page.items()}
-
-
-def _has_token(link: str) -> bool:
-    return any(name in {"!deltatoken", "$deltatoken"} for name, _ in parse_qsl(urlsplit(link).query))
+def _token(link: str) -> str | None:
+    """The delta token in a link, also where it is the key of `DeltaLinksOf<EntitySet>`."""
+    parts = urlsplit(link)
+    if "DeltaLinksOf" in parts.path:
+        return unquote(parts.path).partition("('")[2].partition("')")[0] or None
+    found = {name: value for name, value in parse_qsl(parts.query) if name in {"!deltatoken", "$deltatoken"}}
+    return next(iter(found.values())).strip("'") if found else None
 
 
 def _literal(value: Any, kind: pa.DataType) -> str:
@@ -456,21 +246,3 @@ def _times(array: pa.Array) -> pa.Array:
     encoded = array.dictionary_encode()
     texts = pa.array([to_time(text) for text in encoded.dictionary.to_pylist()], pa.string())
     return texts.take(encoded.indices)
-
-
-def _with_keys(rows: pa.Table, description: Description, ids: dict[int, str], thing: str) -> pa.Table:
-    """Rows with the keys of deleted entities filled in from their addresses, `…/Set(Key='1',Item='2')`."""
-    columns = {name: rows.column(name).to_pylist() for name in description.keys}
-    for row, text in ids.items():
-        predicate = _KEY_PREDICATE.search(unquote(urlsplit(text).path))
-        parts = _KEY_PART.findall(predicate[1]) if predicate else []
-        values = {name or description.keys[0]: quoted.replace("''", "'") or bare for name, quoted, bare in parts}
-        if set(values) != set(description.keys):
-            raise ProtocolError(thing, f"tells of a deleted entity by {text!r}, which does not name its keys.")
-        for name, value in values.items():
-            columns[name][row] = value
-    for name, values in columns.items():
-        index = rows.schema.get_field_index(name)
-        filled = pa.array([None if value is None else str(value) for value in values], pa.string())
-        rows = rows.set_column(index, rows.schema.field(index), filled.cast(rows.schema.field(index).type))
-    return rows

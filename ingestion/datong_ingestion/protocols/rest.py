@@ -51,22 +51,7 @@ class Rest:
             raise ConfigurationError(f"system {system.system}", "has no REST connection.")
         connection = declared.resolved(f"system {system.system}")
         self.definition, self.system, self.connection = system, system.system, connection
-        self.http = HttpClient(
-            f"system {system.system}",
-            connection.base_url,
-            auth=connection.auth,
-            user=connection.user,
-            secret=connection.password if connection.auth == "basic" else connection.token,
-            api_key_name=connection.api_key_name,
-            api_key_in=connection.api_key_in,
-            headers=connection.headers,
-            params=connection.params,
-            concurrency=connection.concurrency,
-            timeout_seconds=connection.timeout_seconds,
-            attempts=connection.attempts,
-            max_wait_seconds=connection.max_wait_seconds,
-            credentials=declared.names_of("user", "password", "token") or "its credentials",
-        )
+        self.http = HttpClient.of(f"system {system.system}", connection, declared)
 
     def close(self) -> None:
         """Close its connections."""
