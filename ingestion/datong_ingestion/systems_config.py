@@ -21,6 +21,7 @@ from datong_platform.names import TableName
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from datong_ingestion.connections.base import Model, Options, as_text
+from datong_ingestion.connections.files import FilesConnection, FilesOptions
 from datong_ingestion.connections.kafka import KafkaConnection, KafkaOptions
 from datong_ingestion.connections.odata import ODataConnection, ODataV4Options
 from datong_ingestion.connections.rest import RestConnection
@@ -43,8 +44,8 @@ _M = TypeVar("_M", bound=Model)
 FieldType = Annotated[str, AfterValidator(_checked_type)]
 
 
-Connection = KafkaConnection | ODataConnection | RestConnection | SqlConnection
-Protocol = Literal["kafka", "odata_v2", "odata_v4", "rest", "sql"]
+Connection = FilesConnection | KafkaConnection | ODataConnection | RestConnection | SqlConnection
+Protocol = Literal["files", "kafka", "odata_v2", "odata_v4", "rest", "sql"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ProtocolKind:
 
 _SOURCES = "datong_ingestion.protocols"
 PROTOCOLS: dict[Protocol, ProtocolKind] = {
+    "files": ProtocolKind(FilesConnection, f"{_SOURCES}.files:Files", frozenset({"full", "stream"}), FilesOptions),
     "kafka": ProtocolKind(
         KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions
     ),

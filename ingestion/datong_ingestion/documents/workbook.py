@@ -1,0 +1,171 @@
+"""Excel workbooks: one worksheet, its cells as the text that stands for their value, then the declared types.
+
+A number is written out in full, a date as ISO 8601, an error (`#N/A`) as its code. Guards against: workbooks that
+unpack to more than the limits, and a worksheet whose used cells lie so far apart that it fills the memory.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from datong_ingestion.connections.files import FilesOptions, Limits
+from datong_ingestion.documents.delimited import headings
+from datong_ingestion.documents.refusals import Refusal, RefusedError, table
+from datong_ingestion.documents.rows import Layout
+from datong_ingestion.documents.unpack import check_ratio
+from datong_ingestion.source import Page
+
+_BLOCK = 1024 * 1024
+_ROWS = 20_000
+_CELL = re.compile(rb'<(?:\w+:)?c\b[^>]{0,200}?\br="([A-Z]{1,4})(\d{1,8})"')
+_OLD = b"\xd0\xcf\x11\xe0"
+
+
+class Workbooks:
+    """Reads the workbooks of one entity."""
+
+    def __init__(self, options: FilesOptions, limits: Limits) -> None:
+        self.options, self.limits = options, limits
+
+    def names(self, path: Path) -> list[str]:
+        """The columns of a workbook."""
+        return self._sheet(path)[0]
+
+    def pages(self, path: Path, layout: Layout) -> Iterator[Page]:
+        """The rows of a workbook."""
+        names, rows = self._sheet(path)
+        layout.begin(names)
+        width = len(names)
+        first = 1
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            kept: list[Sequence[Any]] = []
+            numbers: list[int] = []
+            refusals: list[Refusal] = []
+            for number, row in enumerate(part, first + start):
+                beyond = [value for value in row[width:] if value not in {"", None}]
+                if beyond:
+                    refusals.append(
+                        Refusal(repr(row).encode(), f"row {number}", f"it has values beyond the {width} columns")
+                    )
+                elif any(value not in {"", None} for value in row[:width]):
+                    kept.append(row)
+                    numbers.append(number)
+            columns = {
+                name: pa.array([_text(row[index]) if index < len(row) else None for row in kept], pa.string())
+                for index, name in enumerate(names)
+            }
+            yield layout.page(
+                columns, len(kept), np.array(numbers, dtype=np.int64), table(refusals) if refusals else None
+            )
+
+    def _sheet(self, path: Path) -> tuple[list[str], Sequence[Sequence[Any]]]:
+        try:
+            import python_calamine
+        except ImportError as error:
+            from datong_platform.errors import ConfigurationError
+
+            raise ConfigurationError(
+                "protocol files", "needs python-calamine to read workbooks.", "run `uv sync --extra files`."
+            ) from error
+        with path.open("rb") as file:
+            if file.read(4) == _OLD:
+                check_ratio(1, path.stat().st_size, Limits(ratio=1e9), self.limits.expanded_mib / 20)
+            else:
+                self._check_size(path)
+        try:
+            book = python_calamine.CalamineWorkbook.from_path(str(path))
+            names = book.sheet_names
+            if not names:
+                raise RefusedError("it has no worksheet")
+            if self.options.sheet and self.options.sheet not in names:
+                raise RefusedError(f"it has no worksheet {self.options.sheet}; there are {', '.join(names[:20])}")
+            rows = book.get_sheet_by_name(self.options.sheet or names[0]).to_python(skip_empty_area=False)
+        except (python_calamine.CalamineError, OSError) as error:
+            what = "it is locked with a password" if "assword" in str(error) else f"it is not a workbook: {error}"
+            raise RefusedError(what) from error
+        rows = rows[self.options.skip_rows :]
+        if not self.options.header:
+            return list(self.options.columns), rows
+        if not rows:
+            raise RefusedError("it has no header")
+        head = [_text(cell) or "" for cell in rows[0]]
+        while head and not head[-1].strip():
+            head.pop()
+        return headings(head, self.options.rename), rows[1:]
+
+    def _check_size(self, path: Path) -> None:
+        """Unpack every part to nowhere: what a part says of its own size may be a lie."""
+        packed, total = path.stat().st_size, 0
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if len(archive.infolist()) > 10_000:
+                    raise RefusedError("it is made of more than 10,000 parts")
+                for part in archive.infolist():
+                    box = _Box(self.limits.cells) if part.filename.startswith("xl/worksheets/") else None
+                    with archive.open(part) as content:
+                        while block := content.read(_BLOCK):
+                            total += len(block)
+                            check_ratio(packed, total, self.limits, self.limits.expanded_mib / 20)
+                            if b"<!DOCTYPE" in block or b"<!ENTITY" in block:
+                                raise RefusedError("one of its parts declares a document type or entities")
+                            if box is not None:
+                                box.add(block)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+            raise RefusedError(f"it is not a whole workbook: {error}") from error
+
+
+class _Box:
+    """The rectangle around the used cells of a worksheet: reading it takes memory for all of it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.left, self.rows, self.columns = limit, b"", 0, 0
+
+    def add(self, block: bytes) -> None:
+        content = self.left + block
+        found = _CELL.findall(content)
+        self.left = content[-300:]
+        if not found:
+            return
+        self.rows = max(self.rows, *{int(row) for _, row in found})
+        self.columns = max(self.columns, *(_number(letters) for letters in {letters for letters, _ in found}))
+        if self.rows * self.columns > self.limit:
+            raise RefusedError(
+                f"its cells span {self.rows:,} rows and {self.columns:,} columns, more than connection.limits.cells"
+            )
+
+
+def _number(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
+
+
+def _text(value: Any) -> str | None:  # noqa: PLR0911 a way out for each kind of cell
+    """The text that stands for a cell's value."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text.removesuffix(".0") if "e" not in text else f"{Decimal(text):f}"
+    if isinstance(value, datetime):
+        # a date is a time at midnight to Excel; the declared type of the field decides what it is
+        return value.isoformat(sep=" ") if value.time() != time(0) else value.date().isoformat()
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value.total_seconds()).removesuffix(".0")
+    return str(value)
