@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 import traceback
 from typing import Any
 
 from datong_platform.errors import DatongError
 
 from datong_ingestion.run import IngestOutcome, IngestResult, ingest_system
-from datong_ingestion.systems_config import load_system
+from datong_ingestion.streaming import stream
+from datong_ingestion.systems_config import SystemConfig, load_system
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("system", help="a system defined in assets/datong_assets/defs")
     parser.add_argument("entity", nargs="*", help="entities to ingest; default: all")
     parser.add_argument("--baseline", action="store_true", help="read everything anew, keep the history")
+    parser.add_argument("--stream", action="store_true", help="go on without end, until Ctrl-C")
     parser.add_argument("--rebuild", action="store_true", help="read everything anew, replace table and schema")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument("--traceback", action="store_true", help="show where an error was raised")
@@ -27,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     as_text = asked.format == "text"
     try:
         system = load_system(asked.system)
+        if asked.stream:
+            return _stream(system, asked.entity, as_text)
         outcomes = ingest_system(
             system,
             asked.entity or None,
@@ -38,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not as_text:
-        print(json.dumps([_record(outcome) for outcome in outcomes], ensure_ascii=False, indent=2))
+        print(json.dumps([record(outcome) for outcome in outcomes], ensure_ascii=False, indent=2))
     failed = [outcome for outcome in outcomes if not outcome.ok]
     if as_text:
         print(f"{system.system}: {len(outcomes) - len(failed)} of {len(outcomes)} entities up to date")
@@ -46,6 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.traceback and isinstance(outcome.result, DatongError):
             traceback.print_exception(outcome.result)
     return 1 if failed else 0
+
+
+def _stream(system: SystemConfig, entities: list[str], as_text: bool) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    def tell(outcome: IngestOutcome) -> None:
+        print(_line(outcome) if as_text else json.dumps(record(outcome), ensure_ascii=False), flush=True)
+
+    return 1 if stream(system, entities or None, stop=stop, on_batch=tell) else 0
 
 
 def _line(outcome: IngestOutcome) -> str:
@@ -64,10 +81,11 @@ def _line(outcome: IngestOutcome) -> str:
     parts.append(f"{result.seconds:.1f} s")
     if result.new_columns:
         parts.append(f"new: {', '.join(result.new_columns)}")
-    return f"{outcome.entity:32} {result.mode:12} {', '.join([*parts, *result.notes])}"
+    return f"{outcome.entity:32} {result.mode:12} {', '.join([*parts, *result.events, *result.notes])}"
 
 
-def _record(outcome: IngestOutcome) -> dict[str, Any]:
+def record(outcome: IngestOutcome) -> dict[str, Any]:
+    """What one ingest came to, as JSON."""
     result = outcome.result
     if not isinstance(result, IngestResult):
         return {
@@ -95,6 +113,7 @@ def _record(outcome: IngestOutcome) -> dict[str, Any]:
         "delta_version": result.delta_version,
         "position": result.position,
         "seconds": round(result.seconds, 3),
+        "events": result.events,
         "notes": result.notes,
     }
 

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _ROUNDS = 5
+_TELLING = {
+    "delta_token": (
+        "rows and no delta token",
+        "check that the service has change tracking for this entity set, or use mode cursor or full.",
+    ),
+    "log": ("no position in the log", "check the database's settings for logical replication, or use another mode."),
+}
+"""Modes whose reads have to say where the next one begins, and what to do when one does not."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,8 @@ class IngestResult:
     new_table: bool = False
     """The bronze table was made by this ingest."""
     notes: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    """What happened to the source that a person should know: a changed schema, a position that was lost."""
     refused: int = 0
     """Rows, messages or segments that could not be read: they are in quarantine, as sent."""
 
@@ -107,10 +117,10 @@ def ingest_entity(system: SystemConfig, entity: str, *, baseline: bool = False, 
     replaces the table, its schema included. Raises a DatongError that names system, entity, reason and next step.
     """
     config = system.entity(entity)
-    pending = _load_pending(system, config)
+    pending = load_pending(system, config)
     source = connect(system)
     try:
-        return _Ingest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
+        return EntityIngest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
     finally:
         source.close()
 
@@ -138,10 +148,10 @@ def ingest_system(
 
     def one(config: EntityConfig) -> IngestOutcome:
         try:
-            pending = _load_pending(system, config)
+            pending = load_pending(system, config)
             if source is None:
                 raise trouble or ConfigurationError(f"system {system.system}", "has no connection.")
-            result = _Ingest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
+            result = EntityIngest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
             outcome = IngestOutcome(config.name, result)
         except DatongError as error:
             outcome = IngestOutcome(config.name, error)
@@ -165,7 +175,8 @@ def ingest_system(
             source.close()
 
 
-def _load_pending(system: SystemConfig, config: EntityConfig) -> list[load.LoadResult]:
+def load_pending(system: SystemConfig, config: EntityConfig) -> list[load.LoadResult]:
+    """Load what an earlier run landed and did not load."""
     return load.load_landed(system.system, config.name)
 
 
@@ -192,26 +203,37 @@ class _Plan:
     delta: DeltaTable | None
     asked_for: bool
     """Someone asked for this baseline, so it is committed even when it says nothing new."""
+    events: tuple[str, ...] = ()
+    """What happened to the source that a person should know; it is kept in the batch's commit."""
 
 
-class _Ingest:
-    """One ingest of one entity."""
+class EntityIngest:
+    """The ingest of one entity; it can be run again and again, by one thread at a time."""
 
     def __init__(self, source: Source, system: SystemConfig, entity: EntityConfig) -> None:
         self.source, self.system, self.entity = source, system, entity
         self.table: TableName = system.table(entity.name)
         self.thing = f"{system.system}.{entity.name} ({entity.address})"
         self._confirmed = False
+        self._settled = False
 
-    def run(self, pending: list[load.LoadResult], *, baseline: bool, rebuild: bool) -> IngestResult:
+    def run(
+        self, pending: list[load.LoadResult] | None = None, *, baseline: bool = False, rebuild: bool = False
+    ) -> IngestResult:
+        """Bring the bronze table up to date. `pending`: what was loaded of an earlier run's landed batches, which
+        happens here when it is not given."""
         started = time.monotonic()
+        if pending is None:
+            pending = [] if self._settled else load_pending(self.system, self.entity)
+        # until this run ends well, there may be a batch that is landed and not loaded
+        self._settled = False
         loads = list(pending)
         for _ in range(_ROUNDS):
             read = self._read(baseline=baseline, rebuild=rebuild)
             if not read.raced:
                 break
             # another run landed this batch: load it, and read on from where it ended
-            loads += _load_pending(self.system, self.entity)
+            loads += load_pending(self.system, self.entity)
         else:
             raise TransientError(
                 self.thing,
@@ -226,6 +248,7 @@ class _Ingest:
             raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
         last = history.watermark(self.table, delta)
         self._confirm(last)
+        self._settled = True
         added = {name for one in loads for name in one.new_columns}
         return IngestResult(
             table=self.table,
@@ -245,6 +268,7 @@ class _Ingest:
             widened_columns=sorted({name for one in loads for name in one.widened_columns}),
             new_table=any(one.created for one in loads),
             notes=list(read.notes),
+            events=[event for one in loads for event in one.loaded.events],
             refused=refused,
         )
 
@@ -260,10 +284,16 @@ class _Ingest:
         while True:
             try:
                 return self._land(plan)
-            except PositionLostError:
+            except PositionLostError as error:
                 if plan.position is None:
                     raise
-                plan = replace(plan, kind="baseline", position=None, asked_for=True)
+                plan = replace(
+                    plan,
+                    kind=self._kind(None),
+                    position=None,
+                    asked_for=True,
+                    events=(*plan.events, f"its position was lost, everything was read anew: {error.reason}"),
+                )
             except InterruptedReadError:
                 interruptions += 1
                 if interruptions >= self.system.connection.attempts:
@@ -282,13 +312,15 @@ class _Ingest:
         description = _agreed(self.source.describe(self.entity, known), self.entity, self.table, known)
         asked_for = baseline or rebuild or (last is not None and last.mode != mode)
         position = None if asked_for or mode == "full" or last is None else last.position
-        kind: Kind = "changes" if position is not None else "baseline"
-        if rebuild:
-            kind = "rebuild"
-        elif mode == "full":
-            kind = "full"
+        kind = "rebuild" if rebuild else self._kind(position)
         sequence = last.sequence + 1 if last else landing.first_free_sequence(self.system.system, self.entity.name)
         return _Plan(description, sequence, kind, position, last, delta, asked_for)
+
+    def _kind(self, position: str | None) -> Kind:
+        """What a read from `position` gives. A queue never tells all that exists, so it has no baseline."""
+        if self.entity.mode == "full":
+            return "full"
+        return "baseline" if position is None and self.entity.mode != "stream" else "changes"
 
     def _land(self, plan: _Plan) -> _Read:
         """Read, land and load one batch."""
@@ -306,6 +338,7 @@ class _Ingest:
             distinct=not self.entity.events and not description.unique,
             position=plan.position,
             contract_version=contract_version(description),
+            events=plan.events,
         )
         try:
             reached = self._fill(batch, plan)
@@ -323,7 +356,7 @@ class _Ingest:
             batch.discard()
             raise
         if batch.commit(manifest):
-            read.loaded = load.load(manifest)
+            read.loaded = load.load(manifest, plan.delta)
         else:
             read.raced = True
         return read
@@ -348,12 +381,9 @@ class _Ingest:
             if page.keys is not None:
                 batch.add_keys(page.keys)
             reached = page.position if page.position is not None else reached
-        if self.entity.mode == "delta_token" and reached is None and (batch.received_rows or plan.position is None):
-            raise ProtocolError(
-                self.thing,
-                "gave rows and no delta token, so later changes could not be told from the rest.",
-                "check that the service has change tracking for this entity set, or use mode cursor or full.",
-            )
+        if reached is None and self.entity.mode in _TELLING and (batch.received_rows or plan.position is None):
+            what, advice = _TELLING[self.entity.mode]
+            raise ProtocolError(self.thing, f"gave {what}, so later changes could not be told from the rest.", advice)
         return reached if reached is not None else plan.position
 
     def _without_known(self, plan: _Plan) -> Callable[[pa.Table], pa.Table] | None:

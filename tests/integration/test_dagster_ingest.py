@@ -217,6 +217,32 @@ def test_what_cannot_be_read_is_shown_with_place_and_reason_and_counted(
     assert_command_shows_them()
 
 
+def test_what_a_stream_loads_is_reported_on_the_asset_with_its_sums(
+    shop: Shop, config: SystemConfig, instance: dg.DagsterInstance
+) -> None:
+    from datong_assets.streaming import run as stream
+    from datong_ingestion.run import IngestOutcome
+
+    shop.rows = {"/orders": [{"id": 501, "amount": "1.00"}], "/parts": []}
+    stop = threading.Event()
+    heard: list[IngestOutcome] = []
+
+    def on_batch(outcome: IngestOutcome) -> None:
+        heard.append(outcome)
+        shop.rows["/orders"] = [{"id": number, "amount": "1.00"} for number in range(501 + len(heard), 510)]
+        if len(heard) == 4:
+            stop.set()
+
+    assert stream(config, ["order"], instance=instance, stop=stop, pause=0.01, on_batch=on_batch) == []
+    key = dg.AssetKey(["bronze", "dagster_shop__order"])
+    records = instance.fetch_materializations(key, limit=2).records
+    found = [record.asset_materialization for record in records if record.asset_materialization]
+    assert [event.tags.get("datong/stream") for event in found] == ["true", "true"]
+    rows = [outcome.result.rows for outcome in heard if not isinstance(outcome.result, Exception)]
+    # the first is told at once, what comes within the next seconds as one
+    assert [event.metadata["rows_loaded"].value for event in reversed(found)] == [rows[0], sum(rows[1:])]
+
+
 def assert_command_shows_them() -> None:
     from datong_infra.cli.app import app
     from typer.testing import CliRunner

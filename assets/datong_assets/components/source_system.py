@@ -168,7 +168,7 @@ def _ingest(
             continue
         checks = list(_evaluate(config, outcome.entity, result))
         yield dg.MaterializeResult(
-            asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=_metadata(result)
+            asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=metadata_of(result)
         )
         yield from checks
         broken = next((check for check in checks if not check.passed and check.severity.value == "ERROR"), None)
@@ -215,7 +215,8 @@ def _outcomes(config: SystemConfig, entities: Sequence[str]) -> "Iterator[Ingest
         yield item
 
 
-def _metadata(result: "IngestResult") -> Mapping[str, Any]:
+def metadata_of(result: "IngestResult") -> Mapping[str, Any]:
+    """What one ingest did, as metadata of its materialization."""
     columns = [dg.TableColumn(column.name, type_name(column.type)) for column in result.schema]
     return {
         "dagster/row_count": result.total_rows,
@@ -228,6 +229,7 @@ def _metadata(result: "IngestResult") -> Mapping[str, Any]:
         "batches": ", ".join(result.batches) or "none: nothing new",
         "position": result.position or "",
         "new_columns": ", ".join(result.new_columns),
+        "events": "\n".join(result.events),
         "notes": "\n".join(result.notes),
         "seconds": round(result.seconds, 3),
         "bytes_landed": result.bytes,

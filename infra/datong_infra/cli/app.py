@@ -108,6 +108,22 @@ def ingest(
 
 
 @app.command()
+def stream(
+    system: Annotated[str, typer.Argument(help="A source system, as in assets/datong_assets/defs.")],
+    entities: Annotated[
+        list[str] | None,
+        typer.Argument(help="Its entities; without any, those of mode log or stream, else those read by changes."),
+    ] = None,
+    pause: Annotated[float, typer.Option("--pause", min=0.0, help="Seconds to wait while nothing new comes.")] = 0.5,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Read a source system into bronze without end, seconds behind it; Ctrl-C stops after the batch at work."""
+    from datong_infra.cli import stream as streams
+
+    streams.stream(system, entities or None, pause, format_)
+
+
+@app.command()
 def build(
     selection: Annotated[str | None, typer.Argument(help="What to build, in dbt's selection syntax.")] = None,
     format_: FormatOption = Format.table,

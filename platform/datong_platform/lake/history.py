@@ -7,7 +7,7 @@ Should the log have been cleaned up that far, the Delta transaction id still tel
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from datong_platform.errors import ServiceError
@@ -40,6 +40,8 @@ class Loaded:
     """When the read of the batch ended, ISO 8601 in UTC."""
     refused: int = 0
     """Rows that could not be read and went to quarantine."""
+    events: list[str] = field(default_factory=list[str])
+    """What happened to the source that a person should know."""
     version: int = -1
     """Version of the Delta table that the load made."""
 
@@ -78,7 +80,7 @@ def _loaded(entry: dict[str, Any]) -> Loaded | None:
     content = json.loads(text)
     if "batch_id" not in content:
         return None
-    known = {field.name for field in fields(Loaded)} - {"version"}
+    known = {item.name for item in fields(Loaded)} - {"version"}
     return Loaded(**{name: value for name, value in content.items() if name in known}, version=entry["version"])
 
 
@@ -123,4 +125,5 @@ def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
         refused=manifest.refused_rows,
+        events=manifest.events,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -94,6 +94,8 @@ class Manifest:
     refused_files: list[DataFile] = field(default_factory=list[DataFile])
     """What came and could not be read (`refused.LANDED`)."""
     refused_rows: int = 0
+    events: list[str] = field(default_factory=list[str])
+    """What happened to the source that a person should know, as a new field or a lost position."""
 
     @property
     def batch_id(self) -> str:
@@ -198,6 +200,7 @@ class Landing:
         distinct: bool,
         position: str | None,
         contract_version: str,
+        events: Sequence[str] = (),
     ) -> None:
         """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins."""
         self.system, self.entity, self.sequence, self.mode = system, entity, sequence, mode
@@ -206,6 +209,7 @@ class Landing:
         self.cursors = cursors
         self._distinct = distinct and bool(keys)
         self.contract_version = contract_version
+        self.events = list(events)
         self._folder = f"{_root(system, entity)}/data/{batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
         self._landed = pa.schema([*schema, BRONZE_FIELDS[OPERATION], BRONZE_FIELDS[RESCUED]])
         self._hash = ContentHash(schema) if kind == "full" else None
@@ -319,6 +323,7 @@ class Landing:
             finished_at=datetime.now(UTC).isoformat(),
             refused_files=self._refused_parts.files,
             refused_rows=self.refused_rows,
+            events=self.events,
         )
 
     def commit(self, manifest: Manifest) -> bool:

@@ -169,6 +169,7 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         started_at=manifest.started_at,
         finished_at=manifest.finished_at,
         refused=manifest.refused_rows,
+        events=manifest.events,
     )
     if manifest.refused_files:
         quarantine.load(manifest)
