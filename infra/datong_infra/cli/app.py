@@ -46,6 +46,14 @@ sandbox = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(sandbox)
+new = typer.Typer(
+    name="new", help="Make something new: a source's definition.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(new)
+secrets = typer.Typer(
+    name="secrets", help="The secrets that definitions name.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(secrets)
 quarantine = typer.Typer(
     name="quarantine",
     help="What sources sent and nobody could read: with its bytes, place and reason.",
@@ -126,12 +134,13 @@ def stream(
 @app.command()
 def build(
     selection: Annotated[str | None, typer.Argument(help="What to build, in dbt's selection syntax.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Build what is up to date as well.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Build and check the dbt project, or the part of it that SELECTION names."""
+    """Build and check what is not up to date, or the part of the dbt project that SELECTION names."""
     from datong_infra.cli import work
 
-    work.build(selection, format_)
+    work.build(selection, everything, format_)
 
 
 @app.command()
@@ -335,3 +344,93 @@ def sandbox_faults(
     from datong_infra.cli import plant
 
     plant.faults(target, kind, match=match, count=count, options=option or [], clear=clear, format_=format_)
+
+
+@new.command(name="source")
+def new_source(
+    system: Annotated[str | None, typer.Argument(help="Name of the system, as in erp.")] = None,
+    *,
+    protocol: Annotated[str | None, typer.Option("--protocol", help="How it is spoken to, as in sql or rest.")] = None,
+    connection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--connection", "-c", help="NAME=VALUE of the connection, as in base_url='${ERP_URL}'; repeat it."
+        ),
+    ] = None,
+    entity: Annotated[
+        list[str] | None,
+        typer.Option("--entity", "-e", help="An address, NAME=ADDRESS, or a pattern as in 'public.*'; repeat it."),
+    ] = None,
+    key: Annotated[list[str] | None, typer.Option("--key", help="ENTITY=FIELD,FIELD instead of the proposed.")] = None,
+    mode: Annotated[list[str] | None, typer.Option("--mode", help="ENTITY=MODE instead of the proposed.")] = None,
+    cursor: Annotated[list[str] | None, typer.Option("--cursor", help="ENTITY=FIELD instead of the proposed.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="NAME=VALUE that every entity needs in this protocol.")
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
+    title_zh: Annotated[str | None, typer.Option("--title-zh", help="Its Chinese title.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="team:name or an e-mail address.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", file_okay=False, help="Where <system>/defs.yaml goes; else to the project."),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option("--keep-secrets", help="Where secrets given in plain go: folder, keyring or none.")
+    ] = "folder",
+    rows: Annotated[int, typer.Option("--rows", min=10, help="How many rows of an entity to look at.")] = 5000,
+    probe: Annotated[bool, typer.Option("--probe/--no-probe", help="Look at rows, not only at metadata.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take what is proposed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the system's definition.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the definition, write nothing.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Write a source's definition: asks for protocol and address, reads what the source says of itself, proposes."""
+    from datong_infra.cli import new_source as command
+
+    if keep not in {"folder", "keyring", "none"}:
+        raise typer.BadParameter(f"{keep!r} is none of folder, keyring, none", param_hint="--keep-secrets")
+    command.new_source(
+        command.Asked(
+            system=system,
+            protocol=protocol,
+            connection=connection or [],
+            entities=entity or [],
+            keys=key or [],
+            modes=mode or [],
+            cursors=cursor or [],
+            options=option or [],
+            title=title,
+            title_zh=title_zh,
+            owner=owner,
+            folder=folder,
+            keep=keep,
+            rows=rows,
+            probe=probe,
+            yes=yes,
+            force=force,
+            dry_run=dry_run,
+            format=format_,
+        )
+    )
+
+
+@secrets.command(name="list")
+def secrets_list(
+    system: Annotated[str | None, typer.Argument(help="Only those of one system.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the values that definitions need and where each is found, showing none. Exit status 1 when one is not."""
+    from datong_infra.cli import sources
+
+    sources.secrets_list(system, format_)
+
+
+@secrets.command(name="set")
+def secrets_set(
+    name: Annotated[str, typer.Argument(help="The NAME of ${NAME}, as in ERP_PASSWORD.")],
+    keyring: Annotated[bool, typer.Option("--keyring", help="Into the keyring instead of the secrets folder.")] = False,
+) -> None:
+    """Keep a secret: asked for, not shown, or read from standard input."""
+    from datong_infra.cli import sources
+
+    sources.secrets_set(name, in_keyring=keyring)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import typer
 from datong_platform import settings
 from datong_platform.errors import ServiceError
 
@@ -149,3 +151,40 @@ def _record(found: Any, path: str) -> str:
     except ServiceError as error:
         console(error=True).print(f"Not recorded in Dagster: {error.reason} {error.next_step}")
         return ""
+
+
+def secrets_list(system: str | None, format_: Format) -> None:
+    """List the values that definitions name and where each is found; exit status 1 when one is found nowhere."""
+    from datong_ingestion.systems_config import load_system, load_systems
+
+    systems = [load_system(system)] if system else list(load_systems().values())
+    rows: list[dict[str, Any]] = []
+    for config in systems:
+        connection = config.connection.model_dump_json(by_alias=True)
+        for name in dict.fromkeys(settings.references(connection)):
+            found = settings.find_value(name, f"system {config.system}")
+            rows.append(
+                {
+                    "name": name,
+                    "system": config.system,
+                    "state": "ok" if found else "missing",
+                    "from": found.origin if found else "",
+                    "place": found.place if found else "",
+                }
+            )
+    print_rows(rows, format_, ("name", "system", "state", "from", "place"))
+    if any(row["state"] == "missing" for row in rows):
+        raise typer.Exit(1)
+
+
+def secrets_set(name: str, *, in_keyring: bool) -> None:
+    """Keep one secret."""
+    if settings.references(f"${{{name}}}") != [name]:
+        raise typer.BadParameter(f"{name!r} is not a NAME: capital letters, digits, underscores", param_hint="NAME")
+    if sys.stdin.isatty():
+        value = str(typer.prompt(name, hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise typer.BadParameter("it is empty", param_hint="the value")
+    print_line(f"{name} is kept in {settings.keep_value(name, value, in_keyring=in_keyring)}")

@@ -445,11 +445,11 @@ class Profiler:
                 found.append(_Key(names, declared=False))
         return found
 
-    def fields(self) -> list[FieldProfile]:
+    def field_profiles(self) -> list[FieldProfile]:
         """What the fields are like."""
         return [item.profile() for item in self._fields]
 
-    def keys(self) -> list[KeyProfile]:
+    def key_profiles(self) -> list[KeyProfile]:
         """Keys: the declared one, whether it holds or not, then the candidates that nothing disproved."""
         found = [
             KeyProfile(key.names, key.declared, not (key.repeated or key.nulls), key.compared, key.repeated, key.nulls)
@@ -514,8 +514,8 @@ def profile(
         complete=complete,
         rescued=rescued,
         refused=refused,
-        fields=profiler.fields(),
-        keys=profiler.keys(),
+        fields=profiler.field_profiles(),
+        keys=profiler.key_profiles(),
         taken_at=datetime.now(UTC),
         seconds=time.monotonic() - started,
         notes=list(description.notes),
