@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -19,6 +20,9 @@ from datong_infra.services import processes, stack
 from datong_infra.services.engine import version_at
 from datong_infra.services.spark import jars, server
 from datong_platform.settings import Settings, read_state, settings
+
+if TYPE_CHECKING:
+    from kafka_server import KafkaServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -105,6 +109,19 @@ def sandbox(services: Settings) -> dict[str, str]:
     """
     stack.up(["sandbox"], scale=0.1, seed=42)
     return read_state("connections.json")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A real Kafka broker of the session."""
+    from kafka_server import KafkaServer, NoKafkaError
+
+    try:
+        server = KafkaServer()
+    except NoKafkaError as error:
+        pytest.skip(str(error))
+    yield server
+    server.remove()
 
 
 @dataclass(frozen=True)
