@@ -6,6 +6,7 @@ Every text is escaped here; what a caller passes as `Markup` is taken as it is.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,9 +68,11 @@ def joined(parts: Iterable[Any], between: str = "") -> Markup:
     return Markup(between.join(text(part) for part in parts))
 
 
-def code(value: Any) -> Markup:
-    """A name as it is written in a system or a file; nothing where there is none."""
-    return element("code", value) if value not in (None, "") else Markup("")
+def code(value: Any, *, long: bool = False) -> Markup:
+    """A name as it is written in a system or a file; nothing where there is none. A long one may break at its joints."""
+    if value in (None, ""):
+        return Markup("")
+    return element("code", Markup(re.sub(r"([_/.]+)", r"\1<wbr>", html.escape(str(value)))) if long else value)
 
 
 def mark(words: str, tone: str) -> Markup:

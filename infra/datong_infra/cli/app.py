@@ -277,6 +277,26 @@ def quarantine_show(
     held.show(system, entity, batch, limit, format_)
 
 
+@app.command()
+def inventory(
+    what: Annotated[
+        str, typer.Argument(help="all, systems, interfaces, fields, flows, or diagram (Mermaid text).")
+    ] = "all",
+    systems: Annotated[
+        list[str] | None, typer.Option("--system", "-s", help="Only what has to do with this system; repeat it.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", dir_okay=False, help="Write it as an HTML page, too, drawing included.")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask the systems themselves for their fields.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List systems, interfaces, fields and the flows between systems, as the definitions have them."""
+    from datong_infra.cli import sources
+
+    sources.inventory(what, systems or [], page, live=live, format_=format_)
+
+
 @sandbox.command(name="up")
 def sandbox_up(
     scale: Annotated[

@@ -188,3 +188,67 @@ def secrets_set(name: str, *, in_keyring: bool) -> None:
     if not value:
         raise typer.BadParameter("it is empty", param_hint="the value")
     print_line(f"{name} is kept in {settings.keep_value(name, value, in_keyring=in_keyring)}")
+
+
+_WHATS = ("all", "systems", "interfaces", "fields", "flows", "diagram")
+
+
+def inventory(what: str, systems: list[str], page: Path | None, *, live: bool, format_: Format) -> None:
+    """Print the inventory or a part of it, and write it as a page where one is asked for."""
+    if what not in _WHATS:
+        raise typer.BadParameter(f"{what!r} is none of {', '.join(_WHATS)}", param_hint="WHAT")
+    from datong_assets import inventory_page
+    from datong_assets.inventory import inventory as take
+
+    found = take(live=live)
+    for name in systems:
+        if name not in found.titles():
+            from datong_ingestion.systems_config import load_system
+
+            load_system(name)
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(inventory_page.page_of(found), encoding="utf-8")
+    parts: dict[str, list[dict[str, Any]]] = {
+        name: [row for row in rows if not systems or _of(row, systems)]
+        for name, rows in found.as_dict().items()
+        if name in _WHATS
+    }
+    if what == "diagram":
+        typer.echo(inventory_page.mermaid(found), nl=False)
+    elif format_ is Format.json:
+        print_json(parts[what] if what != "all" else {**parts, "layers": found.layers, "notes": found.notes})
+    else:
+        shown = [what] if what != "all" else ["systems", "interfaces", "flows"]
+        for name in shown:
+            print_rows([_told(name, row) for row in parts[name]], Format.table, title=name.capitalize())
+    for note in found.notes:
+        console(error=True).print(note, style="yellow", markup=False)
+    if page is not None:
+        console(error=True).print(f"Page: {page}", markup=False)
+
+
+def _of(row: dict[str, Any], systems: list[str]) -> bool:
+    return row.get("system", row.get("target")) in systems or any(name in systems for name in row.get("origins", ()))
+
+
+def _told(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the inventory with what fits a terminal."""
+    if name == "interfaces":
+        columns = ("system", "name", "direction", "address", "how", "keys", "cursor", "table", "fields")
+        return {column: ", ".join(row[column]) if column == "keys" else row[column] for column in columns}
+    if name == "flows":
+        origins = "; ".join(f"{system}: {len(entities)} entities" for system, entities in row["origins"].items())
+        return {
+            "flow": row["flow"],
+            "made_of": origins,
+            "through": row["through"],
+            "to": row["target"],
+            "writes": row["write"],
+        }
+    if name == "systems":
+        return {
+            **{key: row[key] for key in ("system", "protocol", "address", "owner", "read", "written")},
+            "title": row["title_zh"] or row["title"],
+        }
+    return row
