@@ -69,7 +69,7 @@ def joined(parts: Iterable[Any], between: str = "") -> Markup:
 
 
 def code(value: Any, *, long: bool = False) -> Markup:
-    """A name as it is written in a system or a file; nothing where there is none. A long one may break at its joints."""
+    """A name as it is written in a system or a file; nothing where there is none. A long one breaks at its joints."""
     if value in (None, ""):
         return Markup("")
     return element("code", Markup(re.sub(r"([_/.]+)", r"\1<wbr>", html.escape(str(value)))) if long else value)
