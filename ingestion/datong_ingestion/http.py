@@ -107,6 +107,8 @@ class HttpClient:
             scheme = _KeyAuth(api_key_name, secret or "")
         # at INFO httpx writes every URL, and with it an API key in the query, to the log
         logging.getLogger("httpx").setLevel(logging.WARNING)
+        # at DEBUG httpcore writes the headers of answers, and with them the cookies of sessions
+        logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._client = httpx.Client(
             auth=scheme,
             headers=given,
@@ -148,7 +150,7 @@ class HttpClient:
                 credentials=credentials,
                 learned=learned,
             )
-        elif scheme in {"basic", "bearer", "api_key"}:
+        elif scheme != "oauth2" and scheme != "signed" and scheme != "session":  # noqa: PLR1714 narrows the type
             auth = scheme
         return cls(
             thing,

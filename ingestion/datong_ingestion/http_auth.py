@@ -34,6 +34,7 @@ _LEEWAY = 0.1
 """Part of a token's life that is left unused, at most a minute, as clocks differ and requests take time."""
 _SAID = 65_536
 """An answer that tells of an ended session is short; longer ones are not searched."""
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -254,7 +255,8 @@ class LogIn(_Renewed):
             return True
         if not self._declared.expired_texts or len(response.content) > _SAID:
             return False
-        return any(text in response.text for text in self._declared.expired_texts)
+        said = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), response.text)
+        return any(text in said for text in self._declared.expired_texts)
 
     def leave(self, client: httpx.Client) -> None:
         """Log out, where there is a session and a way to end it. A failure is of no account: it will expire."""

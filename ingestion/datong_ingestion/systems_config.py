@@ -23,10 +23,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, Val
 from datong_ingestion.connections.base import Model, Options, as_text
 from datong_ingestion.connections.files import FilesConnection, FilesOptions
 from datong_ingestion.connections.kafka import KafkaConnection, KafkaOptions
+from datong_ingestion.connections.mongodb import MongoConnection
 from datong_ingestion.connections.odata import ODataConnection, ODataV4Options
-from datong_ingestion.connections.rest import RestConnection
+from datong_ingestion.connections.rabbitmq import RabbitMqConnection, RabbitMqOptions
+from datong_ingestion.connections.rest import RestConnection, RestOptions
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.definitions import documents, line_of
+from datong_ingestion.systems import with_profile
 
 COMPONENT = "datong_assets.components.SourceSystem"
 
@@ -44,8 +47,8 @@ _M = TypeVar("_M", bound=Model)
 FieldType = Annotated[str, AfterValidator(_checked_type)]
 
 
-Connection = FilesConnection | KafkaConnection | ODataConnection | RestConnection | SqlConnection
-Protocol = Literal["files", "kafka", "odata_v2", "odata_v4", "rest", "sql"]
+Connection = FilesConnection | KafkaConnection | MongoConnection | ODataConnection | RestConnection | SqlConnection
+Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rest", "sql"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ PROTOCOLS: dict[Protocol, ProtocolKind] = {
     "kafka": ProtocolKind(
         KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions
     ),
+    "mongodb": ProtocolKind(
+        MongoConnection, f"{_SOURCES}.mongodb:Mongo", frozenset({"full", "cursor"}), detects_deletes=True
+    ),
     "odata_v2": ProtocolKind(
         ODataConnection,
         f"{_SOURCES}.odata_v2:ODataV2",
@@ -82,7 +88,13 @@ PROTOCOLS: dict[Protocol, ProtocolKind] = {
         options=ODataV4Options,
         detects_deletes=True,
     ),
-    "rest": ProtocolKind(RestConnection, f"{_SOURCES}.rest:Rest", frozenset({"full", "cursor"})),
+    "rest": ProtocolKind(
+        RestConnection,
+        f"{_SOURCES}.rest:Rest",
+        frozenset({"full", "cursor"}),
+        options=RestOptions,
+        detects_deletes=True,
+    ),
     "sql": ProtocolKind(
         SqlConnection, f"{_SOURCES}.sql:Sql", frozenset({"full", "cursor"}), queries=True, detects_deletes=True
     ),
@@ -137,8 +149,14 @@ class EntityConfig(Model):
     """REST: where the rows are, if not where the connection says."""
     updated_since_param: str | None = None
     detect_deletes: bool = False
-    """SQL, mode cursor: compare the key set at every read, and append a delete for each key that vanished."""
+    """Compare the keys that exist with those in bronze, and append a delete for each key that vanished: for sources
+    that tell no deletes. Every key is read, without its row, and once more when one is missing."""
+    detect_deletes_every_hours: Annotated[float, Field(ge=0)] = 0
+    """How often; 0 for at every read."""
     soft_delete: SoftDelete | None = None
+    schema_policy: Literal["evolve", "rescue", "freeze"] = "evolve"
+    """When the source's schema changed: `evolve` takes new fields and wider types into the table, `rescue` keeps the
+    table and puts what is new or does not fit into `_datong_rescued`, `freeze` stops with an error."""
     options: SerializeAsAny[Options] | None = None
     """What only this protocol knows of an entity."""
     title: str = ""
@@ -193,6 +211,10 @@ class SystemConfig(Model):
         kind = PROTOCOLS.get(data.get("protocol", ""))
         if kind is None:
             return data
+        try:
+            data = with_profile(data)
+        except ConfigurationError as error:
+            raise _NestedError([(("connection",), str(error))]) from error
         found = {**data, "connection": _part(kind.connection, data["connection"], ("connection",))}
         if isinstance(data.get("entities"), list):
             found["entities"] = [_with_options(kind, item, index) for index, item in enumerate(data["entities"])]

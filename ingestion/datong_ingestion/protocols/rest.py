@@ -1,8 +1,10 @@
 """REST and JSON: lists of a web service, as an MES or a CRM offers them.
 
 Reads: a path below the base URL that answers with a list of objects, somewhere in an envelope.
-Pages: by next cursor, page number, offset, Link header (RFC 8288) or next link, as the definition says.
-Changes: a cursor field with `updated_since` and an overlap.
+Pages: by next cursor, page number, offset, Link header (RFC 8288), next link or the last key read, as the definition
+says; a page is asked for by GET, or by POST with a body that the definition declares.
+Changes: a cursor field with `updated_since`, or in a condition, and an overlap. Deletes: by the keys, where a request
+can name its fields.
 Guards against: cursors and pages that repeat, a page size that the server cuts (reading ends at an empty page, not at
 a short one), errors told with status 200, an answer that is cut off, values and fields that were not agreed.
 From JSON to Arrow pages; the fields' types are declared in `defs.yaml`, or else guessed at the first read and kept.
@@ -12,10 +14,11 @@ Alone: `python -m datong_ingestion mes`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pyarrow as pa
@@ -23,8 +26,9 @@ from datong_platform.errors import ConfigurationError, ProtocolError
 from datong_platform.lake.columns import parse_type
 
 from datong_ingestion import cursor
-from datong_ingestion.connections.rest import RestConnection
+from datong_ingestion.connections.rest import Paging, Request, RestConnection, RestOptions, Since
 from datong_ingestion.http import HttpClient, UnreadableBodyError
+from datong_ingestion.http_auth import at, filled, scalar
 from datong_ingestion.json_pages import JsonPage, JsonReader
 from datong_ingestion.paging import EndGuard
 from datong_ingestion.source import Description, Page
@@ -80,35 +84,8 @@ class Rest:
     def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
         """Pages from a cursor on, or everything."""
         thing = self._thing(entity)
-        paging = self.connection.paging
-        guard = EndGuard(thing, by_content=bool(description.keys))
-        reader = self._reader(entity, description.schema, thing)
-        params = self._params(entity, description, position)
-        url = self.http.below(entity.source)
-        latest, received, total = position, 0, None
-        number, following = paging.first_page, ""
-        while True:
-            asked = dict(params)
-            if paging.style == "page":
-                asked[paging.page_param] = str(number)
-            elif paging.style == "offset":
-                asked[paging.offset_param] = str(received)
-            elif paging.style == "next_cursor" and following:
-                asked[paging.cursor_param] = following
-            # a link stands for itself: the parameters of the first request are in it
-            linked = paging.style in {"next_link", "link_header"} and following
-            guard.link(following or "the first page")
-            answer = self.http.fetch(
-                self._answer(reader),
-                "GET",
-                self.http.url(following, url) if linked else url,
-                thing=thing,
-                params={} if linked else asked,
-                headers={"Accept": "application/json"},
-            )
-            page = answer.page
-            guard.rows(page.rows)
-            received, number = received + len(page.rows), number + 1
+        latest = position
+        for page in self._pages(entity, description, description.schema, position):
             if entity.mode == "cursor":
                 latest = cursor.later(latest, page.rows.column(entity.cursor))
             yield Page(
@@ -117,8 +94,68 @@ class Rest:
                 unexpected=page.unexpected,
                 position=latest if entity.mode == "cursor" else None,
             )
-            total = _number(_at(page.envelope, paging.total_path)) if paging.total_path else None
-            following = self._next(answer, number, received, total)
+        if entity.detect_deletes:
+            if not description.keys or "{fields}" not in str(self._request(entity)):
+                raise ConfigurationError(
+                    thing,
+                    "has no key to compare, or its requests cannot ask for the keys alone.",
+                    "declare `keys`, and a `request` that names {fields}; or leave out detect_deletes.",
+                )
+            keys = pa.schema([description.schema.field(name) for name in description.keys])
+            for page in self._pages(entity.model_copy(update={"mode": "full"}), description, keys, None):
+                yield Page(description.schema.empty_table(), keys=page.rows)
+
+    def _pages(
+        self, entity: EntityConfig, description: Description, schema: pa.Schema, position: str | None
+    ) -> Iterator[JsonPage]:
+        """Pages with the fields of `schema`. ProtocolError when they never end, or are fewer rows than counted."""
+        thing = self._thing(entity)
+        paging, request = self._paging(entity), self._request(entity)
+        guard = EndGuard(thing, by_content=bool(description.keys))
+        reader = self._reader(entity, schema, thing)
+        condition = self._since(entity, description, position)
+        received, total, after = 0, None, ""
+        number, following = paging.first_page, ""
+        while True:
+            words = self._words(entity, description, schema, position, after) | {
+                "page": str(number),
+                # after a key nothing is left out
+                "offset": "0" if paging.style == "after_key" else str(received),
+                "next": following,
+                "after": after,
+            }
+            asked = self._params(entity, filled(request.params, words), condition)
+            if paging.style == "page" and paging.page_param:
+                asked[paging.page_param] = str(number)
+            elif paging.style == "offset" and paging.offset_param:
+                asked[paging.offset_param] = str(received)
+            elif paging.style == "next_cursor" and following and paging.cursor_param:
+                asked[paging.cursor_param] = following
+            # a link stands for itself: the parameters of the first request are in it
+            linked = paging.style in {"next_link", "link_header"} and following
+            guard.link(following or "the first page")
+            url = self.http.below(filled(request.path, words))
+            content, kind = _body(request, words)
+            answer = self.http.fetch(
+                self._answer(reader),
+                request.method,
+                self.http.url(following, url) if linked else url,
+                thing=thing,
+                params={} if linked else asked,
+                headers={"Accept": "application/json", **kind, **filled(request.headers, words)},
+                content=content,
+                # asking for a page changes nothing, by POST as by GET
+                repeatable=True,
+            )
+            page = answer.page
+            guard.rows(page.rows)
+            received, number = received + len(page.rows), number + 1
+            yield page
+            total = _number(at(page.envelope, paging.total_path)) if paging.total_path else None
+            if paging.style == "after_key":
+                after = following = self._last_key(page, description, thing)
+            else:
+                following = self._next(paging, answer, number, received, total)
             if not following:
                 break
         if total is not None and received < total:
@@ -128,30 +165,87 @@ class Rest:
                 "run again; if it persists, its paging loses rows: use another style or a smaller limit.",
             )
 
-    def _next(self, answer: _Answer, number: int, received: int, total: int | None) -> str:
+    def _last_key(self, page: JsonPage, description: Description, thing: str) -> str:
+        if len(description.keys) != 1:
+            raise ConfigurationError(
+                thing, "is paged after its key, which must be one field.", "declare one field as `keys`."
+            )
+        last = page.rows.column(description.keys[0])[-1].as_py() if len(page.rows) else None
+        if len(page.rows) and last is None:
+            raise ProtocolError(thing, "has a row without its key, after which no page can be asked.", "ask its owner.")
+        return "" if last is None else str(last)
+
+    def _next(self, paging: Paging, answer: _Answer, number: int, received: int, total: int | None) -> str:
         """What leads to the next page, or nothing at the end."""
-        paging, envelope = self.connection.paging, answer.page.envelope
+        envelope = answer.page.envelope
         if paging.style in {"page", "offset"}:
             more = received < total if total is not None else True
+            if paging.more_path:
+                more = scalar(at(envelope, paging.more_path)) == "true"
             return f"page {number} from row {received}" if len(answer.page.rows) and more else ""
         if paging.style == "link_header":
             return answer.next_link or ""
         if paging.style == "none":
             return ""
-        value = _at(envelope, paging.next_path)
+        value = at(envelope, paging.next_path)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return "" if value is None or value is False else str(value)
 
-    def _params(self, entity: EntityConfig, description: Description, position: str | None) -> dict[str, str]:
-        paging = self.connection.paging
-        params = dict(entity.params)
+    def _options(self, entity: EntityConfig) -> RestOptions:
+        return entity.options if isinstance(entity.options, RestOptions) else RestOptions()
+
+    def _paging(self, entity: EntityConfig) -> Paging:
+        return self._options(entity).paging or self.connection.paging
+
+    def _request(self, entity: EntityConfig) -> Request:
+        return self._options(entity).request or self.connection.request
+
+    def _asking(self, entity: EntityConfig) -> Since:
+        since = self._options(entity).since or self.connection.since
+        return since or Since(param=entity.updated_since_param or self.connection.updated_since_param)
+
+    def _since(self, entity: EntityConfig, description: Description, position: str | None) -> str:
+        """The condition (or the value) that asks for what changed since the cursor; empty when all is asked for."""
+        if entity.mode != "cursor" or position is None:
+            return ""
+        asking = self._asking(entity)
+        bound = cursor.start(position, description.schema.field(entity.cursor).type, entity.overlap_seconds)
+        text = _text(bound) if asking.format == "iso" or not isinstance(bound, date) else bound.strftime(asking.format)
+        return filled(asking.text, {"cursor": entity.cursor, "since": text})
+
+    def _words(
+        self, entity: EntityConfig, description: Description, schema: pa.Schema, position: str | None, after: str
+    ) -> dict[str, str]:
+        """What a declared request can say."""
+        request, paging = self._request(entity), self._paging(entity)
+        conditions = [entity.filter] if entity.filter else []
+        condition = self._since(entity, description, position)
+        if condition and not self._asking(entity).param:
+            conditions.append(condition)
+        if after and paging.style == "after_key":
+            key = description.keys[0]
+            number = pa.types.is_integer(schema.field(key).type) or pa.types.is_decimal(schema.field(key).type)
+            conditions.append(f"{key} > {after}" if number else "{} > '{}'".format(key, after.replace("'", "''")))
+        if conditions[1:]:
+            conditions = [f"({text})" for text in conditions]
+        return {
+            **self.connection.variables,
+            "source": entity.source,
+            "fields": ",".join(schema.names),
+            "keys": ",".join(description.keys),
+            "limit": str(paging.limit),
+            "since": condition,
+            "filter": request.and_word.join(conditions),
+        }
+
+    def _params(self, entity: EntityConfig, declared: dict[str, str], condition: str) -> dict[str, str]:
+        paging = self._paging(entity)
+        params = {name: value for name, value in declared.items() if value} | entity.params
         if paging.style != "none" and paging.limit_param:
             params[paging.limit_param] = str(paging.limit)
-        if entity.mode == "cursor" and position is not None:
-            kind = description.schema.field(entity.cursor).type
-            name = entity.updated_since_param or self.connection.updated_since_param
-            params[name] = _text(cursor.start(position, kind, entity.overlap_seconds))
+        if condition and (name := self._asking(entity).param):
+            params[name] = f"{params[name]}{self._request(entity).and_word}{condition}" if name in params else condition
         return params
 
     def _answer(self, reader: JsonReader) -> Callable[[httpx.Response], _Answer]:
@@ -163,17 +257,20 @@ class Rest:
     def _reader(self, entity: EntityConfig, schema: pa.Schema, thing: str) -> JsonReader:
         path = self.connection.data_path if entity.data_path is None else entity.data_path
         return JsonReader(
-            schema, [tuple(path.split("."))] if path else [()], check=lambda page: self._check(page, thing)
+            schema,
+            [tuple(path.split("."))] if path else [()],
+            check=lambda page: self._check(page, thing),
+            names=schema.names if self.connection.unnamed else (),
         )
 
     def _check(self, page: Any, thing: str) -> None:
         """Raise when an answer of status 200 tells an error."""
         connection = self.connection
         failed = None
-        if connection.error_path and (error := _at(page, connection.error_path)):
+        if connection.error_path and (error := at(page, connection.error_path)):
             failed = error
         elif connection.success_path and isinstance(page, dict):
-            state = _scalar(_at(page, connection.success_path))
+            state = scalar(at(page, connection.success_path))
             failed = None if state in connection.success_values else page
         if failed is not None:
             said = self.http.redact(to_text(failed))[:300]
@@ -182,16 +279,32 @@ class Rest:
     def _guess(self, entity: EntityConfig) -> pa.Schema:
         """Types of the first page's fields: boolean, long, decimal(38,9), else string."""
         thing = self._thing(entity)
+        if self.connection.unnamed:
+            raise ConfigurationError(
+                thing, "has rows without names.", "declare its fields, in their order, under `fields` in its defs.yaml."
+            )
         empty = self._reader(entity, pa.schema([]), thing)
 
         def read(response: httpx.Response) -> list[dict[str, Any]]:
             empty.parse(response.content)
             page = json.loads(response.content, parse_float=Number, parse_int=Number, parse_constant=Number)
             path = self.connection.data_path if entity.data_path is None else entity.data_path
-            return _at(page, path) or [] if path else page
+            return at(page, path) or [] if path else page
 
-        params = self._params(entity, Description(pa.schema([])), None)
-        rows = self.http.fetch(read, "GET", self.http.below(entity.source), thing=thing, params=params)
+        request, paging = self._request(entity), self._paging(entity)
+        words = self._words(entity, Description(pa.schema([])), pa.schema([]), None, "")
+        words |= {"page": str(paging.first_page), "offset": "0", "next": "", "after": ""}
+        content, kind = _body(request, words)
+        rows = self.http.fetch(
+            read,
+            request.method,
+            self.http.below(filled(request.path, words)),
+            thing=thing,
+            params=self._params(entity, filled(request.params, words), ""),
+            headers={"Accept": "application/json", **kind, **filled(request.headers, words)},
+            content=content,
+            repeatable=True,
+        )
         kinds: dict[str, set[str]] = {}
         for row in rows:
             for name, value in row.items():
@@ -214,16 +327,22 @@ class Rest:
         return f"{self.system}.{entity.name} ({entity.address})"
 
 
-def _at(page: Any, path: str) -> Any:
-    for name in path.split("."):
-        page = page.get(name) if isinstance(page, dict) else None
-    return page
+def _body(request: Request, words: Mapping[str, str]) -> tuple[bytes | None, dict[str, str]]:
+    """The body of a request, and the header that says what it is."""
+    if request.body is None:
+        return None, {}
+    if request.form:
+        return urlencode(filled(request.body, words)).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    numbers = {"{" + name + "}": int(words[name]) for name in ("limit", "offset", "page")}
 
+    def typed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: typed(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [typed(inner) for inner in value]
+        return numbers[value] if isinstance(value, str) and value in numbers else filled(value, words)
 
-def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return json.dumps(typed(request.body), ensure_ascii=False).encode(), {"Content-Type": "application/json"}
 
 
 def _number(value: Any) -> int | None:
