@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -27,19 +28,19 @@ from datong_platform.errors import (
     TransientError,
 )
 from datong_platform.lake import history, landing, load, quarantine
-from datong_platform.lake.columns import compute, parse_type, row_keys, schema_to_json, source_fields
+from datong_platform.lake.columns import compute, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
 from datong_platform.names import BATCH_ID, OPERATION, TableName
 
+from datong_ingestion.agreement import Agreement, agreed, frozen, without_extra
 from datong_ingestion.source import (
     DELETE,
     INSERT,
     SNAPSHOT,
     UPDATE,
     Confirms,
-    Description,
     InterruptedReadError,
     Source,
     connect,
@@ -195,7 +196,7 @@ class _Read:
 class _Plan:
     """What to read, and what is known before."""
 
-    description: Description
+    agreement: Agreement
     sequence: int
     kind: Kind
     position: str | None
@@ -309,12 +310,12 @@ class EntityIngest:
         rebuild = rebuild and delta is not None
         law = None if rebuild else delta
         known = source_fields(bronze_schema(law)) if law is not None else None
-        description = _agreed(self.source.describe(self.entity, known), self.entity, self.table, known)
+        agreement = agreed(self.source.describe(self.entity, known), self.entity, self.table, known)
         asked_for = baseline or rebuild or (last is not None and last.mode != mode)
         position = None if asked_for or mode == "full" or last is None else last.position
         kind = "rebuild" if rebuild else self._kind(position)
         sequence = last.sequence + 1 if last else landing.first_free_sequence(self.system.system, self.entity.name)
-        return _Plan(description, sequence, kind, position, last, delta, asked_for)
+        return _Plan(agreement, sequence, kind, position, last, delta, asked_for, agreement.events)
 
     def _kind(self, position: str | None) -> Kind:
         """What a read from `position` gives. A queue never tells all that exists, so it has no baseline."""
@@ -324,7 +325,7 @@ class EntityIngest:
 
     def _land(self, plan: _Plan) -> _Read:
         """Read, land and load one batch."""
-        description = plan.description
+        description = plan.agreement.description
         read = _Read(notes=description.notes)
         batch = Landing(
             self.system.system,
@@ -332,13 +333,14 @@ class EntityIngest:
             plan.sequence,
             mode=self.entity.mode,
             kind=plan.kind,
-            schema=description.schema,
+            schema=plan.agreement.landed,
             keys=[] if self.entity.events else list(description.keys),
             cursors=list(description.cursors),
             distinct=not self.entity.events and not description.unique,
             position=plan.position,
-            contract_version=contract_version(description),
+            contract_version=contract_version(plan.agreement),
             events=plan.events,
+            keys_read_at=plan.last.keys_read_at if plan.last else "",
         )
         try:
             reached = self._fill(batch, plan)
@@ -349,7 +351,7 @@ class EntityIngest:
             overlaps = plan.kind == "changes" and self.entity.mode == "cursor"
             manifest = batch.seal(reached, self._without_known(plan) if overlaps else None)
             read.unchanged = manifest.unchanged_rows
-            if plan.kind != "full" and not plan.asked_for and _nothing_new(manifest, plan):
+            if plan.kind != "full" and not plan.asked_for and self._nothing_new(manifest, plan):
                 batch.discard()
                 return read
         except BaseException:
@@ -366,7 +368,14 @@ class EntityIngest:
         usual = SNAPSHOT if plan.kind != "changes" else INSERT if self.entity.events else UPDATE
         reached: str | None = None
         known: pa.Array | None = None
-        for page in self.source.read(self.entity, plan.description, plan.position):
+        description = plan.agreement.description
+        entity = self.entity
+        if entity.detect_deletes and not _keys_are_due(entity, plan.last):
+            entity = entity.model_copy(update={"detect_deletes": False})
+        for found in self.source.read(entity, description, plan.position):
+            page = without_extra(found, plan.agreement.extra)
+            if page.unexpected and self.entity.schema_policy == "freeze":
+                raise frozen(self.thing, self.table, [f"field {name} is new" for name in sorted(page.unexpected)])
             operations = page.operations
             if operations is None:
                 operations = pa.repeat(pa.scalar(usual), len(page.rows))
@@ -381,16 +390,44 @@ class EntityIngest:
             if page.keys is not None:
                 batch.add_keys(page.keys)
             reached = page.position if page.position is not None else reached
+        if batch.has_key_set and plan.delta is not None:
+            gone = load.missing_keys(plan.delta, list(description.keys), batch.key_files, self.thing)
+            if len(gone):
+                # pages that shift while they are read leave out keys that are there: only what is missing twice is gone
+                for keys in self._keys(plan):
+                    batch.add_keys(keys)
         if reached is None and self.entity.mode in _TELLING and (batch.received_rows or plan.position is None):
             what, advice = _TELLING[self.entity.mode]
             raise ProtocolError(self.thing, f"gave {what}, so later changes could not be told from the rest.", advice)
         return reached if reached is not None else plan.position
 
+    def _keys(self, plan: _Plan) -> Iterator[pa.Table]:
+        """The keys of everything that exists now, read once more."""
+        description = plan.agreement.description
+        keys = list(description.keys)
+        asked = self.entity.model_copy(
+            update={"mode": "full", "cursor": "", "select": keys, "detect_deletes": False, "soft_delete": None}
+        )
+        fields = pa.schema([description.schema.field(name) for name in keys])
+        for page in self.source.read(asked, replace(description, schema=fields, cursors=()), None):
+            yield page.rows
+
+    def _nothing_new(self, manifest: Manifest, plan: _Plan) -> bool:
+        """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
+        last, delta = plan.last, plan.delta
+        if last is None or delta is None or manifest.row_count or manifest.refused_rows:
+            return False
+        if manifest.position_after != last.position or manifest.contract_version != last.contract_version:
+            return False
+        if manifest.complete and self.entity.detect_deletes_every_hours:
+            return False  # when the keys were compared is news, too: it says when to compare them next
+        return not manifest.complete or not len(load.vanished_keys(manifest, delta))
+
     def _without_known(self, plan: _Plan) -> Callable[[pa.Table], pa.Table] | None:
         """What takes away the rows that an overlapping read brings again: for states those equal to the last row of
         their key, for events those equal to any row."""
         delta, cursor = plan.delta, self.entity.cursor
-        keys = [] if self.entity.events else list(plan.description.keys)
+        keys = [] if self.entity.events else list(plan.agreement.description.keys)
         if delta is None:
             return None
 
@@ -428,14 +465,12 @@ def _same(batch: Landing, last: Loaded) -> bool:
     )
 
 
-def _nothing_new(manifest: Manifest, plan: _Plan) -> bool:
-    """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
-    last, delta = plan.last, plan.delta
-    if last is None or delta is None or manifest.row_count or manifest.refused_rows:
-        return False
-    if manifest.position_after != last.position or manifest.contract_version != last.contract_version:
-        return False
-    return not manifest.complete or not len(load.vanished_keys(manifest, delta))
+def _keys_are_due(entity: EntityConfig, last: Loaded | None) -> bool:
+    """Whether the keys are to be compared in this read."""
+    if last is None or not last.keys_read_at or not entity.detect_deletes_every_hours:
+        return True
+    since = datetime.now(UTC) - datetime.fromisoformat(last.keys_read_at)
+    return since >= timedelta(hours=entity.detect_deletes_every_hours)
 
 
 def _soft_deleted(mark: SoftDelete, rows: pa.Table, operations: pa.Array) -> pa.Array:
@@ -446,50 +481,7 @@ def _soft_deleted(mark: SoftDelete, rows: pa.Table, operations: pa.Array) -> pa.
     return chosen.combine_chunks() if isinstance(chosen, pa.ChunkedArray) else chosen
 
 
-def _agreed(description: Description, config: EntityConfig, table: TableName, known: pa.Schema | None) -> Description:
-    """The description in the types to read: declared ones first, then those of the bronze table, which are the law."""
-    thing = f"{table.name.replace('__', '.', 1)} ({config.address})"
-    fields = {column.name: column.type for column in description.schema}
-    fields |= {name: parse_type(kind) for name, kind in config.fields.items() if name in fields}
-    notes = list(description.notes)
-    if absent := [name for name in config.fields if name not in fields]:
-        notes.append(f"declared and not in the source: {', '.join(absent)}")
-    keys = tuple(config.keys) or description.keys
-    wanted = {
-        "key": keys,
-        "cursor": (config.cursor,) if config.cursor else (),
-        "soft_delete": (config.soft_delete.column,) if config.soft_delete else (),
-    }
-    for what, names in wanted.items():
-        if missing := [name for name in names if name not in fields]:
-            raise ConfigurationError(
-                thing,
-                f"has no field {', '.join(missing)}, which is named as {what}.",
-                f"choose from {', '.join(fields)}.",
-            )
-    if config.mode not in description.modes:
-        raise ConfigurationError(
-            thing,
-            f"cannot be read in mode {config.mode}.",
-            f"use {' or '.join(sorted(description.modes))}.",
-        )
-    if known is not None:
-        merged, _, _ = load.merge_schemas(table, known, pa.schema(list(fields.items())))
-        fields = {name: merged.field(name).type for name in fields}
-        if gone := [name for name in known.names if name not in fields]:
-            notes.append(f"no longer in the source, null from now on: {', '.join(gone)}")
-    cursors = (config.cursor,) if config.cursor else ()
-    return replace(
-        description,
-        schema=pa.schema(list(fields.items())),
-        keys=keys,
-        cursors=cursors,
-        unique=description.unique and keys == description.keys,
-        notes=tuple(notes),
-    )
-
-
-def contract_version(description: Description) -> str:
+def contract_version(agreement: Agreement) -> str:
     """A short hash of what was agreed on: fields, types and keys."""
-    content = {"schema": schema_to_json(description.schema), "keys": list(description.keys)}
+    content = {"schema": schema_to_json(agreement.landed), "keys": list(agreement.description.keys)}
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]

@@ -42,6 +42,8 @@ class Loaded:
     """Rows that could not be read and went to quarantine."""
     events: list[str] = field(default_factory=list[str])
     """What happened to the source that a person should know."""
+    keys_read_at: str = ""
+    """When all keys that exist were last compared, ISO 8601 in UTC; empty for never."""
     version: int = -1
     """Version of the Delta table that the load made."""
 
@@ -126,4 +128,5 @@ def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
         finished_at=manifest.finished_at,
         refused=manifest.refused_rows,
         events=manifest.events,
+        keys_read_at=manifest.keys_read_at,
     )

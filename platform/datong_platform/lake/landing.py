@@ -10,6 +10,7 @@ From Arrow pages in memory to a `Manifest` in the bucket. Memory: one part (abou
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,8 @@ class Manifest:
     refused_rows: int = 0
     events: list[str] = field(default_factory=list[str])
     """What happened to the source that a person should know, as a new field or a lost position."""
+    keys_read_at: str = ""
+    """When all keys that exist were last compared, in this batch or before; empty for never."""
 
     @property
     def batch_id(self) -> str:
@@ -201,8 +204,10 @@ class Landing:
         position: str | None,
         contract_version: str,
         events: Sequence[str] = (),
+        keys_read_at: str = "",
     ) -> None:
-        """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins."""
+        """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins.
+        `keys_read_at`: when all keys were compared before."""
         self.system, self.entity, self.sequence, self.mode = system, entity, sequence, mode
         self.kind: Kind = kind
         self.schema, self.keys, self.position_before = schema, keys, position
@@ -210,9 +215,12 @@ class Landing:
         self._distinct = distinct and bool(keys)
         self.contract_version = contract_version
         self.events = list(events)
+        self._keys_read_at = keys_read_at
         self._folder = f"{_root(system, entity)}/data/{batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
         self._landed = pa.schema([*schema, BRONZE_FIELDS[OPERATION], BRONZE_FIELDS[RESCUED]])
         self._hash = ContentHash(schema) if kind == "full" else None
+        self._rescued_hash = hashlib.sha256()
+        self._rows = 0
         self._started_at = datetime.now(UTC)
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0
@@ -238,8 +246,10 @@ class Landing:
         self.unexpected |= unexpected
         if rescued is None:
             rescued = pa.nulls(len(rows), pa.string())
-        else:
+        elif rescued.null_count < len(rescued):
+            self._hash_rescued(rescued, self._rows)
             self.rescued_rows += len(rescued) - rescued.null_count
+        self._rows += len(rows)
         columns: list[Any] = [*rows.columns, operations, rescued]
         table = pa.Table.from_arrays(columns, schema=self._landed)
         self._pending.append(table)
@@ -269,9 +279,27 @@ class Landing:
         self._key_parts.write(keys.select(self.keys))
 
     @property
+    def key_files(self) -> list[DataFile]:
+        """The keys that were taken in so far."""
+        return self._key_parts.files
+
+    @property
     def content_hash(self) -> str:
         """The hash of what was read so far; only for a full read."""
-        return self._hash.hexdigest() if self._hash else ""
+        if self._hash is None:
+            return ""
+        digest = self._hash.hexdigest()
+        if not self.rescued_rows:
+            return digest
+        return hashlib.sha256(digest.encode() + self._rescued_hash.digest()).hexdigest()
+
+    def _hash_rescued(self, rescued: pa.Array, first: int) -> None:
+        """What did not fit is content as well: a full read that differs only there is news."""
+        if self._hash is None:
+            return
+        for row, text in enumerate(rescued.to_pylist(), first):
+            if text is not None:
+                self._rescued_hash.update(f"{row}:{len(text)}:{text}".encode())
 
     def seal(self, position: str | None, without_known: Callable[[pa.Table], pa.Table] | None = None) -> Manifest:
         """Write the files and draw up the manifest; `commit` makes it count.
@@ -295,6 +323,9 @@ class Landing:
         else:
             self._flush()
             superseded = self._rewrite_superseded()
+        # a row that could not be read is there all the same: its key must not count as deleted
+        complete = bool(self.keys) and (self.has_key_set or (self.kind == "baseline" and not self.has_refused))
+        now = datetime.now(UTC).isoformat()
         return Manifest(
             system=self.system,
             entity=self.entity,
@@ -306,8 +337,7 @@ class Landing:
             schema=schema_to_json(self.schema),
             files=self._parts.files,
             key_files=self._key_parts.files,
-            # a row that could not be read is there all the same: its key must not count as deleted
-            complete=bool(self.keys) and (self.has_key_set or (self.kind == "baseline" and not self.has_refused)),
+            complete=complete,
             row_count=sum(file.rows for file in self._parts.files),
             received_rows=self.received_rows,
             superseded_rows=superseded,
@@ -320,10 +350,11 @@ class Landing:
             position_after=position,
             contract_version=self.contract_version,
             started_at=self._started_at.isoformat(),
-            finished_at=datetime.now(UTC).isoformat(),
+            finished_at=now,
             refused_files=self._refused_parts.files,
             refused_rows=self.refused_rows,
             events=self.events,
+            keys_read_at=now if complete else self._keys_read_at,
         )
 
     def commit(self, manifest: Manifest) -> bool:

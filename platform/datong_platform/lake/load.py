@@ -32,7 +32,7 @@ from datong_platform.lake.columns import (
     widens,
 )
 from datong_platform.lake.history import Loaded
-from datong_platform.lake.landing import Manifest
+from datong_platform.lake.landing import DataFile, Manifest
 from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, TableName, bronze
 from datong_platform.settings import settings
 
@@ -170,6 +170,7 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         finished_at=manifest.finished_at,
         refused=manifest.refused_rows,
         events=manifest.events,
+        keys_read_at=manifest.keys_read_at,
     )
     if manifest.refused_files:
         quarantine.load(manifest)
@@ -244,13 +245,23 @@ def _batches(manifest: Manifest, schema: pa.Schema, vanished: pa.Table | None) -
 
 
 def vanished_keys(manifest: Manifest, delta: DeltaTable) -> pa.Table:
-    """The key columns of what exists in the open table and is not among the keys of the batch: it was deleted."""
-    keys = manifest.keys
-    state = current_keys(delta, keys)
+    """The key columns of what exists in the open table and is not among the keys of the batch: it was deleted.
+
+    A row of the batch itself counts as there, though its key may be gone a moment later when the keys are read: of two
+    rows of one key in one batch nobody could tell the later. The next batch tells that delete.
+    """
     thing = f"{manifest.system}.{manifest.entity} batch {manifest.batch_id}"
+    return missing_keys(delta, manifest.keys, [*manifest.key_files, *manifest.files], thing)
+
+
+def missing_keys(delta: DeltaTable, keys: list[str], files: list[DataFile], thing: str) -> pa.Table:
+    """The keys that exist in the open table and are in none of the landed files. `thing` is for errors."""
+    state = current_keys(delta, keys)
+    if not len(state):
+        return state
     gone = np.ones(len(state), dtype=bool)
-    known = row_keys(state, keys) if len(state) else pa.array([], pa.string())
-    for part in landing.read_parts(manifest.key_files or manifest.files, thing):
+    known = row_keys(state, keys)
+    for part in landing.read_parts(files, thing):
         columns = [part.column(name).cast(state.schema.field(name).type) for name in keys]
         present = row_keys(pa.Table.from_arrays(columns, names=keys), keys)
         gone &= ~compute.is_in(known, value_set=present).to_numpy(zero_copy_only=False)
