@@ -47,8 +47,16 @@ _M = TypeVar("_M", bound=Model)
 FieldType = Annotated[str, AfterValidator(_checked_type)]
 
 
-Connection = FilesConnection | KafkaConnection | MongoConnection | ODataConnection | RestConnection | SqlConnection
-Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rest", "sql"]
+Connection = (
+    FilesConnection
+    | KafkaConnection
+    | MongoConnection
+    | ODataConnection
+    | RabbitMqConnection
+    | RestConnection
+    | SqlConnection
+)
+Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "sql"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ PROTOCOLS: dict[Protocol, ProtocolKind] = {
         frozenset({"full", "cursor", "delta_token"}),
         options=ODataV4Options,
         detects_deletes=True,
+    ),
+    "rabbitmq": ProtocolKind(
+        RabbitMqConnection, f"{_SOURCES}.rabbitmq:RabbitMq", frozenset({"stream"}), options=RabbitMqOptions
     ),
     "rest": ProtocolKind(
         RestConnection,

@@ -532,7 +532,9 @@ def _beside(name: str) -> Any:
     return module
 
 
+RIGS["mongodb"] = _beside("rigs_mongodb").made(SimpleNamespace(**globals()))
 RIGS["odata_v4"] = _beside("rigs_odata_v4").made(SimpleNamespace(**globals()))
+RIGS["files"] = _beside("rigs_files").made(SimpleNamespace(**globals()))
 
 
 def _made(request: pytest.FixtureRequest, kind: str) -> Iterator[Any]:
@@ -568,6 +570,11 @@ def odata_v4(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture
 def rest(request: pytest.FixtureRequest) -> Iterator[RestRig]:
     yield from _made(request, "rest")
+
+
+@pytest.fixture
+def mongodb(request: pytest.FixtureRequest) -> Iterator[Any]:
+    yield from _made(request, "mongodb")
 
 
 @pytest.fixture
