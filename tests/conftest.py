@@ -23,6 +23,7 @@ from datong_platform.settings import Settings, read_state, settings
 
 if TYPE_CHECKING:
     from kafka_server import KafkaServer
+    from rabbitmq_server import RabbitMqServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -120,6 +121,18 @@ def kafka() -> Iterator[KafkaServer]:
         server = KafkaServer()
     except NoKafkaError as error:
         pytest.skip(str(error))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMqServer]:
+    """A real RabbitMQ broker of the session."""
+    from rabbitmq_server import RabbitMqServer, program
+
+    if program() is None:
+        pytest.skip("RabbitMQ is not installed: run .ci/servers as root, or `apt-get install rabbitmq-server`")
+    server = RabbitMqServer()
     yield server
     server.remove()
 

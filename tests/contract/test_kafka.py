@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -90,8 +90,8 @@ def message(number: int, **changes: Any) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def topic(services: Settings, kafka: KafkaServer) -> Iterator[Topic]:
-    yield Topic(kafka)
+def topic(services: Settings, kafka: KafkaServer) -> Topic:
+    return Topic(kafka)
 
 
 @pytest.fixture

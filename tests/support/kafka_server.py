@@ -43,8 +43,8 @@ def kafka_jars() -> Path:
         work = Path(name)
         said = ""
         trusts: list[Sequence[str]] = [()]
-        if jars._SYSTEM_TRUST.exists():  # noqa: SLF001
-            trusts.append((f"-Djavax.net.ssl.trustStore={jars._SYSTEM_TRUST}",))  # noqa: SLF001
+        if jars._SYSTEM_TRUST.exists():
+            trusts.append((f"-Djavax.net.ssl.trustStore={jars._SYSTEM_TRUST}",))
         for options in trusts:
             done = subprocess.run(
                 [

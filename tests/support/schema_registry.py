@@ -1,4 +1,4 @@
-"""A schema registry in small, as Confluent's REST API describes it: subjects, versions, ids, references, basic log-in."""
+"""A schema registry in small, as Confluent's REST API describes it: subjects, versions, ids, references, log-in."""
 
 from __future__ import annotations
 

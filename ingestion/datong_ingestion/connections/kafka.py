@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from datong_ingestion.connections.base import Model, Options
+from datong_ingestion.connections.base import Options
+from datong_ingestion.connections.messages import Messages
 from datong_ingestion.connections.stream import StreamConnection
 
 _OURS = (
@@ -17,17 +18,6 @@ _OURS = (
     "auto.offset.reset",
     "isolation.level",
     "group.id",
-)
-LOGICAL = (
-    "Date",
-    "Timestamp",
-    "MicroTimestamp",
-    "NanoTimestamp",
-    "ZonedTimestamp",
-    "Time",
-    "MicroTime",
-    "NanoTime",
-    "Decimal",
 )
 
 
@@ -66,31 +56,6 @@ class KafkaConnection(StreamConnection):
             raise ValueError("certificate_file and key_file belong together")
         if taken := sorted(set(self.properties) & set(_OURS)):
             raise ValueError(f"properties cannot set {', '.join(taken)}: what is read once depends on them")
-        return self
-
-
-class Messages(Model):
-    """How the messages of a queue are written."""
-
-    format: Literal["json", "avro", "text"] = "json"
-    """`text` gives one field `value`. Avro is framed as Confluent's serializers do and needs a schema registry."""
-    envelope: Literal["none", "debezium"] = "none"
-    """`debezium`: change events with before, after, source and op; `none`: the message is the row."""
-    logical: dict[str, str] = {}
-    """Debezium JSON without schemas: what a number stands for, as `due_on: Date`, `updated_at: MicroTimestamp` or
-    `price: Decimal(2)`."""
-
-    @model_validator(mode="after")
-    def _known_logical(self) -> Self:
-        for name, text in self.logical.items():
-            if text.split("(")[0] not in LOGICAL:
-                raise ValueError(f"logical {name}: {text} is not known; choose from {', '.join(LOGICAL)}")
-            if text.startswith("Decimal") and not text[7:].strip("()").isdigit():
-                raise ValueError(f"logical {name}: write Decimal with its scale, as Decimal(2)")
-        if self.logical and not (self.format == "json" and self.envelope == "debezium"):
-            raise ValueError("logical is for Debezium events in JSON")
-        if self.envelope == "debezium" and self.format == "text":
-            raise ValueError("Debezium events are json or avro")
         return self
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, parse_type
 
-from datong_ingestion.connections.kafka import Messages
+from datong_ingestion.connections.messages import Messages
 from datong_ingestion.http import UnreadableBodyError
 from datong_ingestion.json_pages import JsonReader
 from datong_ingestion.protocols import debezium
@@ -142,7 +142,7 @@ class JsonMessages:
         try:
             page = reader.parse(b"[" + b",".join(bodies) + b"]")
         except (UnreadableBodyError, RecursionError):
-            return self._one_by_one(schema, kept, bodies, operations, sources, refused)
+            return self._one_by_one(bodies, Decoded(schema.empty_table(), kept, operations, sources, refused=refused))
         rescue = Rescue()
         columns = [self._finished(item, page.rows.column(item.name), rescue) for item in schema]
         return Decoded(
@@ -155,23 +155,17 @@ class JsonMessages:
             refused,
         )
 
-    def _one_by_one(
-        self,
-        schema: pa.Schema,
-        kept: list[int],
-        bodies: list[bytes],
-        operations: list[str | None],
-        sources: list[dict[str, Any] | None],
-        refused: list[tuple[int, str]],
-    ) -> Decoded:
+    def _one_by_one(self, bodies: list[bytes], found: Decoded) -> Decoded:
         """What is valid JSON to one reader and not to the other, as nesting without end."""
+        schema = found.rows.schema
         good: list[int] = []
+        refused = list(found.refused)
         for position, body in enumerate(bodies):
             try:
                 JsonReader(self._wire(schema), [()]).parse(b"[" + body + b"]")
             except (UnreadableBodyError, RecursionError) as error:
                 deep = isinstance(error, RecursionError)
-                refused.append((kept[position], "it is nested too deeply" if deep else str(error)))
+                refused.append((found.kept[position], "it is nested too deeply" if deep else str(error)))
             else:
                 good.append(position)
         page = JsonReader(self._wire(schema), [()]).parse(b"[" + b",".join(bodies[i] for i in good) + b"]")
@@ -179,9 +173,9 @@ class JsonMessages:
         columns = [self._finished(item, page.rows.column(item.name), rescue) for item in schema]
         return Decoded(
             pa.Table.from_arrays(columns, schema=schema),
-            [kept[i] for i in good],
-            [operations[i] for i in good],
-            [sources[i] for i in good],
+            [found.kept[i] for i in good],
+            [found.operations[i] for i in good],
+            [found.sources[i] for i in good],
             merged(page.rescued, rescue.column(len(good))),
             page.unexpected,
             sorted(refused),
@@ -541,11 +535,11 @@ def avro_kind(declared: Any) -> pa.DataType:
         return parse_type(f"decimal({precision},{scale})") if precision <= 38 else pa.string()
     if name in _AVRO_LOGICAL:
         return _AVRO_LOGICAL[name]
-    return avro_kind(declared["type"]) if not isinstance(declared["type"], dict) else avro_kind(declared["type"])
+    return avro_kind(declared["type"])
 
 
 def native(kind: pa.DataType) -> Callable[[Any], Any]:
-    """What turns a value as Avro's reader or a database's driver gives it into one of `kind`; MisfitError for others."""
+    """What turns a value of Avro's reader, or of a database's driver, into one of `kind`; MisfitError for others."""
     usual = converter(kind)
 
     def to_string(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Schema registry: the schemas of Avro messages, by number or by subject (Confluent's REST API, which others speak too).
+"""Schema registry: the schemas of Avro messages, by number or by subject (Confluent's REST API, which others speak).
 
 A number's schema never changes, so each is asked for once. A registry that cannot be reached stops the read: to refuse
 every message because of it would be wrong.
