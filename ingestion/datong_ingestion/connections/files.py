@@ -80,6 +80,9 @@ class DocumentConnection(Connection):
     """File names that are never data."""
     order: Literal["modified", "name"] = "modified"
     """In which order files are read; a later state of a key wins."""
+    taken_once_by: Literal["content", "file"] = "content"
+    """`content`: the same content is taken once, under whatever name it is sent again. `file`: name and content, where
+    two files may rightly be alike, as the deletes of a key that came back in between."""
     remember_days: Annotated[int, Field(ge=1)] = 400
     """How long the content of a file that is gone from the place is remembered, to know it when it is sent again."""
     batch_files: Annotated[int, Field(ge=1)] = 20_000

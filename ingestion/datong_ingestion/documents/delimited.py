@@ -23,7 +23,7 @@ import pyarrow.csv as pc
 
 from datong_ingestion.connections.files import MIB, FilesOptions, Limits
 from datong_ingestion.documents.refusals import Refusal, RefusedError, table
-from datong_ingestion.documents.rows import Layout
+from datong_ingestion.documents.rows import MARKS, UNMARK, Layout, marked
 
 _BLOCK = 8 * MIB
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -47,14 +47,15 @@ class Delimited:
         with path.open("rb") as file:
             blocks = self._blocks(file)
             names, rest = self._names(blocks)
-            layout.begin(names, is_text=True)
+            layout.begin(names)
             row = 1
-            for content in self._chain(rest, blocks):
-                if not content:
+            for block in self._chain(rest, blocks):
+                if not block:
                     continue
+                content, is_marked = _sound(block)
                 columns, rows, refusals, count = self._parse(content, names, row)
                 row += count
-                yield layout.page(columns, len(rows), rows, table(refusals) if refusals else None)
+                yield layout.page(columns, len(rows), rows, table(refusals) if refusals else None, is_marked=is_marked)
 
     @staticmethod
     def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -89,8 +90,7 @@ class Delimited:
         return int(ends[0]) + 1 if len(ends) else len(block)
 
     def _blocks(self, file: Any) -> Iterator[bytes]:
-        """The text as UTF-8 in blocks of whole records. Bytes that the encoding does not know become surrogates, which
-        no valid text holds, so that the value they stand in is found later."""
+        """The text in blocks of whole records."""
         limit = int(self.limits.record_mib * MIB)
         left = b""
         for block in self._text(file):
@@ -132,7 +132,7 @@ class Delimited:
                 block = file.read(_BLOCK)
                 text = decoder.decode(block, final=not block)
                 if text:
-                    yield _without_nul(text.encode("utf-8", "surrogatepass"))
+                    yield _without_nul(_encoded(text))
                 if not block:
                     return
         except UnicodeDecodeError as error:
@@ -160,7 +160,7 @@ class Delimited:
                     invalid_row_handler=invalid,
                 ),
                 convert_options=pc.ConvertOptions(
-                    check_utf8=False, column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
+                    check_utf8=False, column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
                 ),
             )
         except pa.ArrowInvalid as error:
@@ -169,7 +169,7 @@ class Delimited:
             raise RefusedError(f"it cannot be read: {error}") from error
         refusals = [
             Refusal(
-                text.encode("utf-8", "surrogateescape"),
+                text.translate(UNMARK).encode(self.options.encoding, "surrogateescape"),
                 f"row {first + number - 1}",
                 f"it has {actual} values, and there are {len(names)} columns",
             )
@@ -188,6 +188,22 @@ def headings(found: list[str], rename: dict[str, str]) -> list[str]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RefusedError(f"the heading {', '.join(twice)} stands there twice, so its columns cannot be told apart")
     return names
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return marked(text)
+
+
+def _sound(content: bytes) -> tuple[bytes, bool]:
+    """The same as valid UTF-8, and whether it holds marked bytes."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return marked(content.decode("utf-8", "surrogateescape")), True
+    return content, any(mark in content for mark in MARKS)
 
 
 def _without_nul(block: bytes) -> bytes:

@@ -20,6 +20,13 @@ PROVENANCE = {FILE: pa.string(), ROW: pa.int64()}
 """Where a row stood: the file, and the number of the row in it (from 1, the header not counted)."""
 
 
+_MARK = {0xDC80 + byte: 0x10FF80 + byte for byte in range(128)}
+UNMARK = {mark: byte for byte, mark in _MARK.items()}
+_MARKED = "[\U0010ff80-\U0010ffff]"
+MARKS = (b"\xf4\x8f\xbe", b"\xf4\x8f\xbf")
+"""How marked bytes begin in UTF-8. Arrow wants valid UTF-8; so unknown bytes come to it as these characters."""
+
+
 class Layout:
     """What the rows of one entity are to look like, for one file after the other."""
 
@@ -27,12 +34,9 @@ class Layout:
         self.schema, self.keys, self.select = schema, keys, set(select)
         self.texts = Texts(rules)
         self.file = ""
-        self._is_text = False
 
-    def begin(self, names: list[str], *, is_text: bool = False) -> None:
-        """The columns of the next file; RefusedError when they cannot be those of this entity. `is_text`: columns of
-        bytes hold text."""
-        self._is_text = is_text
+    def begin(self, names: list[str]) -> None:
+        """The columns of the next file; RefusedError when they cannot be those of this entity."""
         described = [name for name in self.schema.names if name not in PROVENANCE]
         if missing := [name for name in self.keys if name not in names and name not in PROVENANCE]:
             raise RefusedError(f"it has no column {', '.join(missing)}, which is a key; it has {_some(names)}")
@@ -44,8 +48,17 @@ class Layout:
         index = self.schema.get_field_index(name)
         return self.schema.field(index).type if index >= 0 else None
 
-    def page(self, columns: dict[str, Any], rows: int, numbers: np.ndarray, refused: pa.Table | None = None) -> Page:
-        """A page of columns, each either bytes or text (to be read as the declared type) or of its own type."""
+    def page(
+        self,
+        columns: dict[str, Any],
+        rows: int,
+        numbers: np.ndarray,
+        refused: pa.Table | None = None,
+        *,
+        is_marked: bool = False,
+    ) -> Page:
+        """A page of columns, each either text (to be read as the declared type) or of the type itself already.
+        `is_marked`: some texts hold bytes that are not of the encoding (`marked`)."""
         rescue = Rescue()
         made: list[pa.Array] = []
         for item in self.schema:
@@ -56,14 +69,14 @@ class Layout:
             elif item.name not in columns:
                 made.append(pa.nulls(rows, item.type))
             else:
-                made.append(self._column(item, columns[item.name], rescue))
+                made.append(self._column(item, columns[item.name], rescue, is_marked=is_marked))
         extra = {
             name: column
             for name, column in columns.items()
             if name not in self.schema.names and (not self.select or name in self.select)
         }
         for name, column in extra.items():
-            content = self._column(pa.field(name, pa.string()), column, rescue)
+            content = self._column(pa.field(name, pa.string()), column, rescue, is_marked=is_marked)
             for row in np.flatnonzero(compute.fill_null(compute.not_equal(content, ""), False)):
                 rescue.add(int(row), name, content[int(row)].as_py())
         return Page(
@@ -73,39 +86,21 @@ class Layout:
             refused=refused,
         )
 
-    def _column(self, item: pa.Field, column: pa.Array, rescue: Rescue) -> pa.Array:
-        if self._is_text and pa.types.is_binary(column.type):
-            column, bad = _as_text(column)
-            for row, raw in bad:
-                rescue.add(row, item.name, _with_surrogates(raw))
-        if pa.types.is_string(column.type):
-            return self.texts.column(item.name, item.type, column, rescue)
-        return column
+    def _column(self, item: pa.Field, column: pa.Array, rescue: Rescue, *, is_marked: bool) -> pa.Array:
+        if not pa.types.is_string(column.type):
+            return column
+        if is_marked:
+            for row in np.flatnonzero(compute.fill_null(compute.match_substring_regex(column, _MARKED), False)):
+                rescue.add(int(row), item.name, column[int(row)].as_py().translate(UNMARK))
+            column = compute.if_else(
+                compute.match_substring_regex(column, _MARKED), pa.scalar(None, pa.string()), column
+            )
+        return self.texts.column(item.name, item.type, column, rescue)
 
 
-def _as_text(column: pa.Array) -> tuple[pa.Array, list[tuple[int, bytes]]]:
-    try:
-        return column.cast(pa.string()), []
-    except pa.ArrowInvalid:
-        pass
-    kept: list[str | None] = []
-    bad: list[tuple[int, bytes]] = []
-    values: list[Any] = column.to_pylist()
-    for row, value in enumerate(values):
-        try:
-            kept.append(None if value is None else value.decode())
-        except UnicodeDecodeError:
-            kept.append(None)
-            bad.append((row, value))  # pyright: ignore[reportArgumentType] only bytes fail to decode
-    return pa.array(kept, pa.string()), bad
-
-
-def _with_surrogates(raw: bytes) -> str:
-    """Bytes of which some are not text, these as surrogates (U+DC80 to U+DCFF for the bytes 80 to FF)."""
-    try:
-        return raw.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return raw.decode("utf-8", "surrogateescape")
+def marked(text: str) -> bytes:
+    """Text in UTF-8, with every byte that the encoding did not know (a surrogate) as a character of private use."""
+    return text.translate(_MARK).encode()
 
 
 def _some(names: list[str]) -> str:

@@ -174,52 +174,58 @@ class DocumentSource(ABC, Generic[_C]):
         state = Taken.parse(position, thing)
         answers, state.answers = state.answers, []
         reader = self.reader(entity, description, state)
-        # a refused file counts as seen only under the definition that refused it
         salt = _definition(entity, description)
-        empty, refused_any, count = description.schema.empty_table(), False, 0
-        complete = self._complete(entity)
+        complete, count = self._complete(entity), 0
         for file in complete:
-            seen = look(file.name, file.size, file.stamp)
-            if seen in state.looks or _salted(seen, salt)[:8] in state.looks:
-                continue
+            # a refused file counts as seen only under the definition that refused it
+            if not {look(file.name, file.size, file.stamp), _salted_look(file, salt)} & state.looks:
+                try:
+                    count += yield from self._take(entity, description, reader, state, file=file, salt=salt)
+                finally:
+                    self._let_go(entity.name, file)
             if count >= self.connection.batch_files:
                 break
-            try:
-                path, digest = self._fetched(entity, file)
-            except ChangedError:
-                continue
-            except RefusedError as error:
-                state.add(_salted(seen, salt), _salted(seen, salt)[:8])
-                yield Page(empty, refused=_whole(error, file, None))
-                continue
-            try:
-                if state.has(digest):
-                    state.add(digest, seen)
-                    continue
-                with self._spooled(reader, description, path, file) as spool:
-                    self._check_unchanged(file, thing)
-                    reader.taken(state)
-                    yield from spool.pages()
-                state.add(digest, seen)
-                count += 1
-            except RefusedError as error:
-                if not self.place.unchanged(file, thing):
-                    continue
-                reader.taken(state)
-                state.add(_salted(digest, salt), _salted(seen, salt)[:8])
-                refused_any = True
-                yield Page(empty, refused=_whole(error, file, path))
-            except ChangedError:
-                continue
-            finally:
-                self._let_go(entity.name, file)
-        if count or refused_any:
-            there = [look(file.name, file.size, file.stamp) for file in complete]
-            state.forget(self.connection.remember_days, there + [_salted(seen, salt)[:8] for seen in there])
+        if count:
+            looks = [(look(file.name, file.size, file.stamp), _salted_look(file, salt)) for file in complete]
+            state.forget(self.connection.remember_days, [one for both in looks for one in both])
         else:
             # nothing came: the answers stay, so that the position does not move and no batch is made
             state.answers = answers
-        yield Page(empty, position=state.dump())
+        yield Page(description.schema.empty_table(), position=state.dump())
+
+    def _take(
+        self,
+        entity: EntityConfig,
+        description: Description,
+        reader: Reader,
+        state: Taken,
+        *,
+        file: Found,
+        salt: bytes,
+    ) -> Generator[Page, None, int]:
+        """The pages of a new file, and 1; or 0 when it is known after all, or not finished."""
+        thing, path, digest = self.thing(entity), None, b""
+        try:
+            path, digest = self._fetched(entity, file)
+            if self.connection.taken_once_by == "file":
+                digest = hashlib.sha256(file.name.encode("utf-8", "surrogateescape") + digest).digest()
+            if state.has(digest):
+                state.add(digest, look(file.name, file.size, file.stamp))
+                return 0
+            with self._spooled(reader, description, path, file) as spool:
+                self._check_unchanged(file, thing)
+                reader.taken(state)
+                yield from spool.pages()
+            state.add(digest, look(file.name, file.size, file.stamp))
+        except ChangedError:
+            return 0
+        except RefusedError as error:
+            if not self.place.unchanged(file, thing):
+                return 0
+            reader.taken(state)
+            state.add(hashlib.sha256(salt + digest).digest(), _salted_look(file, salt))
+            yield Page(description.schema.empty_table(), refused=_whole(error, file, path))
+        return 1
 
     def _check_unchanged(self, file: Found, thing: str) -> None:
         if not self.place.unchanged(file, thing):
@@ -289,8 +295,8 @@ def _placed(page: Page, name: str) -> Page:
     return replace(page, refused=page.refused.set_column(1, page.refused.schema.field(1), places_))
 
 
-def _salted(content: bytes, salt: bytes) -> bytes:
-    return hashlib.sha256(salt + content).digest()
+def _salted_look(file: Found, salt: bytes) -> bytes:
+    return hashlib.sha256(salt + look(file.name, file.size, file.stamp)).digest()[:8]
 
 
 def _whole(error: RefusedError, file: Found, path: Path | None) -> pa.Table:

@@ -42,9 +42,10 @@ def _control(text: str) -> bytes:
 class Taken:
     """The files and control numbers that were taken, and what is to be acknowledged of the last batch."""
 
-    files: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
-    """By content: the day, and what the file looked like."""
+    files: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """By content and look (several files can hold the same): the day."""
     controls: dict[bytes, int] = field(default_factory=dict)
+    contents: set[bytes] = field(default_factory=set)
     looks: set[bytes] = field(default_factory=set)
     answers: list[Any] = field(default_factory=list)
 
@@ -57,15 +58,17 @@ class Taken:
             content = json.loads(position)
             if content["version"] != 1:
                 raise ValueError(content["version"])
-            files = {digest: (day, seen) for day, digest, seen in _FILE.iter_unpack(_unpacked(content["files"]))}
+            files = {(digest, seen): day for day, digest, seen in _FILE.iter_unpack(_unpacked(content["files"]))}
             controls = {digest: day for day, digest in _CONTROL.iter_unpack(_unpacked(content["controls"]))}
-            return cls(files, controls, {seen for _, seen in files.values()}, content["answers"])
+            return cls(
+                files, controls, {digest for digest, _ in files}, {seen for _, seen in files}, content["answers"]
+            )
         except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
             raise PositionLostError(thing, "has a position that does not tell which files were taken.") from error
 
     def dump(self) -> str:
         """This state as a position; the same state gives the same text."""
-        files = b"".join(_FILE.pack(day, key, seen) for key, (day, seen) in sorted(self.files.items()))
+        files = b"".join(_FILE.pack(day, digest, seen) for (digest, seen), day in sorted(self.files.items()))
         controls = b"".join(_CONTROL.pack(day, key) for key, day in sorted(self.controls.items()))
         return json.dumps(
             {"version": 1, "files": _packed(files), "controls": _packed(controls), "answers": self.answers},
@@ -75,12 +78,12 @@ class Taken:
 
     def has(self, digest: bytes) -> bool:
         """Whether this content was taken."""
-        return digest[:12] in self.files
+        return digest[:12] in self.contents
 
     def add(self, digest: bytes, seen: bytes) -> None:
-        """Remember a content, and what its file looks like (now: it may have been renamed)."""
-        day = self.files[digest[:12]][0] if self.has(digest) else today()
-        self.files[digest[:12]] = (day, seen)
+        """Remember a content, and what its file looks like."""
+        self.files[digest[:12], seen] = today()
+        self.contents.add(digest[:12])
         self.looks.add(seen)
 
     def has_control(self, text: str) -> bool:
@@ -94,7 +97,7 @@ class Taken:
     def forget(self, days: int, present: Iterable[bytes]) -> None:
         """Forget what is older than so many days, but for files that still lie there."""
         bound, there = today() - days, set(present)
-        self.files = {key: item for key, item in self.files.items() if item[0] >= bound or item[1] in there}
+        self.files = {key: day for key, day in self.files.items() if day >= bound or key[1] in there}
         self.controls = {key: day for key, day in self.controls.items() if day >= bound}
 
 

@@ -6,6 +6,7 @@ unpack to more than the limits, and a worksheet whose used cells lie so far apar
 
 from __future__ import annotations
 
+import html
 import re
 import zipfile
 import zlib
@@ -28,6 +29,13 @@ from datong_ingestion.source import Page
 _BLOCK = 1024 * 1024
 _ROWS = 20_000
 _CELL = re.compile(rb'<(?:\w+:)?c\b[^>]{0,200}?\br="([A-Z]{1,4})(\d{1,8})"')
+_LONGEST_CELL = 12_000
+_WITHOUT_VALUE = re.compile(
+    rb'<(?:\w+:)?c\b[^>]{0,100}?\br="([A-Z]{1,3})(\d{1,7})"(?:'
+    rb'[^>]{0,100}?\bt="e"[^>]{0,100}>(?:<f\b[^>]{0,200}(?:/>|>[^<]{0,8192}</f>))?<v>([^<]{1,40})</v>'
+    rb"|[^>]{0,100}><f\b[^>/]{0,200}>([^<]{1,8192})</f>(?:<v></v>|<v ?/>)?</(?:\w+:)?c>)"
+)
+_LINKS = "xl/_rels/workbook.xml.rels"
 _OLD = b"\xd0\xcf\x11\xe0"
 
 
@@ -79,10 +87,11 @@ class Workbooks:
                 "protocol files", "needs python-calamine to read workbooks.", "run `uv sync --extra files`."
             ) from error
         with path.open("rb") as file:
-            if file.read(4) == _OLD:
-                check_ratio(1, path.stat().st_size, Limits(ratio=1e9), self.limits.expanded_mib / 20)
-            else:
-                self._check_size(path)
+            is_old = file.read(4) == _OLD
+        if is_old:
+            check_ratio(1, path.stat().st_size, Limits(ratio=1e9), self.limits.expanded_mib / 20)
+        else:
+            self._check_size(path)
         try:
             book = python_calamine.CalamineWorkbook.from_path(str(path))
             names = book.sheet_names
@@ -91,6 +100,8 @@ class Workbooks:
             if self.options.sheet and self.options.sheet not in names:
                 raise RefusedError(f"it has no worksheet {self.options.sheet}; there are {', '.join(names[:20])}")
             rows = book.get_sheet_by_name(self.options.sheet or names[0]).to_python(skip_empty_area=False)
+            if not is_old:
+                _with_errors(rows, _errors(path, self.options.sheet or names[0]))
         except (python_calamine.CalamineError, OSError) as error:
             what = "it is locked with a password" if "assword" in str(error) else f"it is not a workbook: {error}"
             raise RefusedError(what) from error
@@ -143,6 +154,46 @@ class _Box:
             raise RefusedError(
                 f"its cells span {self.rows:,} rows and {self.columns:,} columns, more than connection.limits.cells"
             )
+
+
+def _errors(path: Path, sheet: str) -> dict[tuple[int, int], str]:
+    """Cells of a worksheet that hold an error, or a formula whose value nobody calculated: the reader gives them as
+    empty, and that they are not. By row and column from 0, with the error's code or the formula."""
+    found: dict[tuple[int, int], str] = {}
+    with zipfile.ZipFile(path) as archive:
+        part = _part(archive, sheet)
+        if part is None:
+            return found
+        with archive.open(part) as content:
+            left = b""
+            while block := content.read(_BLOCK):
+                text = left + block
+                for match in _WITHOUT_VALUE.finditer(text):
+                    letters, row, code, formula = match.groups()
+                    shown = code.decode("utf-8", "replace") if code else f"={html.unescape(formula.decode())}"
+                    found[int(row) - 1, _number(letters) - 1] = shown
+                left = text[-_LONGEST_CELL:]
+    return found
+
+
+def _part(archive: zipfile.ZipFile, sheet: str) -> str | None:
+    """The part of the archive that holds a worksheet."""
+    book, links = (archive.read(name).decode("utf-8", "replace") for name in ("xl/workbook.xml", _LINKS))
+    for tag in re.findall(r"<(?:\w+:)?sheet\b[^>]*>", book):
+        about = dict(re.findall(r'([\w:]+)="([^"]*)"', tag))
+        if html.unescape(about.get("name", "")) == sheet:
+            for link in re.findall(r"<Relationship\b[^>]*>", links):
+                target = dict(re.findall(r'(\w+)="([^"]*)"', link))
+                if target.get("Id") == about.get("r:id"):
+                    name = target.get("Target", "")
+                    return name.lstrip("/") if name.startswith("/") else f"xl/{name}"
+    return None
+
+
+def _with_errors(rows: list[list[Any]], errors: dict[tuple[int, int], str]) -> None:
+    for (row, column), code in errors.items():
+        if row < len(rows) and column < len(rows[row]) and rows[row][column] in {"", None}:
+            rows[row][column] = code
 
 
 def _number(letters: bytes) -> int:
