@@ -12,6 +12,7 @@ Alone: `datong profile crm account`.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from collections import Counter
@@ -176,6 +177,14 @@ def shown(value: Any) -> Any:
     return text if len(text) <= _TEXT_SHOWN else f"{text[: _TEXT_SHOWN - 1]}…"
 
 
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Nested values as JSON text, so that they can be counted and compared."""
+    if not pa.types.is_nested(column.type):
+        return column
+    texts = [None if value is None else json.dumps(value, default=str, sort_keys=True) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
 def hashes(column: pa.ChunkedArray) -> np.ndarray:
     """A 64-bit hash of each value; nulls count as one value."""
     encoded = column.combine_chunks().dictionary_encode()
@@ -219,7 +228,9 @@ class _Field:
     """What is kept of one field."""
 
     def __init__(self, name: str, kind: pa.DataType) -> None:
-        self.name, self.kind = name, kind
+        # nested values come as JSON text
+        self.name, self.declared = name, kind
+        self.kind = pa.string() if pa.types.is_nested(kind) else kind
         self.rows = self.nulls = self.empty = 0
         self.distinct = _Distinct()
         self.minimum: Any = None
@@ -277,7 +288,7 @@ class _Field:
         counted = self.counts if self.counts and (len(self.counts) < self.valid or len(self.counts) == 1) else None
         return FieldProfile(
             name=self.name,
-            type=type_name(self.kind),
+            type=type_name(self.declared),
             rows=self.rows,
             nulls=self.nulls,
             empty=self.empty,
@@ -401,7 +412,7 @@ class Profiler:
         if not len(rows):
             return
         self.rows += len(rows)
-        columns = {field.name: rows.column(field.name) for field in self._fields}
+        columns = {item.name: _flat(rows.column(item.name)) for item in self._fields}
         hashed = {name: hashes(column) for name, column in columns.items()}
         for item in self._fields:
             item.add(columns[item.name], hashed[item.name])
@@ -470,7 +481,7 @@ def combined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _can_be_key(kind: pa.DataType) -> bool:
     """A measure can be unique by chance; a key is a text, a whole number, or a point in time beside another field."""
-    return not (pa.types.is_floating(kind) or pa.types.is_boolean(kind)) and not (
+    return not (pa.types.is_floating(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind)) and not (
         pa.types.is_decimal(kind) and kind.scale > 0
     )
 

@@ -1,0 +1,122 @@
+"""A proposed definition: names, questions, secrets that stay out of it, and text that reads back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datong_ingestion.discovery import definition_text
+from datong_ingestion.discovery.answers import connection_of, protocols, questions
+from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name
+from datong_ingestion.systems_config import PROTOCOLS, load_systems
+from datong_platform.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("API_SALES_ORDER_SRV/A_SalesOrder", "sales_order"),
+        ("API_MATERIAL_STOCK_SRV/A_MatlStkInAcctMod", "matl_stk_in_acct_mod"),
+        ("API_PRODUCTION_ORDER_2_SRV/A_ProductionOrder_2", "production_order_2"),
+        ("public.sale_order_line", "sale_order_line"),
+        ("/api/v2/work-orders", "work_orders"),
+        ("dbo.T_BD_Material", "bd_material"),
+        ("orders/2026/orders.csv", "orders"),
+        ("plant1.mes.events", "events"),
+        ("BD_MATERIAL", "bd_material"),
+        ("data.销售订单", "data"),
+        ("销售订单", "entity"),
+        ("/3rd-party/*", "rd_party"),
+    ],
+)
+def test_an_entity_is_named_after_the_last_telling_part_of_its_address(address: str, name: str) -> None:
+    assert entity_name(address) == name
+
+
+def test_every_protocol_tells_what_its_connection_needs() -> None:
+    assert set(protocols()) == set(PROTOCOLS)
+    for protocol in protocols():
+        found = {question.name: question for question in questions(protocol)}
+        assert "concurrency" in found, protocol
+        required = [name for name, question in found.items() if question.required]
+        assert list(found)[: len(required)] == required, "what must be answered is asked first"
+
+
+def test_secrets_given_in_plain_become_references() -> None:
+    given = {
+        "base_url": "https://mes.example",
+        "auth": "bearer",
+        "token": "plain-token",
+        "headers.X-Api-Key": "plain-key",
+        "headers.Accept-Language": "zh",
+        "paging.style": "next_cursor",
+        "paging.limit": "200",
+    }
+    found = connection_of("shop_floor", "rest", given)
+    assert found.connection == {
+        "base_url": "https://mes.example",
+        "auth": "bearer",
+        "token": "${SHOP_FLOOR_TOKEN}",
+        "headers": {"X-Api-Key": "${SHOP_FLOOR_HEADERS_X_API_KEY}", "Accept-Language": "zh"},
+        "paging": {"style": "next_cursor", "limit": 200},
+    }
+    assert found.secrets == {"SHOP_FLOOR_TOKEN": "plain-token", "SHOP_FLOOR_HEADERS_X_API_KEY": "plain-key"}
+
+
+def test_an_address_with_a_log_in_is_a_secret_too() -> None:
+    found = connection_of("shop", "rest", {"base_url": "https://reader:pass@mes.example"})
+    assert found.connection == {"base_url": "${SHOP_BASE_URL}"}
+    assert connection_of("shop", "sql", {"url": "${CRM_URL}"}).secrets == {}
+
+
+def test_a_field_that_the_protocol_does_not_know_is_refused_with_those_it_knows() -> None:
+    with pytest.raises(ConfigurationError, match=r"connection\.adress") as caught:
+        connection_of("shop", "rest", {"adress": "x"})
+    assert "base_url" in caught.value.next_step
+
+
+def proposal(**connection: Any) -> Proposal:
+    content = {
+        "system": "shop",
+        "title": "Shop: the 'first' one",
+        "protocol": "rest",
+        "connection": {"base_url": "${SHOP_URL}", "auth": "bearer", "token": "${SHOP_TOKEN}", **connection},
+    }
+    order = {
+        "name": "order",
+        "source": "/orders",
+        "keys": ["id"],
+        "mode": "cursor",
+        "cursor": "changed",
+        "fields": {"id": "long", "changed": "timestamp", "yes": "string", "amount": "decimal(15,3)", "单号": "string"},
+    }
+    remarks = ["5 fields; seen: 12 rows, all there are.", "A remark that goes on " * 9]
+    return Proposal(content, [ProposedEntity(order, 5, 12, True, remarks)], [])
+
+
+def test_the_text_reads_back_as_what_was_proposed(tmp_path: Path) -> None:
+    made = proposal(paging={"style": "page", "limit": 100}, headers={"X: odd": "#1"})
+    path = definition_text.write(made, tmp_path)
+    assert path == tmp_path / "shop" / "defs.yaml"
+    assert load_systems(tmp_path)["shop"] == made.system
+    text = path.read_text(encoding="utf-8")
+    assert 'token: "${SHOP_TOKEN}"' in text
+    assert "# 5 fields; seen: 12 rows, all there are." in text
+    assert "单号: string" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_a_definition_is_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    definition_text.write(proposal(), tmp_path)
+    with pytest.raises(ConfigurationError, match="is defined already"):
+        definition_text.write(proposal(), tmp_path)
+    definition_text.write(proposal(data_path="rows"), tmp_path, replace=True)
+    assert "data_path: rows" in (tmp_path / "shop" / "defs.yaml").read_text(encoding="utf-8")
+
+
+def test_a_system_of_that_name_in_another_file_is_not_defined_a_second_time(tmp_path: Path) -> None:
+    definition_text.write(proposal(), tmp_path)
+    (tmp_path / "shop").rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="is defined already"):
+        definition_text.write(proposal(), tmp_path, replace=True)
