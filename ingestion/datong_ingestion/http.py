@@ -176,6 +176,10 @@ class HttpClient:
             self._client.auth.leave(self._client)
         self._client.close()
 
+    def learn(self, secret: str) -> None:
+        """Keep a further secret out of messages."""
+        self._learned.add(secret)
+
     def redact(self, text: str) -> str:
         """`text` without anything secret that this client knows."""
         text = _USERINFO.sub("", text)
@@ -241,13 +245,13 @@ class HttpClient:
         thing: str | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
+        content: bytes | Callable[[], bytes] | None = None,
         cookies: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         accept: Collection[int] = (),
     ) -> T:
         """As `request`, and `read` the answer within the attempt: when it raises UnreadableBodyError the request is
-        sent again, and after the last attempt ProtocolError is raised."""
+        sent again, and after the last attempt ProtocolError is raised. `content` can be made anew for each attempt."""
         what = thing or self.thing
         if repeatable is None:
             repeatable = method in {"GET", "HEAD", "OPTIONS"}
@@ -262,7 +266,8 @@ class HttpClient:
 
         def attempt() -> T:
             with self._gate:
-                request = self._client.build_request(method, target, headers=sent_headers, content=content)
+                sent = content() if callable(content) else content
+                request = self._client.build_request(method, target, headers=sent_headers, content=sent)
                 response = self._send(request, what, repeatable)
             self._unreachable.clear()
             self._check(response, what, accept, repeatable)

@@ -27,6 +27,7 @@ from datong_ingestion.connections.mongodb import MongoConnection
 from datong_ingestion.connections.odata import ODataConnection, ODataV4Options
 from datong_ingestion.connections.rabbitmq import RabbitMqConnection, RabbitMqOptions
 from datong_ingestion.connections.rest import RestConnection, RestOptions
+from datong_ingestion.connections.soap import SoapConnection, SoapOptions
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.definitions import documents, line_of
 from datong_ingestion.systems import with_profile
@@ -54,9 +55,10 @@ Connection = (
     | ODataConnection
     | RabbitMqConnection
     | RestConnection
+    | SoapConnection
     | SqlConnection
 )
-Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "sql"]
+Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "soap", "sql"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ PROTOCOLS: dict[Protocol, ProtocolKind] = {
         options=RestOptions,
         detects_deletes=True,
     ),
+    "soap": ProtocolKind(SoapConnection, f"{_SOURCES}.soap:Soap", frozenset({"full", "cursor"}), options=SoapOptions),
     "sql": ProtocolKind(
         SqlConnection, f"{_SOURCES}.sql:Sql", frozenset({"full", "cursor"}), queries=True, detects_deletes=True
     ),
@@ -165,6 +168,14 @@ class EntityConfig(Model):
     detect_deletes_every_hours: Annotated[float, Field(ge=0)] = 0
     """How often; 0 for at every read."""
     soft_delete: SoftDelete | None = None
+    partition_by: str = ""
+    """Backfill: the field whose ranges are read apart and at the same time; one that never changes. By default the
+    first key field."""
+    partitions: Annotated[int, Field(ge=1, le=10000)] = 16
+    """Backfill: how many ranges."""
+    partition_filters: list[str] = []
+    """Backfill: conditions, in the words of `filter`, that between them hold every row exactly once; instead of ranges,
+    and where the system finds none by itself."""
     schema_policy: Literal["evolve", "rescue", "freeze"] = "evolve"
     """When the source's schema changed: `evolve` takes new fields and wider types into the table, `rescue` keeps the
     table and puts what is new or does not fit into `_datong_rescued`, `freeze` stops with an error."""

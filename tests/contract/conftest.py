@@ -534,6 +534,7 @@ def _beside(name: str) -> Any:
 
 RIGS["mongodb"] = _beside("rigs_mongodb").made(SimpleNamespace(**globals()))
 RIGS["odata_v4"] = _beside("rigs_odata_v4").made(SimpleNamespace(**globals()))
+RIGS["soap"] = _beside("rigs_soap").made(SimpleNamespace(**globals()))
 RIGS["files"] = _beside("rigs_files").made(SimpleNamespace(**globals()))
 
 
@@ -565,6 +566,11 @@ def odata(request: pytest.FixtureRequest) -> Iterator[ODataRig]:
 @pytest.fixture
 def odata_v4(request: pytest.FixtureRequest) -> Iterator[Any]:
     yield from _made(request, "odata_v4")
+
+
+@pytest.fixture
+def soap(request: pytest.FixtureRequest) -> Iterator[Any]:
+    yield from _made(request, "soap")
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_incremental_read_appends_only_what_changed(rig: Any, row: Make) -> None
 
 
 def test_deletes_are_carried_through(rig: Any, row: Make) -> None:
-    mode = "full" if rig.protocol == "rest" else None
+    mode = "full" if rig.protocol in {"rest", "soap"} else None
     rig.put(*[row(i) for i in range(6)])
     rig.ingest(mode)
     rig.remove("00002", "00004")
@@ -113,8 +113,8 @@ def test_deletes_are_carried_through(rig: Any, row: Make) -> None:
 
 
 def test_a_deleted_key_may_come_back(rig: Any, row: Make) -> None:
-    if rig.protocol == "rest":
-        pytest.skip("a plain JSON API tells no deletes")
+    if rig.protocol in {"rest", "soap"}:
+        pytest.skip("a plain service tells no deletes")
     rig.put(row(1), row(2))
     rig.ingest()
     rig.remove("00001")
@@ -134,7 +134,7 @@ def test_bronze_follows_the_source_through_any_changes(rig: Any, row: Make) -> N
             changed = row(number, Name=f"at {clock}", ChangedAt=row(clock)["ChangedAt"])
             rig.put(changed)
             known[changed["Id"]] = changed
-        if rig.protocol != "rest":
+        if rig.protocol not in {"rest", "soap"}:
             for key in dice.sample(sorted(known), 2):
                 rig.remove(key)
                 del known[key]
@@ -210,6 +210,8 @@ def test_a_deleted_table_comes_back(rig: Any, row: Make, monkeypatch: pytest.Mon
 
 
 def test_a_value_that_does_not_fit_is_rescued_and_its_row_kept(rig: Any, row: Make) -> None:
+    if rig.protocol == "soap":
+        pytest.skip("a service that types its answers cannot send it; test_soap changes them on the wire")
     if rig.protocol == "sql":
         rig.put(row(1))
         bad = rig.spoil()
@@ -238,6 +240,8 @@ def test_a_decimal_with_too_many_digits_is_rescued_not_rounded(rig: Any, row: Ma
 
 
 def test_a_field_nobody_described_is_reported_and_nothing_of_it_lost(rig: Any, row: Make) -> None:
+    if rig.protocol == "soap":
+        pytest.skip("a service that types its answers cannot send it; test_soap changes them on the wire")
     rig.put(row(1))
     rig.ingest("full")
     if rig.protocol == "sql":
@@ -260,7 +264,7 @@ def test_a_changed_type_stops_with_field_old_new_and_next_step(rig: Any, row: Ma
     fields: dict[str, Any] = {}
     if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Boolean"'
-    elif rig.protocol in {"rest", "files", "mongodb"}:
+    elif rig.protocol in {"rest", "files", "mongodb", "soap"}:
         fields = {"fields": rig.entity()["fields"] | {"Amount": "boolean"}}
     else:
         rig.retype("Amount", "boolean")
@@ -283,7 +287,7 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
     fields: dict[str, Any] = {}
     if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Decimal" Precision="20" Scale="5"'
-    elif rig.protocol in {"rest", "files", "mongodb"}:
+    elif rig.protocol in {"rest", "files", "mongodb", "soap"}:
         fields = {"fields": rig.entity()["fields"] | {"Amount": "decimal(20,5)"}}
     else:
         rig.retype("Amount", "numeric(20,5)")
@@ -302,7 +306,7 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
 
 def test_a_wrong_password_names_system_entity_and_next_step(rig: Any, row: Make) -> None:
     wrong = {"url": rig.url.replace(rig.secret, "wrong")} if hasattr(rig, "url") else {}
-    wrong |= {"password": "wrong"} if rig.protocol.startswith(("odata", "files")) else {}
+    wrong |= {"password": "wrong"} if rig.protocol.startswith(("odata", "files", "soap")) else {}
     wrong |= {"token": "wrong"} if rig.protocol == "rest" else {}
     with pytest.raises(AuthenticationError) as caught:
         rig.ingest(connection=wrong)
