@@ -12,6 +12,7 @@ from typing import Any
 
 from datong_platform.errors import DatongError
 
+from datong_ingestion.backfill import Progress, backfill
 from datong_ingestion.run import IngestOutcome, IngestResult, ingest_system
 from datong_ingestion.streaming import stream
 from datong_ingestion.systems_config import SystemConfig, load_system
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("system", help="a system defined in assets/datong_assets/defs")
     parser.add_argument("entity", nargs="*", help="entities to ingest; default: all")
     parser.add_argument("--baseline", action="store_true", help="read everything anew, keep the history")
+    parser.add_argument("--backfill", action="store_true", help="read one entity whole, in parts, resuming")
+    parser.add_argument("--anew", action="store_true", help="with --backfill: do not resume the one that broke off")
     parser.add_argument("--stream", action="store_true", help="go on without end, until Ctrl-C")
     parser.add_argument("--rebuild", action="store_true", help="read everything anew, replace table and schema")
     parser.add_argument("--format", choices=["text", "json"], default="text")
@@ -33,6 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         system = load_system(asked.system)
         if asked.stream:
             return _stream(system, asked.entity, as_text)
+        if asked.backfill:
+            if len(asked.entity) != 1:
+                parser.error("--backfill needs one entity")
+            return _backfill(system, asked.entity[0], asked.anew, as_text)
         outcomes = ingest_system(
             system,
             asked.entity or None,
@@ -63,6 +70,15 @@ def _stream(system: SystemConfig, entities: list[str], as_text: bool) -> int:
         print(_line(outcome) if as_text else json.dumps(record(outcome), ensure_ascii=False), flush=True)
 
     return 1 if stream(system, entities or None, stop=stop, on_batch=tell) else 0
+
+
+def _backfill(system: SystemConfig, entity: str, anew: bool, as_text: bool) -> int:
+    def tell(part: Progress) -> None:
+        print(f"{part.done}/{part.parts}  {part.rows:>9,} rows, {part.seconds:.1f} s  {part.condition}", flush=True)
+
+    done = IngestOutcome(entity, backfill(system, entity, anew=anew, on_part=tell if as_text else None))
+    print(_line(done) if as_text else json.dumps(record(done), ensure_ascii=False, indent=2))
+    return 0
 
 
 def _line(outcome: IngestOutcome) -> str:

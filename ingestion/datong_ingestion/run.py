@@ -193,7 +193,7 @@ class _Read:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """What to read, and what is known before."""
 
     agreement: Agreement
@@ -243,7 +243,11 @@ class EntityIngest:
             )
         if read.loaded:
             loads.append(read.loaded)
-        refused = sum(one.loaded.refused for one in loads)
+        return self.result(loads, started, read)
+
+    def result(self, loads: list[load.LoadResult], started: float, read: _Read | None = None) -> IngestResult:
+        """What loads came to, and how bronze is now; a source that asks for it is told. `started`: monotonic time."""
+        read = read or _Read()
         delta = history.open_table(self.table)
         if delta is None:
             raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
@@ -270,7 +274,7 @@ class EntityIngest:
             new_table=any(one.created for one in loads),
             notes=list(read.notes),
             events=[event for one in loads for event in one.loaded.events],
-            refused=refused,
+            refused=sum(one.loaded.refused for one in loads),
         )
 
     def _confirm(self, last: Loaded | None) -> None:
@@ -280,7 +284,7 @@ class EntityIngest:
         self._confirmed = True
 
     def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
-        plan = self._plan(baseline=baseline, rebuild=rebuild)
+        plan = self.plan(baseline=baseline, rebuild=rebuild)
         interruptions = 0
         while True:
             try:
@@ -301,7 +305,8 @@ class EntityIngest:
                     raise
                 time.sleep(min(0.2 * 2**interruptions, self.system.connection.max_wait_seconds))
 
-    def _plan(self, *, baseline: bool, rebuild: bool) -> _Plan:
+    def plan(self, *, baseline: bool = False, rebuild: bool = False) -> Plan:
+        """What the next batch reads, and what is known before."""
         mode = self.entity.mode
         delta = history.open_table(self.table)
         last = history.watermark(self.table, delta)
@@ -315,7 +320,7 @@ class EntityIngest:
         position = None if asked_for or mode == "full" or last is None else last.position
         kind = "rebuild" if rebuild else self._kind(position)
         sequence = last.sequence + 1 if last else landing.first_free_sequence(self.system.system, self.entity.name)
-        return _Plan(agreement, sequence, kind, position, last, delta, asked_for, agreement.events)
+        return Plan(agreement, sequence, kind, position, last, delta, asked_for, agreement.events)
 
     def _kind(self, position: str | None) -> Kind:
         """What a read from `position` gives. A queue never tells all that exists, so it has no baseline."""
@@ -323,27 +328,12 @@ class EntityIngest:
             return "full"
         return "baseline" if position is None and self.entity.mode != "stream" else "changes"
 
-    def _land(self, plan: _Plan) -> _Read:
+    def _land(self, plan: Plan) -> _Read:
         """Read, land and load one batch."""
-        description = plan.agreement.description
-        read = _Read(notes=description.notes)
-        batch = Landing(
-            self.system.system,
-            self.entity.name,
-            plan.sequence,
-            mode=self.entity.mode,
-            kind=plan.kind,
-            schema=plan.agreement.landed,
-            keys=[] if self.entity.events else list(description.keys),
-            cursors=list(description.cursors),
-            distinct=not self.entity.events and not description.unique,
-            position=plan.position,
-            contract_version=contract_version(plan.agreement),
-            events=plan.events,
-            keys_read_at=plan.last.keys_read_at if plan.last else "",
-        )
+        read = _Read(notes=plan.agreement.description.notes)
+        batch = self.landing(plan)
         try:
-            reached = self._fill(batch, plan)
+            reached = self.fill(batch, plan)
             read.unexpected = set(batch.unexpected)
             if plan.kind == "full" and not plan.asked_for and plan.last is not None and _same(batch, plan.last):
                 batch.discard()
@@ -363,7 +353,27 @@ class EntityIngest:
             read.raced = True
         return read
 
-    def _fill(self, batch: Landing, plan: _Plan) -> str | None:
+    def landing(self, plan: Plan, folder: str = "") -> Landing:
+        """An empty batch of a plan; `folder` names where its files lie, if it is not to be the batch's own place."""
+        description = plan.agreement.description
+        return Landing(
+            self.system.system,
+            self.entity.name,
+            plan.sequence,
+            mode=self.entity.mode,
+            kind=plan.kind,
+            schema=plan.agreement.landed,
+            keys=[] if self.entity.events else list(description.keys),
+            cursors=list(description.cursors),
+            distinct=not self.entity.events and not description.unique,
+            position=plan.position,
+            contract_version=contract_version(plan.agreement),
+            events=plan.events,
+            keys_read_at=plan.last.keys_read_at if plan.last else "",
+            folder=folder,
+        )
+
+    def fill(self, batch: Landing, plan: Plan) -> str | None:
         """Read all pages into the batch; returns the position reached."""
         usual = SNAPSHOT if plan.kind != "changes" else INSERT if self.entity.events else UPDATE
         reached: str | None = None
@@ -401,7 +411,7 @@ class EntityIngest:
             raise ProtocolError(self.thing, f"gave {what}, so later changes could not be told from the rest.", advice)
         return reached if reached is not None else plan.position
 
-    def _keys(self, plan: _Plan) -> Iterator[pa.Table]:
+    def _keys(self, plan: Plan) -> Iterator[pa.Table]:
         """The keys of everything that exists now, read once more."""
         description = plan.agreement.description
         keys = list(description.keys)
@@ -412,7 +422,7 @@ class EntityIngest:
         for page in self.source.read(asked, replace(description, schema=fields, cursors=()), None):
             yield page.rows
 
-    def _nothing_new(self, manifest: Manifest, plan: _Plan) -> bool:
+    def _nothing_new(self, manifest: Manifest, plan: Plan) -> bool:
         """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
         last, delta = plan.last, plan.delta
         if last is None or delta is None or manifest.row_count or manifest.refused_rows:
@@ -423,7 +433,7 @@ class EntityIngest:
             return False  # when the keys were compared is news, too: it says when to compare them next
         return not manifest.complete or not len(load.vanished_keys(manifest, delta))
 
-    def _without_known(self, plan: _Plan) -> Callable[[pa.Table], pa.Table] | None:
+    def _without_known(self, plan: Plan) -> Callable[[pa.Table], pa.Table] | None:
         """What takes away the rows that an overlapping read brings again: for states those equal to the last row of
         their key, for events those equal to any row."""
         delta, cursor = plan.delta, self.entity.cursor

@@ -112,6 +112,16 @@ class Confirms(Protocol):
         ...
 
 
+@runtime_checkable
+class Partitions(Protocol):
+    """A source that can be read in parts."""
+
+    def partitions(self, entity: EntityConfig, column: str, count: int) -> list[str]:
+        """At most `count` conditions on a column, each fit to be an entity's `filter`, that between them hold every row
+        exactly once, rows without a value in it included. ConfigurationError when there is no such column."""
+        ...
+
+
 def connect(system: SystemConfig) -> Source:
     """The source of a system, by its protocol. Looks up addresses and secrets; makes no request yet."""
     module, name = PROTOCOLS[system.protocol].source.split(":")

@@ -107,9 +107,19 @@ def doctor(format_: FormatOption = Format.table) -> None:
 def ingest(
     system: Annotated[str, typer.Argument(help="A source system, as in assets/datong_assets/defs.")],
     entities: Annotated[list[str] | None, typer.Argument(help="Its entities; all when none is named.")] = None,
+    *,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Read one entity whole, in parts at the same time; resumes.")
+    ] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="With --backfill: resume none that broke off.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Read a source system into bronze: only what is new since the last time."""
+    if backfill:
+        from datong_infra.cli import backfill as backfills
+
+        backfills.run(system, entities, anew=anew, format_=format_)
+        return
     from datong_infra.cli import work
 
     work.ingest(system, entities or None, format_)

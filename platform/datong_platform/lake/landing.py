@@ -138,13 +138,14 @@ def batch_id(sequence: int) -> str:
     return f"{sequence:012d}"
 
 
-def _root(system: str, entity: str) -> str:
+def root(system: str, entity: str) -> str:
+    """The folder of an entity in the landing zone."""
     return f"landing/{system}/{entity}"
 
 
 def manifest_key(system: str, entity: str, sequence: int) -> str:
     """Where the manifest of a batch is."""
-    return f"{_root(system, entity)}/manifest/{batch_id(sequence)}.json"
+    return f"{root(system, entity)}/manifest/{batch_id(sequence)}.json"
 
 
 def read_manifest(system: str, entity: str, sequence: int) -> Manifest | None:
@@ -168,7 +169,7 @@ def first_free_sequence(system: str, entity: str) -> int:
     if first is None or is_complete(first):
         return 1
     last = max(
-        int(key.rsplit("/", 1)[1].removesuffix(".json")) for key in storage.keys(f"{_root(system, entity)}/manifest/")
+        int(key.rsplit("/", 1)[1].removesuffix(".json")) for key in storage.keys(f"{root(system, entity)}/manifest/")
     )
     return last + 1
 
@@ -205,9 +206,10 @@ class Landing:
         contract_version: str,
         events: Sequence[str] = (),
         keys_read_at: str = "",
+        folder: str = "",
     ) -> None:
         """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins.
-        `keys_read_at`: when all keys were compared before."""
+        `keys_read_at`: when all keys were compared before. `folder`: begins the name of the folder of its files."""
         self.system, self.entity, self.sequence, self.mode = system, entity, sequence, mode
         self.kind: Kind = kind
         self.schema, self.keys, self.position_before = schema, keys, position
@@ -216,7 +218,7 @@ class Landing:
         self.contract_version = contract_version
         self.events = list(events)
         self._keys_read_at = keys_read_at
-        self._folder = f"{_root(system, entity)}/data/{batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
+        self._folder = f"{root(system, entity)}/data/{folder or batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
         self._landed = pa.schema([*schema, BRONZE_FIELDS[OPERATION], BRONZE_FIELDS[RESCUED]])
         self._hash = ContentHash(schema) if kind == "full" else None
         self._rescued_hash = hashlib.sha256()
@@ -473,5 +475,5 @@ def remove_old(system: str, entity: str, sequence: int) -> None:
     """Remove the files of the batch that came KEPT_BATCHES before `sequence`, left-overs of crashes included."""
     old = sequence - KEPT_BATCHES
     if old > 0:
-        for key in list(storage.keys(f"{_root(system, entity)}/data/{batch_id(old)}-")):
+        for key in list(storage.keys(f"{root(system, entity)}/data/{batch_id(old)}-")):
             storage.delete(key)

@@ -96,8 +96,7 @@ def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | No
             result = _load(manifest, table, delta or _create(manifest, table))
             if result is None and attempt:
                 # it was refused because the batch is in: by another loader, or by this one, whose reply was lost
-                found = [loaded for loaded in history.loads(table, 20) if loaded.batch_id == manifest.batch_id]
-                return LoadResult(found[0], bytes=manifest.bytes) if found else None
+                return _found(table, manifest)
             return replace(result, created=result.loaded.version == 1) if result else None
         except (CommitFailedError, DeltaProtocolError) as error:
             # another writer was first; the table is read again, and may turn out to hold this very batch
@@ -105,11 +104,21 @@ def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | No
         except (DeltaError, OSError) as error:
             failure = error
             break
+    delta = history.open_table(table)
+    if delta is not None and _last(delta, table) >= manifest.sequence:
+        # another loader committed it, and cleared its files away while this one read them
+        return _found(table, manifest)
     raise ServiceError(
         f"table {table}",
         f"batch {manifest.batch_id} could not be committed: {failure}",
         "run the ingest again: what was landed is loaded first, exactly once.",
     ) from failure
+
+
+def _found(table: TableName, manifest: Manifest) -> LoadResult | None:
+    """The load of a batch that is in the table already, if its log still tells it."""
+    found = [loaded for loaded in history.loads(table, 20) if loaded.batch_id == manifest.batch_id]
+    return LoadResult(found[0], bytes=manifest.bytes) if found else None
 
 
 def merge_schemas(table: TableName, old: pa.Schema, new: pa.Schema) -> tuple[pa.Schema, list[str], list[str]]:
