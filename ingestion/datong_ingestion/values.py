@@ -107,6 +107,8 @@ def decimals(text: pa.Array, kind: pa.DataType) -> pa.Array:
         unsigned = compute.subtract(whole, compute.starts_with(text, "-").cast(pa.int32()))
         if longest > 40 or compute.max(unsigned).as_py() > room:
             raise pa.ArrowInvalid("too many digits for the type")
+    if compute.any(compute.match_substring(text, "e", ignore_case=True)).as_py():
+        raise pa.ArrowInvalid("an exponent, which tells more digits than it is long")
     return text.cast(kind)
 
 

@@ -37,6 +37,9 @@ _DIALECTS = {
     "postgres": "postgresql:PostgreSql",
     "mysql": "mysql:MySql",
     "mariadb": "mysql:MySql",
+    "mssql": "sqlserver:SqlServer",
+    "sqlserver": "sqlserver:SqlServer",
+    "oracle": "oracle:Oracle",
 }
 _T = TypeVar("_T")
 
@@ -91,7 +94,8 @@ class Sql:
             keys=relation.keys,
             cursors=tuple(item.name for item in columns if pa.types.is_timestamp(item.kind)),
             modes=_MODES,
-            unique=bool(relation.keys),
+            unique=bool(relation.keys) and relation.consistent,
+            notes=relation.notes,
         )
 
     def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
@@ -154,10 +158,11 @@ class Sql:
         where = f"where {name} is not null" + "".join(f" and ({text})" for text in _conditions(entity))
         even = pa.types.is_integer(item.kind) or pa.types.is_decimal(item.kind) or pa.types.is_temporal(item.kind)
         if even:
-            statement = f"select min({item.select}) as low, max({item.select}) as high from {source} {where}"
+            statement = f"select {item.extreme('min')} as low, {item.extreme('max')} as high from {source} {where}"
         else:
+            least = item.text("min(cut)") if item.text else "min(cut)"
             statement = (
-                f"select min(cut) as low from (select {name} as cut, ntile({count}) over (order by {name}) as part "
+                f"select {least} as low from (select {name} as cut, ntile({count}) over (order by {name}) as part "
                 f"from {source} {where}) parts group by part order by 1"
             )
         rows: list[Any] = []
@@ -177,7 +182,7 @@ class Sql:
         if entity.mode == "cursor" and position is not None and kind is not None:
             bound = self.dialect.literal(cursor.start(position, kind, entity.overlap_seconds), kind)
             conditions.append(f"({expression}) >= {bound} or ({expression}) is null")
-        extra = f"({entity.cursor_expression}) as {CURSOR}" if entity.cursor_expression else ""
+        extra = f"{relation.cursor.select} as {self.dialect.quoted(CURSOR)}" if relation.cursor else ""
         return self._select(entity, columns, conditions, extra)
 
     def _select(self, entity: EntityConfig, columns: list[Column], conditions: list[str], extra: str = "") -> str:
@@ -185,7 +190,7 @@ class Sql:
         for index, item in enumerate(columns):
             parts.append(f"{item.select} as {self.dialect.quoted(item.name)}")
             if item.outside:
-                parts.append(f"{item.outside} as {_RAW}{index}")
+                parts.append(f"{item.outside} as {self.dialect.quoted(f'{_RAW}{index}')}")
         if extra:
             parts.append(extra)
         where = " and ".join(f"({condition})" for condition in conditions)
@@ -232,7 +237,11 @@ def _conditions(entity: EntityConfig) -> list[str]:
 
 
 def _cursor_kind(entity: EntityConfig, columns: list[Column], relation: Relation) -> pa.DataType | None:
-    return relation.cursor_kind or next((item.kind for item in columns if item.name == entity.cursor), None)
+    return (
+        relation.cursor.kind
+        if relation.cursor
+        else next((item.kind for item in columns if item.name == entity.cursor), None)
+    )
 
 
 def _cursor_values(

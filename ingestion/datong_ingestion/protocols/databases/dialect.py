@@ -30,14 +30,27 @@ Meaning = Literal["refused", "unknown", "passing", "other"]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a relation."""
+    """A column of a relation, or the cursor's expression."""
 
     name: str
     kind: pa.DataType
-    select: str
-    """The expression that reads it."""
+    raw: str
+    """The expression that is it."""
+    text: Callable[[str], str] | None = None
+    """What makes of an expression of this type one that is read without loss."""
+    inside: str = ""
+    """The expression that reads it, null where `kind` cannot hold the value."""
     outside: str = ""
     """The expression that gives, as text, a value that `kind` cannot hold, and null for all others."""
+
+    @property
+    def select(self) -> str:
+        """The expression that reads it."""
+        return self.inside or (self.text(self.raw) if self.text else self.raw)
+
+    def extreme(self, function: str) -> str:
+        """The expression that reads its least or greatest value."""
+        return self.text(f"{function}({self.raw})") if self.text else f"{function}({self.select})"
 
 
 Fit = Callable[[pa.Array, pa.DataType, str, Rescue], pa.Array]
@@ -50,9 +63,12 @@ class Relation:
 
     columns: tuple[Column, ...]
     keys: tuple[str, ...]
-    cursor_kind: pa.DataType | None
-    """The type of the cursor's expression, where the entity has one."""
+    cursor: Column | None
+    """The cursor's expression, where the entity has one."""
     fit: Fit
+    consistent: bool = True
+    """A read sees one moment, and so each key once."""
+    notes: tuple[str, ...] = ()
 
 
 class Snapshot(ABC):
@@ -75,8 +91,6 @@ class Dialect(ABC):
     schemes: tuple[str, ...]
     example: str
     default_schema: str
-    limited = "limit 1"
-    """What ends a statement that wants one row at most."""
 
     def __init__(self, connection: SqlConnection, thing: str) -> None:
         self.connection = connection
@@ -245,6 +259,15 @@ def from_text(array: pa.Array, kind: pa.DataType, name: str, rescue: Rescue) -> 
         if value is not None and not fitted[row].is_valid:
             rescue.add(row, name, value.decode("utf-8", "surrogateescape"))
     return fitted
+
+
+def from_any(array: pa.Array, kind: pa.DataType, name: str, rescue: Rescue) -> pa.Array:
+    """Values of which some came as text and others in a type of their own, in the agreed type."""
+    if pa.types.is_large_string(array.type) or array.type == pa.string_view():
+        array = array.cast(pa.string())
+    if pa.types.is_string(array.type) and not pa.types.is_string(kind):
+        return from_text(array.cast(pa.binary()), kind, name, rescue)
+    return cast(array, kind, name, rescue)
 
 
 def _of_our_era(array: pa.Array) -> pa.Array:

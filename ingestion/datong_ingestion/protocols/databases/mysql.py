@@ -8,7 +8,7 @@ text loses digits, decimals of more than 38 digits, unsigned numbers, a server t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,13 @@ _BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 65_536
 
 # types of columns in a result (MySQL manual, "Column Definition"); every other is read as its text
-_TINY, _FLOAT, _BIT, _GEOMETRY = 1, 4, 16, 255
+_TINY, _BIT = 1, 16
+_TEXT: dict[int, Callable[[str], str]] = {
+    # as text a float has six digits; as a double it has all
+    4: lambda value: f"({value} + 0e0)",
+    16: lambda value: f"({value} + 0)",
+    255: lambda value: f"st_astext({value})",
+}
 _INTEGERS = {
     1: (pa.int16(), pa.int16()),
     2: (pa.int16(), pa.int32()),
@@ -138,22 +144,21 @@ class MySql(Dialect):
                     self.table(entity),
                 )
                 keys = [row[0] for row in rows.fetchall()]
-        columns = [Column(item.name, _kind(item), self._select(item)) for item in fields if item.name != CURSOR]
-        cursor_kind = next((_kind(item) for item in fields if item.name == CURSOR), None)
-        return Relation(tuple(columns), tuple(keys), cursor_kind, from_text)
+        columns = [
+            Column(item.name, _kind(item), self.quoted(item.name), _TEXT.get(item.type_code))
+            for item in fields
+            if item.name != CURSOR
+        ]
+        cursor = [
+            Column(CURSOR, _kind(item), f"({entity.cursor_expression})", _TEXT.get(item.type_code))
+            for item in fields
+            if item.name == CURSOR
+        ]
+        return Relation(tuple(columns), tuple(keys), cursor[0] if cursor else None, from_text)
 
     def _named(self, entity: EntityConfig) -> str:
         source = self.source(entity)
         return source if entity.query else f"{source} as source"
-
-    def _select(self, item: Any) -> str:
-        name = self.quoted(item.name)
-        if item.type_code == _FLOAT:
-            # as text a float has six digits; as a double it has all
-            return f"({name} + 0e0)"
-        if item.type_code == _BIT:
-            return f"({name} + 0)"
-        return f"st_astext({name})" if item.type_code == _GEOMETRY else name
 
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read, from one moment on."""

@@ -121,9 +121,13 @@ class PostgreSql(Dialect):
             }
             encoding = catalog.execute("select current_setting('server_encoding')").fetchone()
         columns = [self._column(item, item.type_code in arrays) for item in described if item.name != CURSOR]
-        cursor_kind = next((_kind(item) for item in described if item.name == CURSOR), None)
+        cursor = [
+            Column(CURSOR, _kind(item), f"({entity.cursor_expression})") for item in described if item.name == CURSOR
+        ]
         checked = encoding is not None and encoding[0] == "SQL_ASCII"
-        return Relation(tuple(columns), tuple(row[0] for row in keys), cursor_kind, _checked if checked else cast)
+        return Relation(
+            tuple(columns), tuple(row[0] for row in keys), cursor[0] if cursor else None, _checked if checked else cast
+        )
 
     def _column(self, item: Any, is_array: bool) -> Column:
         name = self.quoted(item.name)
@@ -132,11 +136,13 @@ class PostgreSql(Dialect):
             return Column(
                 item.name,
                 _kind(item),
-                f"case when {name} between {low} and {high} then {name} end",
-                f"case when {name} not between {low} and {high} then {name}::text end",
+                name,
+                inside=f"case when {name} between {low} and {high} then {name} end",
+                outside=f"case when {name} not between {low} and {high} then {name}::text end",
             )
-        select = name if item.type_code in _TYPES else f"{name}::text"
-        return Column(item.name, _kind(item), f"to_json({name})::text" if is_array else select)
+        plain = item.type_code in _TYPES or item.type_code == _NUMERIC
+        inside = f"to_json({name})::text" if is_array else "" if plain else f"{name}::text"
+        return Column(item.name, _kind(item), name, inside=inside)
 
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read."""
