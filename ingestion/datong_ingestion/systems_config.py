@@ -29,6 +29,7 @@ from datong_ingestion.connections.rabbitmq import RabbitMqConnection, RabbitMqOp
 from datong_ingestion.connections.rest import RestConnection, RestOptions
 from datong_ingestion.connections.soap import SoapConnection, SoapOptions
 from datong_ingestion.connections.sql import SqlConnection
+from datong_ingestion.connections.xml import XmlConnection, XmlOptions
 from datong_ingestion.definitions import documents, line_of
 from datong_ingestion.systems import with_profile
 
@@ -57,8 +58,9 @@ Connection = (
     | RestConnection
     | SoapConnection
     | SqlConnection
+    | XmlConnection
 )
-Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "soap", "sql"]
+Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "soap", "sql", "xml"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class ProtocolKind:
 
 _SOURCES = "datong_ingestion.protocols"
 PROTOCOLS: dict[Protocol, ProtocolKind] = {
+    "xml": ProtocolKind(XmlConnection, f"{_SOURCES}.xml:Xml", frozenset({"full", "stream"}), XmlOptions),
     "files": ProtocolKind(FilesConnection, f"{_SOURCES}.files:Files", frozenset({"full", "stream"}), FilesOptions),
     "kafka": ProtocolKind(
         KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions
