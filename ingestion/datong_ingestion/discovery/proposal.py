@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from datong_platform.lake.columns import compute, type_name
 
 from datong_ingestion import cursor as cursors
 from datong_ingestion.discovery.profile import FieldProfile, Profiler
-from datong_ingestion.discovery.sample import Sample, declared, take, traceless
+from datong_ingestion.discovery.sample import Sample, declared, reading, take, traceless
 from datong_ingestion.source import Description, Source, connect
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, ProtocolKind, SystemConfig, parse_system
 
@@ -97,8 +97,11 @@ class Proposal:
 def offered(content: Mapping[str, Any], patterns: Sequence[str], options: Mapping[str, Any]) -> list[str]:
     """The addresses that a system offers and that match one of `patterns`, in its order.
 
-    A pattern without `*`, `?` or `[` is an address and stands as it is. ConfigurationError when a pattern matches none.
+    A pattern without `*`, `?` or `[` is an address and stands as it is, and so does any for a place with files, whose
+    entities are patterns themselves. ConfigurationError when a pattern matches none.
     """
+    if "location" in PROTOCOLS[content["protocol"]].connection.model_fields:
+        return list(dict.fromkeys(patterns))
     seeds = [
         {"name": f"entity_{at}", "source": text, "options": options or None} for at, text in enumerate(patterns, 1)
     ]
@@ -232,14 +235,14 @@ class _Look:
                 self.remarks.append(f"{cursor} tells the day only: two days are read again each time.")
         if events and mode != "delta_token":
             content["events"] = True
-        if mode == "cursor" and keys and not events and self.kind.detects_deletes:
+        if mode == "cursor" and keys and not events and self._compares_keys(description, cursor, keys):
             content["detect_deletes"] = True
         if deleted := self._deleted(description):
             content["soft_delete"] = {"column": deleted}
         if self.wishes.options:
             content["options"] = dict(self.wishes.options)
         if description.inferred:
-            content["fields"] = {item.name: type_name(item.type) for item in description.schema}
+            content["fields"] = self._declared(description)
         sample = self.sample
         return ProposedEntity(
             content,
@@ -248,6 +251,15 @@ class _Look:
             complete=bool(sample and sample.complete),
             remarks=[self._seen(description), *self.remarks, *description.notes],
         )
+
+    def _declared(self, description: Description) -> dict[str, str]:
+        """The types to declare, without the fields that the protocol itself adds, such as a row's place in a file."""
+        fields = {item.name: type_name(item.type) for item in description.schema}
+        sent = {name: kind for name, kind in fields.items() if not name.startswith("_")}
+        if len(sent) == len(fields) or not sent:
+            return fields
+        again = self.source.describe(self.entity.model_copy(update={"fields": sent}))
+        return sent if fields.keys() <= set(again.schema.names) else fields
 
     def _seen(self, description: Description) -> str:
         if self.sample is None:
@@ -293,15 +305,7 @@ class _Look:
             sample = take(self.source, traceless(entity, typed), typed, self.wishes.rows)
         self.sample, self.entity = sample, entity
         times = tuple(item.name for item in typed.schema if pa.types.is_temporal(item.type))
-        return Description(
-            typed.schema,
-            typed.keys,
-            description.cursors or times,
-            description.modes,
-            description.inferred,
-            description.unique,
-            description.notes,
-        )
+        return replace(description, schema=typed.schema, keys=typed.keys, cursors=description.cursors or times)
 
     def _profile(self, description: Description) -> dict[str, FieldProfile]:
         self.profiler = Profiler(description)
@@ -421,6 +425,23 @@ class _Look:
             return False
         self.remarks.append(f"Tried: asked from a {cursor} on, the system leaves out what is older.")
         return True
+
+    def _compares_keys(self, description: Description, cursor: str, keys: list[str]) -> bool:
+        """Whether the keys that exist can be read at the end of a read, which tells deletes: tried where rows were."""
+        if not self.kind.detects_deletes:
+            return False
+        column = self.sample.rows.column(cursor) if self.sample else None
+        reached = cursors.later(None, column) if column is not None and len(column) else None
+        if reached is None:
+            return self.kind.queries
+        changed = {"mode": "cursor", "cursor": cursor, "keys": keys, "detect_deletes": True, "overlap_seconds": 0.0}
+        try:
+            with reading(
+                self.source, self.entity.model_copy(update=changed), replace(description, keys=tuple(keys)), reached
+            ) as found:
+                return any(page.keys is not None for page in found)
+        except DatongError:
+            return False
 
     def _deleted(self, description: Description) -> str:
         return next(
