@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 from socketserver import ThreadingMixIn
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
@@ -53,7 +55,7 @@ def made(house: Any) -> type[Any]:
             self.nonces: set[str] = set()
             self.sessions: set[str] = set()
             self.log_ins = 0
-            self.text = False
+            self.tokens: set[str] = set()
             self._build()
             self.server = make_server("127.0.0.1", 0, self._wsgi, _Threaded, _Quiet)
             threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -140,6 +142,8 @@ def made(house: Any) -> type[Any]:
             """A fault for a message that may not ask."""
             import spyne
 
+            if self.guard == "token":
+                return
             if self.guard == "session":
                 header = next((item.text for item in envelope.iter() if str(item.tag).endswith("}SessionId")), session)
                 if header not in self.sessions:
@@ -164,6 +168,21 @@ def made(house: Any) -> type[Any]:
         def _wsgi(self, environ: dict[str, Any], start: Any) -> Any:
             self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ['QUERY_STRING']}")
             head: list[Any] = []
+            if environ["PATH_INFO"] == "/system/token" or self.guard == "token":
+                query = {name: texts[0] for name, texts in parse_qs(environ["QUERY_STRING"]).items()}
+                if environ["PATH_INFO"] == "/system/token":
+                    good = query.get("app_secret") == password
+                    token = f"u8-token-{len(self.requests)}"
+                    self.tokens.add(token)
+                    said: dict[str, Any] = {"errcode": "0", "token": {"id": token, "expiresIn": 7200}}
+                    said = said if good else {"errcode": "20002", "errmsg": "app_secret错误"}
+                elif query.get("token") in self.tokens:
+                    said = {}
+                else:
+                    said = {"errcode": "20003", "errmsg": "token已过期"}
+                if said:
+                    start("200 OK", [("Content-Type", "application/json")])
+                    return [json.dumps(said).encode()]
             body = b"".join(self._wsgi_app(environ, lambda status, headers, *_: head.extend([status, headers])))
             answer: Any = house.Answer(body, int(head[0].split()[0]), dict(head[1]))
             if environ["REQUEST_METHOD"] == "POST":

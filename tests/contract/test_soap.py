@@ -301,3 +301,42 @@ def test_an_answer_that_never_ends_is_an_error(soap: Any, row: Make) -> None:
     with pytest.raises(ProtocolError, match="never ends"):
         soap.ingest("full")
     assert len(pages) == 2
+
+
+def test_a_proxy_whose_token_expires_in_the_middle_is_asked_for_a_new_one(soap: Any, row: Make) -> None:
+    soap.server.guard = "token"
+    soap.put(*[row(i) for i in range(8)])
+
+    def expire(answer: Any) -> Any:
+        soap.server.tokens.clear()
+        return answer
+
+    soap.server.faults = [expire]
+    connection = {
+        "profile": "yonyou_u8",
+        "auth": "session",
+        "ws_security": None,
+        "variables": {"app_key": "k", "from_account": "001"},
+        # the answers of this service are no documents of EAI
+        "success_path": "",
+        "success_values": [],
+    }
+    assert soap.ingest("full", connection=connection).rows == 8
+    asked = [text for text in soap.server.requests if "/system/token" in text]
+    assert len(asked) == 2
+    with pytest.raises(AuthenticationError, match="app_secret错误") as caught:
+        soap.ingest("full", connection=connection | {"password": "wrong-secret-3"})
+    assert "wrong-secret-3" not in str(caught.value)
+
+
+def test_a_condition_on_the_cursor_is_added_only_when_there_is_one(soap: Any, row: Make) -> None:
+    soap.put(*[row(i) for i in range(20)])
+    options = {
+        "rows_path": "findThingsResult.Thing",
+        "arguments": {"start": "{offset}", "count": "{limit}"},
+        "since_arguments": {"changed_since": "{since}"},
+    }
+    assert soap.ingest(options=options).rows == 20
+    soap.put(row(4, Name="second", ChangedAt=row(95)["ChangedAt"]))
+    result = soap.ingest(options=options, overlap_seconds=0)
+    assert (result.rows, result.unchanged_rows) == (1, 1)

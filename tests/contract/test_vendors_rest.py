@@ -225,7 +225,15 @@ def test_oracle_pages_by_has_more_and_asks_for_changes_in_its_query(services: Se
     oracle.server.stop()
 
 
-EXAMPLES = ["kingdee_k3cloud", "oracle_erp_rest", "dynamics_365", "business_central"]
+EXAMPLES = [
+    "kingdee_k3cloud",
+    "oracle_erp_rest",
+    "dynamics_365",
+    "business_central",
+    "oracle_erp_soap",
+    "kingdee_eas",
+    "yonyou_u8",
+]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -97,6 +97,8 @@ class SoapOptions(Options):
     arguments: dict[str, Any] = {}
     """What the operation is asked with. In its texts stand {since}, {page}, {offset}, {limit}, {next}, {filter},
     {session} and the connection's variables; an argument left with nothing is not sent."""
+    since_arguments: dict[str, Any] = {}
+    """Arguments that are added when there is a cursor to begin at: a condition that says {since}."""
     rows_path: str
     """Where the rows are in the answer, as `getOrdersResult.Order`."""
     payload: Literal["elements", "xml_in_text"] = "elements"

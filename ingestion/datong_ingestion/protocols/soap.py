@@ -266,7 +266,10 @@ class Soap:
         options, thing = self._options(entity), self._thing(entity)
         operation = entity.source
         known = {**self.connection.variables, **words, "session": session}
-        answer = self._call(self._wsdl(entity), operation, options.arguments, known, thing=thing, options=options)
+        arguments = options.arguments
+        if words["since"]:
+            arguments = _merged(arguments, options.since_arguments)
+        answer = self._call(self._wsdl(entity), operation, arguments, known, thing=thing, options=options)
         if options.payload == "xml_in_text":
             holder = _walked(answer, options.payload_path) if options.payload_path else list(answer.content)
             text = (holder[0].text or "") if holder else ""
@@ -521,6 +524,14 @@ def _kind(declared: Any) -> pa.DataType:
     if getattr(declared, "elements", None) or getattr(declared, "accepts_multiple", False):
         return pa.string()
     return next((_KINDS[kind.__name__] for kind in type(declared).__mro__ if kind.__name__ in _KINDS), pa.string())
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(one)
+    for name, value in other.items():
+        below = found.get(name)
+        found[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return found
 
 
 def _without_nothing(value: Any) -> Any:
