@@ -7,6 +7,7 @@ schema or their own syntax (refused whole, with the line).
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Markup:
 
     def __init__(self, options: XmlOptions, limits: Limits, schema: pa.Schema | None) -> None:
         try:
-            from lxml import etree
+            etree: Any = importlib.import_module("lxml.etree")
         except ImportError as error:
             raise ConfigurationError("protocol xml", "needs lxml.", "run `uv sync --extra xml`.") from error
         self.etree, self.options, self.limits = etree, options, limits
@@ -207,7 +208,7 @@ class Markup:
                 return
             if held > limit:
                 raise RefusedError(
-                    f"a part of it of more than {self.limits.record_mib:g} MiB (connection.limits.record_mib) is no row "
+                    f"a part of more than {self.limits.record_mib:g} MiB (connection.limits.record_mib) is no row "
                     f"{self.options.rows}, or a single one"
                 )
             block = file.read(_BLOCK)
@@ -300,6 +301,7 @@ class _Page:
     def __init__(self, markup: Markup, name: str) -> None:
         self.markup, self.name = markup, name
         self.fields, self.schema = markup.fields, markup.schema or pa.schema([])
+        self.lists = [pa.types.is_list(item.type) for item in self.fields]
         self.rows: list[list[Any]] = []
         self.rescue, self.unexpected = Rescue(), set[str]()
         self.first, self.count = 1, 0
@@ -318,36 +320,36 @@ class _Page:
 
     def _walk(self, element: Any, node: _Node, row: list[Any], path: str) -> None:
         for key, value in element.items():
-            if indexes := node.attribute(key):
-                for index in indexes:
-                    self._set(row, index, value, path or self.fields[index].name)
-            elif not key.startswith(_XSI):
-                self._surplus(f"{path}@{_local(key)}", value)
+            self._attribute(node, key, value, row, path)
         for child in element:
             tag = child.tag
             wanted = node.known.get(tag) or node.child(tag)
             if wanted is None:
                 if path or _local(tag) not in self.markup.options.ignore:
                     self._surplus(f"{path}{_local(tag)}", _content(child))
-                continue
-            if wanted.steps or wanted.attributes:
-                if wanted.indexes:
-                    for index in wanted.indexes:
-                        self._set(row, index, _text_of(child), path)
+            elif wanted.steps or wanted.attributes:
+                for index in wanted.indexes:
+                    self._set(row, index, _text_of(child))
                 self._walk(child, wanted, row, f"{path}{_local(tag)}/")
             elif len(child) or child.keys():
                 for index in wanted.indexes:
                     self._complex(row, index, child, f"{path}{_local(tag)}")
             else:
-                text = child.text or ""
                 for index in wanted.indexes:
-                    if row[index] is None and not pa.types.is_list(self.fields[index].type):
-                        row[index] = text
+                    if row[index] is None and not self.lists[index]:
+                        row[index] = child.text or ""
                     else:
-                        self._set(row, index, text, path)
-        if node.indexes and not path:
+                        self._set(row, index, child.text or "")
+        if not path:
             for index in node.indexes:
-                self._set(row, index, _text_of(element), path)
+                self._set(row, index, _text_of(element))
+
+    def _attribute(self, node: _Node, key: str, value: str, row: list[Any], path: str) -> None:
+        indexes = node.attribute(key)
+        for index in indexes or []:
+            self._set(row, index, value)
+        if indexes is None and not key.startswith(_XSI):
+            self._surplus(f"{path}@{_local(key)}", value)
 
     def _complex(self, row: list[Any], index: int, child: Any, path: str) -> None:
         """A child that has children or attributes of its own."""
@@ -356,18 +358,18 @@ class _Page:
             return
         if pa.types.is_string(kind) or pa.types.is_nested(kind):
             attributes = [key for key in child.keys() if not key.startswith(_XSI)]  # noqa: SIM118 not a dict
-            self._set(row, index, _content(child) if len(child) or attributes else child.text or "", path)
+            self._set(row, index, _content(child) if len(child) or attributes else child.text or "")
             return
         if len(child):
             self._surplus(path, _content(child))
             return
-        self._set(row, index, child.text or "", path)
+        self._set(row, index, child.text or "")
         for key, value in child.items():
             if not key.startswith(_XSI):
                 self._surplus(f"{path}/@{_local(key)}", value)
 
-    def _set(self, row: list[Any], index: int, value: Any, path: str) -> None:
-        if pa.types.is_list(self.fields[index].type):
+    def _set(self, row: list[Any], index: int, value: Any) -> None:
+        if self.lists[index]:
             row[index] = [value] if row[index] is None else [*row[index], value]
         elif row[index] is None:
             row[index] = value
