@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from datong_platform.errors import TerminalError
 from datong_platform.names import TableName
 
@@ -26,30 +30,46 @@ def require_checked(instance: dg.DagsterInstance, facts: Facts, table: TableName
         raise TerminalError(
             thing, f"was changed since it was built and checked (version {known.version}, not {built.value}).", build
         )
-    names = _checks(facts, key)
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        [dg.AssetCheckKey(key, name) for name in names]
-    )
+    names = facts.checks.get(key, [])
+    records = _latest(instance, [dg.AssetCheckKey(key, name) for name in names])
     for name in names:
-        record = records.get(dg.AssetCheckKey(key, name))
-        evaluation = record.evaluation if record else None
-        if evaluation is None:
-            raise TerminalError(thing, f"its check {name} has no result.", build)
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            raise TerminalError(
-                thing,
-                f"its check {name} failed: {evaluation.description or 'see the run in Dagster'}",
-                "mend the data or the model, then " + build,
-            )
-        target = evaluation.target_materialization_data
-        if target is None or target.timestamp < event.timestamp:
-            raise TerminalError(thing, f"its check {name} was not run on the newest build.", build)
+        if trouble := _trouble(records.get(dg.AssetCheckKey(key, name)), event.timestamp):
+            raise TerminalError(thing, f"its check {name} {trouble}", f"mend the data or the model if so, then {build}")
 
 
-def _checks(facts: Facts, key: dg.AssetKey) -> list[str]:
-    parsed = facts.graph
-    return [
-        facts.check_name(parsed.tests[test])
-        for test, table in parsed.tested.items()
-        if facts.key(parsed.node(table)) == key
-    ]
+def passed_since(
+    instance: dg.DagsterInstance, facts: Facts, built: Mapping[str, float]
+) -> dict[str, list[dg.AssetCheckEvaluation]]:
+    """The results of the checks on those nodes, given with the times of their materialization, that passed them all.
+
+    A check that only warned counts as passed.
+    """
+    checks: dict[str, list[dg.AssetCheckKey]] = {}
+    for unique_id in built:
+        key = facts.key(facts.graph.node(unique_id))
+        checks[unique_id] = [dg.AssetCheckKey(key, name) for name in facts.checks.get(key, [])]
+    records = _latest(instance, [check for some in checks.values() for check in some])
+    return {
+        unique_id: [records[check].evaluation for check in some]
+        for unique_id, some in checks.items()
+        if not any(_trouble(records.get(check), built[unique_id]) for check in some)
+    }
+
+
+def _latest(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> Mapping[dg.AssetCheckKey, Any]:
+    """The last result of each check; what a run only planned, as the one that asks did, is none."""
+    ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+    storage = instance.event_log_storage
+    found = {check: storage.get_asset_check_execution_history(check, limit=1, status=ended) for check in checks}
+    return {check: records[0] for check, records in found.items() if records}
+
+
+def _trouble(record: Any, built: float) -> str:
+    """What is wrong with the last run of a check on a table built then; empty when it passed or only warned."""
+    evaluation = record.evaluation if record else None
+    if evaluation is None:
+        return "has no result."
+    if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+        return f"failed: {evaluation.description or 'see the run in Dagster'}"
+    target = evaluation.target_materialization_data
+    return "" if target is not None and target.timestamp >= built else "was not run on the newest build."

@@ -18,6 +18,8 @@ class TableFacts:
     rows: int
     bytes: int
     version: int
+    identity: str
+    """Differs whenever the content may: the table's id and version."""
     columns: Mapping[str, str]
 
     def metadata(self, described: dg.TableSchema | None = None) -> dict[str, Any]:
@@ -48,8 +50,25 @@ def read(table: TableName) -> TableFacts | None:
         rows=sum(count or 0 for count in rows),
         bytes=sum(size or 0 for size in sizes),
         version=delta.version(),
+        identity=_identity(delta),
         columns={field.name: _type(field.type) for field in delta.schema().fields},
     )
+
+
+def identity(table: TableName) -> str | None:
+    """The identity of a table as it is now, or None where there is none."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    now = settings()
+    try:
+        return _identity(DeltaTable(now.table_uri(table), storage_options=now.storage_options()))
+    except TableNotFoundError:
+        return None
+
+
+def _identity(delta: Any) -> str:
+    return f"{delta.metadata().id}@{delta.version()}"
 
 
 def _type(kind: Any) -> str:

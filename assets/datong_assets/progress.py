@@ -24,7 +24,7 @@ class Progress:
     `step` is the part of the cycle (`ingest erp`, `build`, `publish`, `write-back`), `name` what it happened to: an
     entity, a table `schema.name`, a check, a flow; empty for the step itself (a `failure` stops it as a whole). `rows`
     are rows of data where that means something, `total` those that an entity's table holds now, `failed` rows of a flow
-    that are not verified. `error` says why it is not `ok`.
+    that are not verified. What is `unchanged` was found up to date and left as it is. `error` says why it is not `ok`.
     """
 
     kind: Kind
@@ -32,6 +32,7 @@ class Progress:
     name: str = ""
     ok: bool = True
     skipped: bool = False
+    unchanged: bool = False
     rows: int | None = None
     total: int | None = None
     failed: int = 0

@@ -84,13 +84,21 @@ def ingest(
 def build(
     selection: str | None = None,
     *,
+    everything: bool = False,
     on_progress: Listener | None = None,
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
-    """Build and test the dbt project, or a selection in dbt's syntax. ConfigurationError when it selects nothing."""
+    """Build and test what is not up to date, or a selection in dbt's syntax; `everything` builds the rest as well.
+
+    ConfigurationError when it selects nothing.
+    """
+    from datong_assets.components.dbt_models import REBUILD
+
     client.warm()
     keys = None
+    if everything:
+        tags = {**(tags or {}), REBUILD: "all"}
     if selection:
         from datong_assets.components.dbt_models import chosen_keys, facts_of
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from deltalake import DeltaTable
 SCHEMAS = ("silver", "gold", "serve", "quarantine")
 RUN_DEPENDENT = ("_datong_ingested_at", "_datong_batch_id", "_datong_version", "quarantined_at", "published_at")
 """Columns that tell when and in which batch a row came, not what the plant holds."""
+GIVEN_AT_ARRIVAL = (
+    *("changed_at", "updated_at", "source_key", "work_order_id", "mes_work_order_no"),
+    *("material_document", "material_document_id", "material_movement_id"),
+)
+"""Columns whose values a system gives to what is written to it, in the order of its arrival."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,10 @@ class Stack:
         state = json.loads((self.home / "services.json").read_text("utf-8"))
         return state["services"][service]["pid"]
 
-    def content(self) -> dict[str, tuple[list[str], list[str]]]:
+    def content(self, *, without: Sequence[str] = ()) -> dict[str, tuple[list[str], list[str]]]:
         """Every compared table by name: its columns with types, and its rows as sorted text."""
-        return {name: _content(table) for name, table in self.tables().items()}
+        left_out = {*RUN_DEPENDENT, *without}
+        return {name: _content(table, left_out) for name, table in self.tables().items()}
 
     def tables(self) -> dict[str, pa.Table]:
         """Every table of the compared schemas, by name, read from storage without any engine."""
@@ -86,11 +92,34 @@ class Stack:
         return found
 
 
-def _content(table: pa.Table) -> tuple[list[str], list[str]]:
-    kept = sorted(name for name in table.column_names if name not in RUN_DEPENDENT)
+def _content(table: pa.Table, left_out: set[str]) -> tuple[list[str], list[str]]:
+    kept = sorted(name for name in table.column_names if name not in left_out)
     columns = [f"{name} {table.schema.field(name).type}" for name in kept]
     rows = sorted(json.dumps(row, default=str, ensure_ascii=False) for row in table.select(kept).to_pylist())
     return columns, rows
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(sorted(set(one) ^ set(other)), "is in one only")
+    for name in sorted(set(one) & set(other)):
+        (columns, rows), (other_columns, other_rows) = one[name], other[name]
+        if columns != other_columns:
+            found[name] = sorted(set(columns) ^ set(other_columns))
+        elif rows != other_rows:
+            found[name] = sorted(set(rows) ^ set(other_rows))[:4]
+    return found
+
+
+@pytest.fixture
+def given_at_arrival() -> Sequence[str]:
+    """The columns whose values depend on the order in which the systems were written to."""
+    return GIVEN_AT_ARRIVAL
+
+
+@pytest.fixture
+def differences() -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
+    """By table, some of the columns or rows that are in one of two contents only; empty when they are the same."""
+    return _differences
 
 
 @pytest.fixture

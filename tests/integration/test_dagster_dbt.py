@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from datong_assets import instance as instances
 from datong_assets.components import DbtModels, Publication
+from datong_assets.components.dbt_models import REBUILD
 from datong_assets.dbt import client, graph
 from datong_assets.progress import Progress, watching
 from datong_platform.errors import ConfigurationError
@@ -195,6 +196,67 @@ def test_only_what_was_chosen_is_built_with_its_own_checks(project: Path, instan
     materialized = [event.asset_key.to_user_string() for event in built.get_asset_materialization_events()]
     assert materialized == ["serve/bi__dagster_pump"]
     assert len(built.get_asset_check_evaluations()) == 2
+
+
+def built_anew(project: Path, instance: dg.DagsterInstance, **options: Any) -> set[str]:
+    """What a full build, which must succeed with all three checks told, did not find up to date."""
+    built = run(project, "build", instance, **options)
+    assert built.success
+    assert len(built.get_asset_check_evaluations()) == 3
+    return {event.asset_key.path[-1] for event in built.get_asset_materialization_events()}
+
+
+def test_what_is_up_to_date_is_left_out_and_its_checks_hold(
+    project: Path, instance: dg.DagsterInstance, services: Settings
+) -> None:
+    from datong_platform.names import parse
+    from deltalake import DeltaTable
+
+    both, serve = {"dagster_pump", "bi__dagster_pump"}, project / "models/serve/bi__dagster_pump.sql"
+    built_anew(project, instance)
+    heard: list[Progress] = []
+    with watching(heard.append):
+        assert built_anew(project, instance) == set()
+    models = {event.name: event.rows for event in heard if event.kind == "model" and event.unchanged}
+    assert models == {"silver.dagster_pump": 1, "serve.bi__dagster_pump": 1}
+    assert run(project, "publish", instance).success
+
+    # an edited model: it and what reads it, nothing before it
+    before = serve.read_text(encoding="utf-8")
+    serve.write_text(f"{before} where true", encoding="utf-8")
+    assert built_anew(project, instance) == {"bi__dagster_pump"}
+    serve.write_text(before, encoding="utf-8")
+    assert built_anew(project, instance) == {"bi__dagster_pump"}
+    write_pumps(project, PUMP.format(id=1, name="Vortex"), PUMP.format(id=2, name="Gear"))
+    assert built_anew(project, instance) == both
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert built_anew(project, instance) == both
+    # a macro can change any model
+    macro = project / "macros" / "new.sql"
+    macro.write_text("{% macro new() %}1{% endmacro %}", encoding="utf-8")
+    assert built_anew(project, instance) == both
+    macro.unlink()
+    assert built_anew(project, instance) == both
+    # a table that other hands changed is built again, and with it what reads it
+    delta = DeltaTable(services.table_uri(parse("silver.dagster_pump")), storage_options=services.storage_options())
+    delta.update({"pump_name": "'Smuggled'"})
+    assert built_anew(project, instance) == both
+    assert built_anew(project, instance) == set()
+    # a part that was built by itself counts, and what reads it follows
+    run(project, "build", instance, asset_selection=[dg.AssetKey(["silver", "dagster_pump"])])
+    assert built_anew(project, instance) == {"bi__dagster_pump"}
+    # who wants everything gets it
+    assert built_anew(project, instance, tags={REBUILD: "all"}) == both
+
+
+def test_a_table_whose_check_failed_is_built_again(project: Path, instance: dg.DagsterInstance) -> None:
+    write_pumps(project, PUMP.format(id=1, name="Vortex"), PUMP.format(id=1, name="Mole"))
+    for _ in range(2):
+        built = run(project, "build", instance)
+        assert not built.success
+        assert [event.asset_key.path[-1] for event in built.get_asset_materialization_events()] == ["dagster_pump"]
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert built_anew(project, instance) == {"dagster_pump", "bi__dagster_pump"}
 
 
 def test_a_table_that_others_changed_is_not_published(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,14 @@ def test_layers_read_only_from_the_layer_below_or_their_own(manifest: dict[str, 
                 if kind(parent) not in allowed[own]
             ]
     assert not wrong
+
+
+def test_a_model_is_a_function_of_what_it_reads(manifest: dict[str, Any]) -> None:
+    """A build leaves out what is up to date; a model that asked for the time, or for chance, would never be that."""
+    asking = re.compile(r"\b(current_date|current_timestamp|now|localtimestamp|rand|randn|uuid|shuffle)\b\s*\(?", re.I)
+    wrong = {}
+    for node in models(manifest):
+        code = re.sub(r"--[^\n]*|\{#.*?#\}|'[^']*'", "", node.get("raw_code") or "", flags=re.S)
+        if found := asking.findall(code):
+            wrong[node["name"]] = found
+    assert wrong == {}

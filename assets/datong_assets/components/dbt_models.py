@@ -19,12 +19,17 @@ from datong_assets.dbt import client, graph
 from datong_assets.dbt.client import NodeFinished, NodeStarted
 from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
+from datong_assets.dbt.up_to_date import INPUTS, UpToDate
 from datong_assets.failing import explained, fail
 from datong_assets.instance import pooled
 from datong_assets.lake_facts import TableFacts
 from datong_assets.progress import Progress, tell
 
 STEP = "build"
+UNCHANGED = "unchanged"
+"""Metadata of a check's result that is carried on, because the table is up to date."""
+REBUILD = "datong/rebuild"
+"""The tag of a run that builds everything, also what is up to date."""
 _Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 
@@ -67,17 +72,53 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     failures: list[DatongError] = []
     parsed, select = facts.graph, _chosen(context, facts)
     pooled(context.instance)
-    with alone("build"), client.process(parsed.project) as dbt:
-        events = dbt.build(select, indirect="empty" if select else "")
-        for event, known in _with_lake_facts(events, facts):
-            if isinstance(event, NodeStarted):
-                continue
-            error = _failure(event, facts)
-            if error:
-                failures.append(error)
-                context.log.error(str(error))
-            yield from _told(event, known, error, facts)
+    with alone("build"):
+        inputs = UpToDate(facts, context.instance)
+        indirect = "empty" if select else ""
+        if not select and REBUILD not in context.run.tags:
+            stale = inputs.stale()
+            yield from _up_to_date(stale, inputs, facts)
+            context.log.info(
+                f"{len(parsed.built) - len(stale)} of {len(parsed.built)} tables and views are up to date."
+            )
+            if not stale:
+                return
+            if len(stale) < len(parsed.built):
+                select, indirect = _selectors(parsed, stale), "eager"
+        with client.process(parsed.project) as dbt:
+            events = dbt.build(select, indirect=indirect)
+            for event, known in _with_lake_facts(events, facts):
+                if isinstance(event, NodeStarted):
+                    continue
+                error = _failure(event, facts)
+                if error:
+                    failures.append(error)
+                    context.log.error(str(error))
+                yield from _told(event, known, error, facts, inputs)
     fail(failures)
+
+
+def _up_to_date(stale: Sequence[str], inputs: UpToDate, facts: Facts) -> Iterator[dg.AssetCheckResult]:
+    """What is left out, as progress, and the results of its checks, which hold as they did when it was built.
+
+    They are told again because Dagster takes a check that a run planned and did not tell for one without a result.
+    """
+    parsed, left = facts.graph, set(stale)
+    for unique_id in parsed.in_order:
+        if unique_id in left:
+            continue
+        name = _name(facts, unique_id)
+        tell(Progress("model", STEP, name, unchanged=True, rows=inputs.rows.get(unique_id)))
+        for check in inputs.checks[unique_id]:
+            yield dg.AssetCheckResult(
+                asset_key=check.asset_key,
+                check_name=check.check_name,
+                passed=check.passed,
+                severity=check.severity,
+                description=check.description,
+                metadata={**check.metadata, UNCHANGED: True},
+            )
+            tell(Progress("check", STEP, f"{name}: {check.check_name}", ok=check.passed, unchanged=True))
 
 
 def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
@@ -92,7 +133,11 @@ def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
     ]
     if len(nodes) == len(parsed.built) and len(tests) == len(parsed.tested):
         return []
-    return ["fqn:" + ".".join(parsed.nodes[unique_id]["fqn"]) for unique_id in (*nodes, *tests)]
+    return _selectors(parsed, [*nodes, *tests])
+
+
+def _selectors(parsed: Graph, unique_ids: Sequence[str]) -> list[str]:
+    return ["fqn:" + ".".join(parsed.nodes[unique_id]["fqn"]) for unique_id in unique_ids]
 
 
 def _with_lake_facts(
@@ -142,7 +187,9 @@ def _name(facts: Facts, unique_id: str) -> str:
     return ".".join(facts.key(facts.graph.node(unique_id)).path)
 
 
-def _told(event: NodeFinished, known: TableFacts | None, error: DatongError | None, facts: Facts) -> Iterator[_Event]:
+def _told(
+    event: NodeFinished, known: TableFacts | None, error: DatongError | None, facts: Facts, inputs: UpToDate
+) -> Iterator[_Event]:
     """A finished node as Dagster's event, and as progress."""
     parsed, skipped = facts.graph, event.status == "skipped"
     if node := parsed.built.get(event.unique_id):
@@ -151,6 +198,7 @@ def _told(event: NodeFinished, known: TableFacts | None, error: DatongError | No
                 asset_key=facts.key(node),
                 metadata={
                     "seconds": event.seconds,
+                    INPUTS: inputs.built(event.unique_id, known),
                     **(known.metadata(facts.columns(node)) if known else {}),
                 },
             )

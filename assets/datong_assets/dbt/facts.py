@@ -136,6 +136,14 @@ class Facts:
         return self._check_names[str(test["unique_id"])]
 
     @cached_property
+    def checks(self) -> dict[dg.AssetKey, list[str]]:
+        """The names of the checks on each asset."""
+        found: dict[dg.AssetKey, list[str]] = {}
+        for test, table in self.graph.tested.items():
+            found.setdefault(self.key(self.graph.node(table)), []).append(self.check_name(self.graph.tests[test]))
+        return found
+
+    @cached_property
     def _check_names(self) -> dict[str, str]:
         short: dict[str, str] = {}
         for unique_id, test in self.graph.tests.items():

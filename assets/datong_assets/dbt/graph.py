@@ -165,6 +165,11 @@ class Graph:
         return list(dict.fromkeys(found))
 
     @cached_property
+    def in_order(self) -> list[str]:
+        """What is built, each after all that it reads."""
+        return sorted(self.built, key=lambda unique_id: (self._depth[unique_id], unique_id))
+
+    @cached_property
     def tested(self) -> dict[str, str]:
         """For each test, the table it speaks of: the one it is declared on, else the last one in the flow."""
         return {id_: table for id_, node in self.tests.items() if (table := self._tested(id_, node))}

@@ -25,10 +25,17 @@ def reporter() -> Callable[[Progress], None]:
     from rich.text import Text
 
     out = console(error=True)
+    unchanged: list[str] = []
 
     def tell(event: Progress) -> None:
         if event.kind == "check" and event.ok:
             return
+        if event.unchanged:
+            unchanged.append(event.name)
+            return
+        if unchanged and event.kind in {"model", "step finished"}:
+            out.print(Text(f"  · {len(unchanged)} tables and views are up to date", "dim"))
+            unchanged.clear()
         if event.kind == "step started":
             out.print(Text.assemble(("▸ ", "cyan"), (event.step, "bold")))
             return
@@ -64,12 +71,12 @@ def ingest(system: str, entities: list[str] | None, format_: Format) -> None:
     _finish([runs.ingest(system, entities, on_progress=reporter())], format_)
 
 
-def build(selection: str | None, format_: Format) -> None:
+def build(selection: str | None, everything: bool, format_: Format) -> None:
     """Build the dbt project."""
     _quiet()
     from datong_assets import runs
 
-    _finish([runs.build(selection, on_progress=reporter())], format_)
+    _finish([runs.build(selection, everything=everything, on_progress=reporter())], format_)
 
 
 def publish(format_: Format) -> None:

@@ -1,0 +1,145 @@
+"""Which tables are up to date: a build leaves out what would come out as it is.
+
+A table is up to date when its code, its tests and everything it reads are as they were when it was last built, when it
+is still as that build left it, and when every check on it passed then. What was read is a fingerprint in the table's
+own materialization in Dagster (`INPUTS`), beside the Delta version that it made: there is no other record that could
+disagree, and without one the table is simply built.
+
+What a table reads is told by identities: of a Delta table its id and version, of a view its own fingerprint. They are
+taken before the build begins, so a load that commits beside it counts as news for the next one. Models must be
+functions of what they read: a test of the project's conventions refuses the time of the day in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import dagster as dg
+
+from datong_assets import lake_facts
+from datong_assets.checked import passed_since
+from datong_assets.dbt.facts import Facts
+from datong_assets.dbt.graph import Node
+from datong_assets.lake_facts import TableFacts
+
+INPUTS = "inputs"
+"""Metadata of a materialization: the fingerprint of what the table was built from."""
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The last materialization of a table."""
+
+    metadata: Mapping[str, Any]
+    timestamp: float
+
+
+def _value(record: _Record, name: str) -> Any:
+    found = record.metadata.get(name)
+    return getattr(found, "value", found)
+
+
+class UpToDate:
+    """What the tables of a project were built from, as of now; kept up to date by `built` while a build goes on."""
+
+    def __init__(self, facts: Facts, instance: dg.DagsterInstance) -> None:
+        self._facts, self._graph = facts, facts.graph
+        self._identities = self._stored()
+        self._records = self._recorded(instance)
+        self.rows: dict[str, int | None] = {
+            unique_id: _value(record, "dagster/row_count") for unique_id, record in self._records.items()
+        }
+        """Rows of each table at its last build."""
+        self.checks = passed_since(instance, facts, {id_: record.timestamp for id_, record in self._records.items()})
+        """The results of the checks on each table that passed them all at its last build."""
+        # a view is what it was last built as
+        for unique_id, record in self._records.items():
+            if self._is_view(unique_id):
+                self._identities[unique_id] = _value(record, INPUTS)
+
+    def stale(self) -> list[str]:
+        """The nodes that have to be built, what reads them included, in the order of the flow."""
+        found: dict[str, None] = {}
+        for unique_id in self._graph.in_order:
+            record = self._records.get(unique_id)
+            if (
+                record is None
+                or unique_id not in self.checks
+                or any(parent in found for parent in self._graph.parents(unique_id))
+                or _value(record, INPUTS) != self._fingerprint(unique_id)
+                or not self._is_as_built(unique_id, record)
+            ):
+                found[unique_id] = None
+        return list(found)
+
+    def built(self, unique_id: str, known: TableFacts | None) -> str:
+        """The fingerprint to record for a node that was just built; `known` is the table that it made."""
+        fingerprint = self._fingerprint(unique_id)
+        self._identities[unique_id] = known.identity if known else fingerprint
+        return fingerprint
+
+    def _fingerprint(self, unique_id: str) -> str:
+        node = self._graph.built[unique_id]
+        content = {
+            "project": self._project,
+            "code": node["checksum"]["checksum"],
+            "config": node["config"],
+            "tests": self._tests.get(unique_id, []),
+            "inputs": {parent: self._identities.get(parent) for parent in self._graph.parents(unique_id)},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+    def _is_as_built(self, unique_id: str, record: _Record) -> bool:
+        if self._is_view(unique_id):
+            return True
+        stored = self._identities.get(unique_id)
+        return stored is not None and stored.endswith(f"@{_value(record, 'delta_version')}")
+
+    def _is_view(self, unique_id: str) -> bool:
+        return self._graph.built[unique_id]["config"].get("materialized") == "view"
+
+    def _stored(self) -> dict[str, str | None]:
+        """The identities of all tables and sources that are in the lake."""
+        nodes: dict[str, Node] = {**self._graph.sources, **self._graph.built}
+        tables = {id_: table for id_, node in nodes.items() if (table := self._facts.table(node))}
+        tables = {id_: table for id_, table in tables.items() if id_ in self._graph.sources or not self._is_view(id_)}
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return dict(zip(tables, pool.map(lake_facts.identity, tables.values()), strict=True))
+
+    def _recorded(self, instance: dg.DagsterInstance) -> dict[str, _Record]:
+        ids = {self._facts.key(node): unique_id for unique_id, node in self._graph.built.items()}
+        found: dict[str, _Record] = {}
+        for record in instance.get_asset_records(list(ids)):
+            entry = record.asset_entry.last_materialization
+            if entry is not None and entry.asset_materialization is not None:
+                found[ids[record.asset_entry.asset_key]] = _Record(
+                    entry.asset_materialization.metadata, entry.timestamp
+                )
+        return found
+
+    @cached_property
+    def _project(self) -> str:
+        """What all models depend on: the project's settings, its macros, dbt and the kind of engine."""
+        folder = self._graph.project
+        digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-spark')} {self._facts.engine}".encode())
+        for path in [folder / "dbt_project.yml", *sorted((folder / "macros").rglob("*.sql"))]:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _tests(self) -> dict[str, list[Any]]:
+        """For each table the tests that speak of it."""
+        found: dict[str, list[Any]] = {}
+        for unique_id in sorted(self._graph.tested):
+            test = self._graph.tests[unique_id]
+            found.setdefault(self._graph.tested[unique_id], []).append(
+                [unique_id, test["checksum"]["checksum"], test["config"], test.get("test_metadata")]
+            )
+        return found
