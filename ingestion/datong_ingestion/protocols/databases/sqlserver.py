@@ -92,7 +92,7 @@ _TEXT: dict[str, tuple[pa.DataType, Callable[[str], str]]] = {
 _SPATIAL = frozenset({"geometry", "geography", "hierarchyid"})
 
 _DESCRIBE = (
-    "select name, system_type_name, precision, scale, user_type_name, error_message "
+    "select name, system_type_name, [precision], [scale], user_type_name, [error_message] "
     "from sys.dm_exec_describe_first_result_set(?, null, 0) order by column_ordinal"
 )
 _KEYS = (
