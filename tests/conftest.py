@@ -23,6 +23,7 @@ from datong_platform.settings import Settings, read_state, settings
 
 if TYPE_CHECKING:
     from kafka_server import KafkaServer
+    from postgresql_server import LoggingPostgres
     from rabbitmq_server import RabbitMqServer
 
 
@@ -121,6 +122,16 @@ def kafka() -> Iterator[KafkaServer]:
         server = KafkaServer()
     except NoKafkaError as error:
         pytest.skip(str(error))
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_log() -> Iterator[LoggingPostgres]:
+    """A PostgreSQL of the session whose log can be read."""
+    from postgresql_server import LoggingPostgres
+
+    server = LoggingPostgres()
     yield server
     server.remove()
 
