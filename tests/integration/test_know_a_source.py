@@ -181,6 +181,15 @@ def test_a_json_api_is_proposed_from_its_rows(tmp_path: Path) -> None:
     assert "leaves out what is older" in remarks
 
 
+def test_where_a_json_api_has_its_rows_and_pages_is_found(tmp_path: Path) -> None:
+    new(tmp_path, "floor", "--protocol", "rest", *MES, "-e", "/operation-confirmations")
+    connection = load_systems(tmp_path)["floor"].connection.model_dump()
+    assert connection["data_path"] == "data"
+    assert connection["paging"]["style"] == "next_cursor"
+    rows = profile(load_systems(tmp_path)["floor"], "operation_confirmations").rows
+    assert rows == profile(load_system("mes"), "operation_confirmation").rows > 500
+
+
 def test_what_was_proposed_is_read_as_it_stands(tmp_path: Path) -> None:
     new(tmp_path, "proposed_leads", "--protocol", "sql", "-c", "url=${CRM_URL}", "-e", "public.*")
     new(tmp_path, "proposed_floor", "--protocol", "rest", *MES, *PAGES, "-e", "/work-orders", "-e", "/scrap-records")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from datong_ingestion.discovery import definition_text
 from datong_ingestion.discovery.answers import connection_of, protocols, questions
+from datong_ingestion.discovery.json_shape import of_answer
 from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name
 from datong_ingestion.systems_config import PROTOCOLS, load_systems
 from datong_platform.errors import ConfigurationError
@@ -120,3 +121,39 @@ def test_a_system_of_that_name_in_another_file_is_not_defined_a_second_time(tmp_
     (tmp_path / "shop").rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigurationError, match="is defined already"):
         definition_text.write(proposal(), tmp_path, replace=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "link", "expected"),
+    [
+        ([{"id": 1}], False, {}),
+        ([{"id": 1}], True, {"paging": {"style": "link_header"}}),
+        (
+            {"data": [{"id": 1, "lines": [{"n": 1}, {"n": 2}, {"n": 3}]}], "next_cursor": None},
+            False,
+            {"data_path": "data", "paging": {"style": "next_cursor", "next_path": "next_cursor"}},
+        ),
+        (
+            {"result": {"items": [{"id": 1}], "links": [{"rel": "self"}], "next": "/orders?page=2"}},
+            False,
+            {"data_path": "result.items", "paging": {"style": "next_link", "next_path": "result.next"}},
+        ),
+        (
+            {"rows": [{"id": 1}], "meta": {"nextPageToken": "abc"}},
+            False,
+            {
+                "data_path": "rows",
+                "paging": {"style": "next_cursor", "next_path": "meta.nextPageToken", "cursor_param": "pageToken"},
+            },
+        ),
+        ({"rows": [{"id": 1}], "total": 900}, False, {"data_path": "rows"}),
+        ({"message": "hello"}, False, {}),
+    ],
+)
+def test_an_answer_shows_where_rows_are_and_how_pages_go(answer: Any, link: bool, expected: dict[str, Any]) -> None:
+    assert of_answer(answer, link=link)[0] == expected
+
+
+def test_a_count_without_a_way_to_the_next_page_is_told() -> None:
+    (remark,) = of_answer({"rows": [{"id": 1}], "total": 900})[1]
+    assert "counts 900 rows at total and sent 1" in remark

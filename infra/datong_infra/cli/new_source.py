@@ -71,6 +71,8 @@ def new_source(asked: Asked) -> None:
     options = _nested(_pairs(asked.options, "--option"))
     addresses = offered(content, list(chosen), options)
     addresses = _choose(asked, addresses)
+    if protocol == "rest" and asked.probe:
+        content = _with_shape(content, addresses[0])
     wishes = Wishes(
         names={address: name for address, name in chosen.items() if name},
         keys={name: [part.strip() for part in value.split(",")] for name, value in _pairs(asked.keys, "--key").items()},
@@ -93,6 +95,16 @@ def new_source(asked: Asked) -> None:
     _tell(asked, proposal, path, text, sorted(secrets))
     if proposal.left_out:
         raise typer.Exit(1)
+
+
+def _with_shape(content: dict[str, Any], address: str) -> dict[str, Any]:
+    """The attributes with what the first answer shows of rows and pages."""
+    from datong_ingestion.discovery.json_shape import shape
+
+    found, remarks = shape(content, address)
+    for remark in remarks:
+        console(error=True).print(f"  · {remark}", markup=False)
+    return {**content, "connection": {**content["connection"], **found}}
 
 
 def _tell(asked: Asked, proposal: Any, path: Path, text: str, secrets: list[str]) -> None:
