@@ -32,6 +32,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from datong_ingestion.connections.http import HttpConnection
 from datong_ingestion.http_auth import ClientCredentials, LogIn, Signed
+from datong_ingestion.limits import ENCODINGS, MIB, TooLargeError, bounded
 
 T = TypeVar("T")
 
@@ -83,9 +84,11 @@ class HttpClient:
         max_wait_seconds: float = 60,
         credentials: str = "the user and the password",
         learned: set[str] | None = None,
+        answer_mib: float = 512,
     ) -> None:
         """`thing` names the system in messages; `secret` is the password, token or key; `credentials` says where they
-        are set, for the next step after a refusal. `learned`: further secrets, which a log-in may add to."""
+        are set, for the next step after a refusal. `learned`: further secrets, which a log-in may add to. `answer_mib`:
+        how large an answer may be, unpacked."""
         self.thing = thing
         self.base_url = _checked(base_url, thing)
         self.credentials = credentials
@@ -95,7 +98,7 @@ class HttpClient:
         self._learned = learned if learned is not None else set[str]()
         self._gate = threading.BoundedSemaphore(concurrency)
         self._unreachable = threading.Event()
-        given = dict(headers or {})
+        given = {"Accept-Encoding": ENCODINGS, **(headers or {})}
         scheme: httpx.Auth | None = auth if isinstance(auth, httpx.Auth) else None
         if auth == "basic":
             scheme = httpx.BasicAuth(user or "", secret or "")
@@ -115,6 +118,7 @@ class HttpClient:
             timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10)),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             follow_redirects=False,
+            event_hooks={"response": [bounded(int(answer_mib * MIB))]},
             # a cookie that one thread was given (SAP's session) must not be sent by another: a request brings its own
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
@@ -168,6 +172,7 @@ class HttpClient:
             max_wait_seconds=connection.max_wait_seconds,
             credentials=credentials,
             learned=learned,
+            answer_mib=connection.answer_mib,
         )
 
     def close(self) -> None:
@@ -314,6 +319,12 @@ class HttpClient:
                 # it may have arrived, so only the caller can find out whether it may be sent again
                 raise UnclearOutcomeError(what, reason, "read the target back before sending again.") from None
             raise TransientError(what, reason, "run again; if it persists, look at the system's log.") from None
+        except TooLargeError as error:
+            raise ProtocolError(
+                what,
+                f"{place} sent an answer of {error} and was cut off.",
+                "ask for smaller pages; or, if one answer really is so large, raise `answer_mib` of the connection.",
+            ) from None
 
     def _check(self, response: httpx.Response, what: str, accept: Collection[int], repeatable: bool) -> None:
         status = response.status_code

@@ -104,6 +104,8 @@ class HttpConnection(Connection):
     headers: dict[str, str] = {}
     params: dict[str, str] = {}
     """Query options of every request, such as `sap-client`."""
+    answer_mib: Annotated[float, Field(gt=0)] = 512
+    """How large one answer may be, unpacked; a larger one is refused before it is in memory."""
 
     @property
     def scheme(self) -> Literal["none", "basic", "bearer", "api_key", "oauth2", "signed", "session"]:
