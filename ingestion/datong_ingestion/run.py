@@ -27,7 +27,7 @@ from datong_platform.errors import (
     ServiceError,
     TransientError,
 )
-from datong_platform.lake import history, landing, load, quarantine
+from datong_platform.lake import history, landing, load, quarantine, upkeep
 from datong_platform.lake.columns import compute, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
@@ -243,6 +243,7 @@ class EntityIngest:
             )
         if read.loaded:
             loads.append(read.loaded)
+            upkeep.after_load(self.table, read.loaded.loaded.sequence)
         return self.result(loads, started, read)
 
     def result(self, loads: list[load.LoadResult], started: float, read: _Read | None = None) -> IngestResult:
