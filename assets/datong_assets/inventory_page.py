@@ -1,4 +1,4 @@
-"""The inventory for people: a Mermaid diagram, and a page with a drawing and tables that needs no network."""
+"""The inventory for people: a Mermaid diagram, Markdown, and a page with a drawing that needs no network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from datong_platform import page
 from datong_platform.page import Markup
@@ -61,6 +62,42 @@ def mermaid(inventory: Inventory) -> str:
         if tables:
             lines.append(f"  lake -->|{said(f'{len(tables)} tables')}| out_{target}")
     return "\n".join(lines) + "\n"
+
+
+def markdown(inventory: Inventory) -> str:
+    """The whole inventory as Markdown, with the diagram as a Mermaid block: for a wiki or a repository."""
+    shown = inventory.as_dict()
+    parts = ["# Systems and interfaces", f"```mermaid\n{mermaid(inventory)}```"]
+    columns = {
+        "systems": ("system", "title", "title_zh", "protocol", "address", "owner", "read", "written"),
+        "flows": ("flow", "title", "title_zh", "origins", "through", "target", "resource", "write", "description"),
+        "interfaces": (
+            "system",
+            "name",
+            "direction",
+            "address",
+            "how",
+            "keys",
+            "cursor",
+            "table",
+            "fields",
+            "title_zh",
+        ),
+        "fields": ("system", "entity", "field", "type", "role", "told_by"),
+    }
+    for name, wanted in columns.items():
+        lines = [f"## {name.capitalize()}", "", f"| {' | '.join(wanted)} |", f"|{' --- |' * len(wanted)}"]
+        lines += [f"| {' | '.join(_cell(row[column]) for column in wanted)} |" for row in shown[name]]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *inventory.notes]) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        value = "; ".join(f"{name}: {', '.join(inner)}" for name, inner in cast("dict[str, list[str]]", value).items())
+    elif isinstance(value, list):
+        value = ", ".join(cast("list[str]", value))
+    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _drawing(inventory: Inventory) -> Markup:

@@ -23,7 +23,7 @@ def observation(profile: EntityProfile, page: str = "") -> dg.AssetObservation:
         "profile": dg.MetadataValue.md(markdown(profile)),
         "profiled_rows": dg.MetadataValue.int(profile.rows),
         "profiled_whole": dg.MetadataValue.bool(profile.complete),
-        "candidate_keys": dg.MetadataValue.text("\n".join(keys) or "none"),
+        "candidate_keys": dg.MetadataValue.text("; ".join(keys) or "none"),
         "rescued": dg.MetadataValue.int(profile.rescued),
         "refused": dg.MetadataValue.int(profile.refused),
         "profile_seconds": dg.MetadataValue.float(round(profile.seconds, 3)),

@@ -374,6 +374,12 @@ def test_the_diagram_and_the_page_are_made_of_the_same_inventory(tmp_path: Path)
     assert {row["target"] for row in rows} >= {"mes", "erp"}
     assert path.stat().st_size > 20_000
     assert datong("inventory", "diagram").stdout == diagram
+    path = tmp_path / "inventory.md"
+    told("inventory", "flows", "--page", str(path))
+    text = path.read_text(encoding="utf-8")
+    assert f"```mermaid\n{diagram}```" in text
+    rows_of = [line for line in text.splitlines() if line.startswith("|") and " --- |" not in line]
+    assert len(rows_of) == 4 + len(found.systems) + len(found.flows) + len(found.interfaces) + len(found.fields)
 
 
 def test_secrets_are_listed_by_place_and_never_shown(

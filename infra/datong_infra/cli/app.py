@@ -27,6 +27,8 @@ Work with it, part by part:
 8. datong sql "select …": look at any table
 9. datong down: stop everything
 
+Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
+
 When something is wrong: datong doctor, datong status, datong logs SERVICE.
 """
 
@@ -296,7 +298,8 @@ def inventory(
         list[str] | None, typer.Option("--system", "-s", help="Only what has to do with this system; repeat it.")
     ] = None,
     page: Annotated[
-        Path | None, typer.Option("--page", dir_okay=False, help="Write it as an HTML page, too, drawing included.")
+        Path | None,
+        typer.Option("--page", dir_okay=False, help="Write it as a page, too, drawing included: .html, or .md."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Ask the systems themselves for their fields.")] = False,
     format_: FormatOption = Format.table,

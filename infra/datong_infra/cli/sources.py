@@ -208,7 +208,8 @@ def inventory(what: str, systems: list[str], page: Path | None, *, live: bool, f
             load_system(name)
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(inventory_page.page_of(found), encoding="utf-8")
+        made = inventory_page.markdown if page.suffix.lower() == ".md" else inventory_page.page_of
+        page.write_text(made(found), encoding="utf-8")
     parts: dict[str, list[dict[str, Any]]] = {
         name: [row for row in rows if not systems or _of(row, systems)]
         for name, rows in found.as_dict().items()

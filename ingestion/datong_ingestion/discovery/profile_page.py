@@ -35,11 +35,18 @@ def span(item: FieldProfile) -> str:
     return str(low) if low == high else f"{low} … {high}"
 
 
+def length(item: FieldProfile) -> str:
+    """From the shortest to the longest text, in characters."""
+    if item.longest is None:
+        return ""
+    return str(item.longest) if item.shortest == item.longest else f"{item.shortest} to {item.longest}"
+
+
 def markdown(profile: EntityProfile) -> str:
     """The fields as a Markdown table. It holds no value of a text field: this goes where more people read it."""
     lines = ["| field | type | null | distinct | range | looks like |", "| --- | --- | --- | --- | --- | --- |"]
     for item in profile.fields:
-        told = span(item) if item.longest is None else f"{item.shortest} to {item.longest} characters"
+        told = span(item) if item.longest is None else f"{length(item)} characters"
         name = item.name.replace("|", "\\|")
         lines.append(f"| {name} | {item.type} | {rate(item)} | {distinct(item)} | {told} | {item.looks_like} |")
     return "\n".join(lines)
@@ -88,9 +95,7 @@ def _row(item: FieldProfile, *, values: bool) -> list[str | Markup]:
     nulls = page.element("span", page.joined([page.bar(item.null_rate), rate(item)]), class_="line")
     if item.empty:
         nulls = page.joined([nulls, page.element("small", f" · {item.empty:,} blank")])
-    length = "" if item.longest is None else f"{item.shortest} to {item.longest}"
-    length = str(item.longest) if item.longest is not None and item.shortest == item.longest else length
-    found: list[str | Markup] = [page.code(item.name), page.code(item.type), nulls, distinct(item), length]
+    found: list[str | Markup] = [page.code(item.name), page.code(item.type), nulls, distinct(item), length(item)]
     found.append(page.mark(item.looks_like, "warn") if item.looks_like else "")
     if values:
         mean = f" (mean {item.mean:,.6g})" if item.mean is not None else ""
