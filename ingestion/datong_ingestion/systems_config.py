@@ -21,6 +21,8 @@ from datong_platform.names import TableName
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from datong_ingestion.connections.base import Model, Options, as_text
+from datong_ingestion.connections.database_log import LogOptions, MysqlLogConnection, PostgresqlLogConnection
+from datong_ingestion.connections.edi import EdiConnection, EdiOptions
 from datong_ingestion.connections.files import FilesConnection, FilesOptions
 from datong_ingestion.connections.kafka import KafkaConnection, KafkaOptions
 from datong_ingestion.connections.mongodb import MongoConnection
@@ -50,17 +52,34 @@ FieldType = Annotated[str, AfterValidator(_checked_type)]
 
 
 Connection = (
-    FilesConnection
+    EdiConnection
+    | FilesConnection
     | KafkaConnection
     | MongoConnection
+    | MysqlLogConnection
     | ODataConnection
+    | PostgresqlLogConnection
     | RabbitMqConnection
     | RestConnection
     | SoapConnection
     | SqlConnection
     | XmlConnection
 )
-Protocol = Literal["files", "kafka", "mongodb", "odata_v2", "odata_v4", "rabbitmq", "rest", "soap", "sql", "xml"]
+Protocol = Literal[
+    "edi",
+    "files",
+    "kafka",
+    "mongodb",
+    "mysql_log",
+    "odata_v2",
+    "odata_v4",
+    "postgresql_log",
+    "rabbitmq",
+    "rest",
+    "soap",
+    "sql",
+    "xml",
+]
 
 
 @dataclass(frozen=True)
@@ -80,11 +99,10 @@ class ProtocolKind:
 
 _SOURCES = "datong_ingestion.protocols"
 PROTOCOLS: dict[Protocol, ProtocolKind] = {
+    "edi": ProtocolKind(EdiConnection, f"{_SOURCES}.edi:Edi", frozenset({"full", "stream"}), EdiOptions),
     "xml": ProtocolKind(XmlConnection, f"{_SOURCES}.xml:Xml", frozenset({"full", "stream"}), XmlOptions),
     "files": ProtocolKind(FilesConnection, f"{_SOURCES}.files:Files", frozenset({"full", "stream"}), FilesOptions),
-    "kafka": ProtocolKind(
-        KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions
-    ),
+    "kafka": ProtocolKind(KafkaConnection, f"{_SOURCES}.kafka:Kafka", frozenset({"stream"}), options=KafkaOptions),
     "mongodb": ProtocolKind(
         MongoConnection, f"{_SOURCES}.mongodb:Mongo", frozenset({"full", "cursor"}), detects_deletes=True
     ),
@@ -100,6 +118,12 @@ PROTOCOLS: dict[Protocol, ProtocolKind] = {
         frozenset({"full", "cursor", "delta_token"}),
         options=ODataV4Options,
         detects_deletes=True,
+    ),
+    "mysql_log": ProtocolKind(
+        MysqlLogConnection, f"{_SOURCES}.mysql_log:MysqlLog", frozenset({"log"}), options=LogOptions
+    ),
+    "postgresql_log": ProtocolKind(
+        PostgresqlLogConnection, f"{_SOURCES}.postgresql_log:PostgresqlLog", frozenset({"log"}), options=LogOptions
     ),
     "rabbitmq": ProtocolKind(
         RabbitMqConnection, f"{_SOURCES}.rabbitmq:RabbitMq", frozenset({"stream"}), options=RabbitMqOptions
@@ -224,6 +248,8 @@ class SystemConfig(Model):
     owner: str = ""
     """Who answers for it: `team:name` or an e-mail address."""
     freshness_hours: Annotated[float, Field(gt=0)] = 24
+    schedule: Annotated[str, Field(pattern=r"^$|^(\S+\s+){4}\S+$")] = ""
+    """When Dagster ingests it by itself, beside the cycle: a cron expression, down to `* * * * *` for every minute."""
     entities: Annotated[list[EntityConfig], Field(min_length=1)]
 
     @model_validator(mode="before")

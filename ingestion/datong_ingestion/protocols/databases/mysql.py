@@ -86,19 +86,20 @@ class MySql(Dialect):
     def __init__(self, connection: SqlConnection, thing: str) -> None:
         """ConfigurationError when the URL cannot be read."""
         super().__init__(connection, thing)
-        self._parts = address_of(connection.url, 3306, _OPTIONS, thing, self.example)
-        self.default_schema = self._parts.database
-        self.secrets = {self._parts.password} - {""}
-        self.address = f"{self._parts.host}:{self._parts.port}/{self._parts.database}"
+        self.parts = address_of(connection.url, 3306, _OPTIONS, thing, self.example)
+        self.default_schema = self.parts.database
+        self.secrets = {self.parts.password} - {""}
+        self.address = f"{self.parts.host}:{self.parts.port}/{self.parts.database}"
         if not (self.default_schema or connection.read_schema):
             raise ConfigurationError(thing, "has a url without a database.", f"write {self.example}.")
 
-    def _connect(self, thing: str) -> Connection[Any]:
+    def connect(self, thing: str) -> Connection[Any]:
+        """A connection whose session is in UTC; the driver's errors as they are."""
         try:
             import pymysql
         except ImportError as error:
             raise missing_driver(thing, "PyMySQL", "mysql", error) from error
-        parts, wait = self._parts, self.connection.timeout_seconds
+        parts, wait = self.parts, self.connection.timeout_seconds
         verify = parts.options.get("ssl_verify")
         return pymysql.connect(
             host=parts.host,
@@ -123,7 +124,7 @@ class MySql(Dialect):
 
     def entities(self, thing: str) -> list[str]:
         """Of all databases but the server's own."""
-        with closing(self._connect(thing)) as catalog, catalog.cursor() as rows:
+        with closing(self.connect(thing)) as catalog, catalog.cursor() as rows:
             rows.execute(
                 "select concat(table_schema, '.', table_name) from information_schema.tables "
                 f"where table_schema not in {_SYSTEM_SCHEMAS} order by 1"
@@ -133,7 +134,7 @@ class MySql(Dialect):
     def relation(self, entity: EntityConfig, thing: str) -> Relation:
         """By the description of an empty result, which tells the same of tables and of queries."""
         extra = f", ({entity.cursor_expression}) as {CURSOR}" if entity.cursor_expression else ""
-        with closing(self._connect(thing)) as catalog, catalog.cursor() as rows:
+        with closing(self.connect(thing)) as catalog, catalog.cursor() as rows:
             rows.execute(f"select source.*{extra} from {self._named(entity)} limit 0")
             fields = _fields(rows.connection)
             keys: list[str] = []
@@ -162,7 +163,7 @@ class MySql(Dialect):
 
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read, from one moment on."""
-        return _Snapshot(self._connect(thing))
+        return _Snapshot(self.connect(thing))
 
     def meaning(self, error: Exception) -> Meaning:
         """By the error's number."""
