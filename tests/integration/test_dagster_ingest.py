@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from datong_assets.components.source_system import disagreements
 from datong_assets.progress import Progress, watching
 from datong_ingestion.systems_config import SystemConfig, load_systems
 from datong_platform.settings import Settings
+from pydantic import ValidationError
 
 SECRET = "not-to-be-seen"
 DEFINITION = """
@@ -241,6 +243,24 @@ def test_what_a_stream_loads_is_reported_on_the_asset_with_its_sums(
     rows = [outcome.result.rows for outcome in heard if not isinstance(outcome.result, Exception)]
     # the first is told at once, what comes within the next seconds as one
     assert [event.metadata["rows_loaded"].value for event in reversed(found)] == [rows[0], sum(rows[1:])]
+
+
+def test_a_system_is_ingested_as_often_as_it_says_and_never_twice_at_once(
+    config: SystemConfig, instance: dg.DagsterInstance
+) -> None:
+    component = SourceSystem(config.model_copy(update={"schedule": "* * * * *"}))
+    definitions = component.build_defs(dg.ComponentTree.for_test().load_context)
+    schedule = definitions.resolve_schedule_def("ingest_dagster_shop")
+    assert (schedule.cron_schedule, schedule.default_status) == ("* * * * *", dg.DefaultScheduleStatus.RUNNING)
+    context = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 3, 1, tzinfo=UTC))
+    assert len(schedule.evaluate_tick(context).run_requests or []) == 1
+    job = definitions.resolve_job_def("ingest_dagster_shop")
+    going = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    assert not schedule.evaluate_tick(context).run_requests
+    instance.delete_run(going.run_id)
+    assert SourceSystem(config).build_defs(dg.ComponentTree.for_test().load_context).schedules == []
+    with pytest.raises(ValidationError, match="schedule"):
+        SystemConfig.model_validate({**config.model_dump(), "schedule": "hourly"})
 
 
 def assert_command_shows_them() -> None:

@@ -90,7 +90,11 @@ class SourceSystem(dg.Component):
             selection=dg.AssetSelection.assets(ingest),
             description=f"Ingest every entity of {config.title or config.system} into bronze.",
         )
-        return dg.Definitions(assets=[*(self._source(entity) for entity in config.entities), ingest], jobs=[job])
+        return dg.Definitions(
+            assets=[*(self._source(entity) for entity in config.entities), ingest],
+            jobs=[job],
+            schedules=[scheduled(config, job)] if config.schedule else [],
+        )
 
     def _source(self, entity: EntityConfig) -> dg.AssetSpec:
         config = self.config
@@ -136,6 +140,23 @@ class SourceSystem(dg.Component):
                 "reason.",
             ),
         ]
+
+
+def scheduled(config: SystemConfig, job: Any) -> dg.ScheduleDefinition:
+    """The schedule that a definition asks for: on from the start, and never two runs of a system at once."""
+
+    def is_idle(context: dg.ScheduleEvaluationContext) -> bool:
+        going = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+        return not context.instance.get_runs(dg.RunsFilter(job_name=f"ingest_{config.system}", statuses=going), limit=1)
+
+    return dg.ScheduleDefinition(
+        name=f"ingest_{config.system}",
+        job=job,
+        cron_schedule=config.schedule,
+        should_execute=is_idle,
+        description=f"Ingests {config.title or config.system} as often as its definition says, unless it is at it.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
 
 
 def source_key(system: str, entity: str) -> dg.AssetKey:
