@@ -26,7 +26,7 @@ def _zone(text: str) -> str:
     return text
 
 
-def _codec(text: str) -> str:
+def codec(text: str) -> str:
     try:
         return codecs.lookup(text).name
     except LookupError as error:
@@ -133,7 +133,7 @@ class FilesOptions(Options):
     """`auto`: by the ending of the file's name, before `.gz`."""
     newest_only: bool = False
     """Mode full: only the newest file counts, because each holds everything. Else all files together do."""
-    encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
+    encoding: Annotated[str, AfterValidator(codec)] = "utf-8"
     """Encoding of text; a byte order mark of UTF-8 is taken off. It is never guessed: other bytes often decode, too."""
     delimiter: Character = ","
     quote: str = '"'

@@ -318,7 +318,7 @@ class _Page:
         self.rows.append(row)
         self.count += 1
 
-    def _walk(self, element: Any, node: _Node, row: list[Any], path: str) -> None:
+    def _walk(self, element: Any, node: _Node, row: list[Any], path: str) -> None:  # noqa: PLR0912 one pass, the hot one
         for key, value in element.items():
             self._attribute(node, key, value, row, path)
         for child in element:

@@ -49,8 +49,8 @@ class Reader(ABC):
     def pages(self, path: Path, name: str) -> Iterator[Page]:
         """The rows of a document; RefusedError, at any time, when it cannot be taken."""
 
-    def taken(self, state: Taken) -> None:  # noqa: B027 most remember nothing
-        """The document that was read last is taken: remember of it what belongs in the position."""
+    def taken(self, state: Taken, *, is_refused: bool = False) -> None:  # noqa: B027 most remember nothing
+        """The document that was read last is taken, or refused: remember of it what belongs in the position."""
 
 
 class DocumentSource(ABC, Generic[_C]):
@@ -222,7 +222,7 @@ class DocumentSource(ABC, Generic[_C]):
         except RefusedError as error:
             if not self.place.unchanged(file, thing):
                 return 0
-            reader.taken(state)
+            reader.taken(state, is_refused=True)
             state.add(hashlib.sha256(salt + digest).digest(), _salted_look(file, salt))
             yield Page(description.schema.empty_table(), refused=_whole(error, file, path))
         return 1

@@ -21,6 +21,7 @@ from datong_platform.errors import PositionLostError
 
 _FILE = struct.Struct(">H12s8s")
 _CONTROL = struct.Struct(">H8s")
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _FIRST_DAY = date(2020, 1, 1).toordinal()
 
 
@@ -48,12 +49,15 @@ class Taken:
     contents: set[bytes] = field(default_factory=set)
     looks: set[bytes] = field(default_factory=set)
     answers: list[Any] = field(default_factory=list)
+    answered: int = 0
+    """How many answers were given in all: the last one's own control number."""
 
     @classmethod
     def parse(cls, position: str | None, thing: str) -> Taken:
         """The state that `dump` wrote; empty for None. PositionLostError when it is something else."""
         if position is None:
-            return cls()
+            # a partner must not see a number twice, though everything be read anew
+            return cls(answered=int((datetime.now(UTC) - _EPOCH).total_seconds() // 10))
         try:
             content = json.loads(position)
             if content["version"] != 1:
@@ -61,7 +65,12 @@ class Taken:
             files = {(digest, seen): day for day, digest, seen in _FILE.iter_unpack(_unpacked(content["files"]))}
             controls = {digest: day for day, digest in _CONTROL.iter_unpack(_unpacked(content["controls"]))}
             return cls(
-                files, controls, {digest for digest, _ in files}, {seen for _, seen in files}, content["answers"]
+                files,
+                controls,
+                {digest for digest, _ in files},
+                {seen for _, seen in files},
+                list(content["answers"]),
+                int(content["answered"]),
             )
         except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
             raise PositionLostError(thing, "has a position that does not tell which files were taken.") from error
@@ -71,7 +80,13 @@ class Taken:
         files = b"".join(_FILE.pack(day, digest, seen) for (digest, seen), day in sorted(self.files.items()))
         controls = b"".join(_CONTROL.pack(day, key) for key, day in sorted(self.controls.items()))
         return json.dumps(
-            {"version": 1, "files": _packed(files), "controls": _packed(controls), "answers": self.answers},
+            {
+                "version": 1,
+                "files": _packed(files),
+                "controls": _packed(controls),
+                "answers": self.answers,
+                "answered": self.answered,
+            },
             ensure_ascii=False,
             separators=(",", ":"),
         )

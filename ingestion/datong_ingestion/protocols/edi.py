@@ -1,0 +1,356 @@
+"""EDI from a folder, S3 or SFTP: X12 850, 855, 856, 810, 846 and EDIFACT ORDERS, ORDRSP, DESADV, INVOIC, INVRPT.
+
+Reads: interchanges; an entity's rows are its messages, or their lines. Other messages can be read, too, with the fields
+that the definition names; every row keeps all its segments.
+Pages: as the interchange streams by.
+Changes: each file once, by content, and each interchange once, by its sender's control number.
+Answers: 997 and CONTRL, made when the rows are in bronze and written to the outbox (`confirm`), the same again after a
+crash: their control numbers are in the position.
+Guards against: separators that are assumed (they come from the envelope), counts and numbers that do not agree,
+messages that are cut off, duplicates.
+Alone: `python -m datong_ingestion SYSTEM`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from datong_platform.errors import ConfigurationError
+from datong_platform.lake.columns import compute, parse_type
+
+from datong_ingestion.connections.edi import PLACE, EdiConnection, EdiOptions
+from datong_ingestion.connections.files import MIB
+from datong_ingestion.documents import places
+from datong_ingestion.documents.edi import answering
+from datong_ingestion.documents.edi.messages import EDIFACT, ENVELOPE, SEGMENTS, X12
+from datong_ingestion.documents.edi.messages import Message as Kind
+from datong_ingestion.documents.edi.reading import Interchanges, Message
+from datong_ingestion.documents.edi.syntax import Segments
+from datong_ingestion.documents.refusals import Refusal, table
+from datong_ingestion.documents.rows import FILE, PROVENANCE, ROW
+from datong_ingestion.documents.source import DocumentSource, Reader
+from datong_ingestion.documents.spool import Spool
+from datong_ingestion.documents.taken import Taken
+from datong_ingestion.documents.typed import Texts
+from datong_ingestion.source import Description, Page
+from datong_ingestion.systems_config import EntityConfig, SystemConfig
+from datong_ingestion.values import Rescue
+
+_ROWS = 5000
+LINE = "line_number"
+
+
+class Edi(DocumentSource[EdiConnection]):
+    """A place with EDI interchanges."""
+
+    connection_type = EdiConnection
+    provenance = PROVENANCE
+
+    def __init__(self, system: SystemConfig) -> None:
+        """Looks up addresses and secrets; ConfigurationError when an acknowledgement has nowhere to go."""
+        super().__init__(system)
+        answering_ = [entity for entity in system.entities if _options(entity).acknowledge]
+        if answering_ and not self.connection.outbox:
+            raise ConfigurationError(
+                f"entity {system.system}.{answering_[0].name}",
+                "acknowledges, and there is no outbox.",
+                "name the folder for acknowledgements under connection.outbox.",
+            )
+        sources = [entity.source for entity in answering_]
+        if twice := next((source for source in sources if sources.count(source) > 1), None):
+            raise ConfigurationError(
+                f"system {system.system}",
+                f"acknowledges {twice} in two entities, and a partner expects one answer.",
+                "keep acknowledge in one of them.",
+            )
+
+    def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
+        """The fields of the envelope, of the message and of the definition."""
+        options = _options(entity)
+        kind = _kind(options.message)
+        fields: dict[str, pa.DataType] = dict(ENVELOPE)
+        if kind is not None and options.level == "message":
+            fields |= {name: type_ for name, (_, type_) in kind.header.items()}
+        elif kind is not None:
+            fields |= {name: kind.header[name][1] for name in kind.number}
+            fields |= {LINE: pa.int64()} | {name: type_ for name, (_, type_) in kind.lines.items()}
+        fields |= dict.fromkeys(options.paths, pa.string())
+        fields[SEGMENTS] = pa.string()
+        fields |= {name: parse_type(text) for name, text in entity.fields.items() if name in fields}
+        if entity.select:
+            fields = {name: type_ for name, type_ in fields.items() if name in entity.select}
+        fields |= self.provenance
+        keys = ("sender", "receiver", "interchange_control", "group_control", "message_control")
+        keys += (LINE,) if options.level == "line" else ()
+        return Description(
+            schema=pa.schema(list(fields.items())),
+            keys=tuple(entity.keys) or tuple(key for key in keys if key in fields),
+            modes=frozenset({"stream", "full"}),
+        )
+
+    def own_fields(self, entity: EntityConfig, path: Path, name: str) -> list[pa.Field]:
+        """Not asked for: the standard tells the fields."""
+        return []
+
+    def reader(self, entity: EntityConfig, description: Description, state: Taken) -> Reader:
+        """What reads the interchanges of an entity."""
+        return _Reader(self.connection, entity, description, state)
+
+    def confirm(self, entity: EntityConfig, position: str) -> None:
+        """Write the acknowledgements of what was loaded last into the outbox; done already, it does nothing."""
+        thing = self.thing(entity)
+        if not _options(entity).acknowledge or not self.connection.outbox:
+            return
+        answers = Taken.parse(position, thing).answers
+        if not answers:
+            return
+        mark = hashlib.sha256(json.dumps(answers, sort_keys=True).encode()).hexdigest().encode()
+        name = f".confirmed/{self.system}__{entity.name}"
+        outbox = places.at(self.connection, self.connection.outbox, thing)
+        try:
+            # whoever sends them on may have taken them away since: only the mark tells that they were given
+            if outbox.read(name, thing) == mark:
+                return
+            for answer in answers:
+                outbox.put(answering.file_name(answer), answering.text(answer), thing)
+            outbox.put(name, mark, thing)
+        finally:
+            outbox.close()
+
+
+class _Reader(Reader):
+    def __init__(self, connection: EdiConnection, entity: EntityConfig, description: Description, state: Taken) -> None:
+        self.connection, self.options = connection, _options(entity)
+        self.schema, self.state = description.schema, state
+        self.texts = Texts(self.options.values)
+        self.kind = _kind(self.options.message)
+        # ISO 9735 (10.1) allows both marks, and no other sign in a number
+        self.takes_commas = self.options.message in EDIFACT
+        header = dict(self.kind.header) if self.kind else {}
+        self._header: dict[str, _Place] = {}
+        self._line: dict[str, _Place] = {}
+        for name in description.schema.names:
+            written = self.options.paths.get(name, "")
+            lines = self.kind.lines if self.kind and self.options.level == "line" else {}
+            if not written and name in lines:
+                self._line[name] = _Place(lines[name][0])
+            elif not written and name in header:
+                self._header[name] = _Place(header[name][0])
+            elif written.startswith("/") or (written and self.options.level == "message"):
+                self._header[name] = _Place(written)
+            elif written:
+                self._line[name] = _Place(written)
+        self._run: Interchanges | None = None
+
+    def pages(self, path: Path, name: str) -> Iterator[Page]:
+        limit = int(self.connection.limits.record_mib * MIB)
+        self._run = run = Interchanges(self.state.has_control, limit)
+        with path.open("rb") as file:
+            spool, rows, first = Spool(self.schema, path.parent), _Rows(self, name), 1
+            try:
+                rows.first = first
+                refusals: list[Refusal] = []
+                for event in run.read(Segments(file, self.options.encoding, limit)):
+                    if isinstance(event, Message):
+                        if not self.options.message or event.envelope.kind == self.options.message:
+                            self._take(event, rows)
+                            if len(rows.values) >= _ROWS:
+                                spool.fill([rows.page()])
+                    elif isinstance(event, Refusal):
+                        refusals.append(event)
+                    else:
+                        # the group counts from here on, or does not: its rows were held back until now
+                        spool.fill([rows.page()])
+                        if event.refusal is None:
+                            yield from spool.pages()
+                        else:
+                            refusals.append(event.refusal)
+                        spool.close()
+                        spool = Spool(self.schema, path.parent)
+                        if refusals:
+                            yield Page(self.schema.empty_table(), refused=table(self._own(refusals)))
+                            refusals = []
+            finally:
+                spool.close()
+
+    def _own(self, refusals: list[Refusal]) -> list[Refusal]:
+        """Refusals that concern this entity: those of its message, and those of envelopes."""
+        wanted = self.options.message
+        return [one for one in refusals if not wanted or not one.field or one.field == wanted]
+
+    def taken(self, state: Taken, *, is_refused: bool = False) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        if not is_refused:
+            for control in run.controls:
+                state.add_control(control)
+        if self.options.acknowledge:
+            for answer in run.answers:
+                if is_refused and not answer.code:
+                    # nothing of a refused file is in bronze, so nothing of it is accepted; its sender sends it again
+                    continue
+                if not self.options.message or self.options.message in answer.kinds:
+                    state.answered += 1
+                    state.answers.append(answering.to_json(answer, state.answered))
+
+    def _take(self, message: Message, rows: _Rows) -> None:
+        envelope = message.envelope
+        around = {
+            "sender": envelope.sender,
+            "receiver": envelope.receiver,
+            "interchange_control": envelope.interchange,
+            "group_control": envelope.group,
+            "message_control": envelope.message,
+            "message_type": envelope.kind,
+            "message_version": envelope.version,
+            "prepared_at": envelope.prepared,
+            "is_test": "true" if envelope.is_test else "false",
+        }
+        if self.options.level == "message" or self.kind is None:
+            found = _by_tag(message.segments)
+            values = around | {name: place.of(found) for name, place in self._header.items()}
+            values[SEGMENTS] = orjson.dumps(message.segments).decode()
+            rows.add(values)
+            return
+        head, lines = _lines(message.segments, self.kind)
+        found = _by_tag(head)
+        common = around | {name: place.of(found) for name, place in self._header.items()}
+        for number, (own, context) in enumerate(lines, 1):
+            near = [_by_tag(own), *[_by_tag(one) for one in context]]
+            values = common | {
+                name: next((value for tags in near if (value := place.of(tags)) is not None), None)
+                for name, place in self._line.items()
+            }
+            values[LINE] = str(number)
+            values[SEGMENTS] = orjson.dumps(own).decode()
+            rows.add(values)
+
+
+class _Rows:
+    """Rows that become pages."""
+
+    def __init__(self, reader: _Reader, name: str) -> None:
+        self.reader, self.name, self.first = reader, name, 1
+        self.values: list[dict[str, str | None]] = []
+
+    def add(self, values: dict[str, str | None]) -> None:
+        self.values.append(values)
+
+    def page(self) -> Page:
+        """The rows so far."""
+        values, self.values = self.values, []
+        schema, rescue, count = self.reader.schema, Rescue(), len(values)
+        columns: list[pa.Array] = []
+        for item in schema:
+            if item.name == FILE:
+                columns.append(pa.repeat(pa.scalar(self.name), count))
+            elif item.name == ROW:
+                columns.append(pa.array(np.arange(self.first, self.first + count, dtype=np.int64)))
+            else:
+                texts = pa.array([one.get(item.name) for one in values], pa.string())
+                if pa.types.is_decimal(item.type) and self.reader.takes_commas:
+                    texts = compute.replace_substring(texts, ",", ".")
+                columns.append(self.reader.texts.column(item.name, item.type, texts, rescue))
+        self.first += count
+        return Page(pa.Table.from_arrays(columns, schema=schema), rescued=rescue.column(count))
+
+
+class _Place:
+    """Where a value is in a message: `N1[1=ST].4`."""
+
+    def __init__(self, written: str) -> None:
+        found = PLACE.match(written)
+        if found is None:
+            raise ConfigurationError(f"place {written}", "is not one.", "write BEG.3, N1[1=ST].4 or DTM[1.1=137].1.2.")
+        self.tag, self.element, self.component = found[1], int(found[3]), int(found[4] or 1) - 1
+        self.conditions: list[tuple[int, int, str]] = []
+        for one in found[2].strip("[]").split("][") if found[2] else []:
+            at, _, value = one.partition("=")
+            element, _, component = at.partition(".")
+            self.conditions.append((int(element), int(component or 1) - 1, value))
+
+    def of(self, tags: dict[str, list[list[Any]]]) -> str | None:
+        """The first value there; None when there is none."""
+        for segment in tags.get(self.tag, ()):
+            for element, component, value in self.conditions:
+                if _at(segment, element, component) != value:
+                    break
+            else:
+                return _at(segment, self.element, self.component) or None
+        return None
+
+
+def _at(segment: list[Any], element: int, component: int) -> str:
+    if element >= len(segment):
+        return ""
+    value = segment[element]
+    if isinstance(value, list):
+        return value[component] if component < len(value) else ""
+    return value if component == 0 else ""
+
+
+def _by_tag(segments: list[list[Any]]) -> dict[str, list[list[Any]]]:
+    found: dict[str, list[list[Any]]] = {}
+    for segment in segments:
+        found.setdefault(segment[0], []).append(segment)
+    return found
+
+
+Line = tuple[list[list[Any]], list[list[list[Any]]]]
+
+
+def _lines(segments: list[list[Any]], kind: Kind) -> tuple[list[list[Any]], list[Line]]:
+    """The segments before the lines (and after them), and each line with what it lies in, the nearest first."""
+    head: list[list[Any]] = []
+    loops: list[Line] = []
+    context: list[list[Any]] = []
+    own = head
+    for segment in segments:
+        tag = segment[0]
+        if tag in kind.ends:
+            own = head
+        elif tag == kind.line:
+            own = []
+            loops.append((own, [context] if context else []))
+        elif kind.context and tag == kind.context:
+            context = own = []
+        own.append(segment)
+    if not kind.tree:
+        return head, loops
+    nodes = {_at(loop[0], 1, 0): loop for loop, _ in loops}
+    lines: list[Line] = []
+    for loop, _ in loops:
+        if _at(loop[0], 3, 0) == "I":
+            above: list[list[list[Any]]] = []
+            parent, seen = _at(loop[0], 2, 0), {_at(loop[0], 1, 0)}
+            while parent in nodes and parent not in seen:
+                above.append(nodes[parent])
+                seen.add(parent)
+                parent = _at(nodes[parent][0], 2, 0)
+            lines.append((loop, above))
+    # the shipment's own segments stand in the first loop, and belong to the message
+    return head + [segment for loop, _ in loops[:1] for segment in loop if _at(loop[0], 3, 0) == "S"], lines
+
+
+def _kind(message: str) -> Kind | None:
+    return X12.get(message) or EDIFACT.get(message)
+
+
+def _options(entity: EntityConfig) -> EdiOptions:
+    if not isinstance(entity.options, EdiOptions):
+        raise ConfigurationError(f"entity {entity.name}", "has no options of protocol edi.")
+    if entity.options.level == "line" and _kind(entity.options.message) is None:
+        raise ConfigurationError(
+            f"entity {entity.name}",
+            f"wants lines of message {entity.options.message}, whose lines are not known.",
+            f"use level message, or one of {', '.join([*X12, *EDIFACT])}.",
+        )
+    return entity.options
