@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _ROUNDS = 5
+_MANY = 100
+"""Of fewer rows any number may be deleted at once."""
 _TELLING = {
     "delta_token": (
         "rows and no delta token",
@@ -206,6 +208,8 @@ class Plan:
     """Someone asked for this baseline, so it is committed even when it says nothing new."""
     events: tuple[str, ...] = ()
     """What happened to the source that a person should know; it is kept in the batch's commit."""
+    accepted: bool = False
+    """A person asked for all of it anew, and with that for every delete that it tells."""
 
 
 class EntityIngest:
@@ -321,7 +325,8 @@ class EntityIngest:
         position = None if asked_for or mode == "full" or last is None else last.position
         kind = "rebuild" if rebuild else self._kind(position)
         sequence = last.sequence + 1 if last else landing.first_free_sequence(self.system.system, self.entity.name)
-        return Plan(agreement, sequence, kind, position, last, delta, asked_for, agreement.events)
+        accepted = baseline or rebuild
+        return Plan(agreement, sequence, kind, position, last, delta, asked_for, agreement.events, accepted)
 
     def _kind(self, position: str | None) -> Kind:
         """What a read from `position` gives. A queue never tells all that exists, so it has no baseline."""
@@ -345,6 +350,7 @@ class EntityIngest:
             if plan.kind != "full" and not plan.asked_for and self._nothing_new(manifest, plan):
                 batch.discard()
                 return read
+            self._check_deletes(manifest, plan)
         except BaseException:
             batch.discard()
             raise
@@ -433,6 +439,30 @@ class EntityIngest:
         if manifest.complete and self.entity.detect_deletes_every_hours:
             return False  # when the keys were compared is news, too: it says when to compare them next
         return not manifest.complete or not len(load.vanished_keys(manifest, delta))
+
+    def _check_deletes(self, manifest: Manifest, plan: Plan) -> None:
+        """ProtocolError when so much is gone at once that something else is the likelier reason.
+
+        A user who lost an authorization, a filter, or a table that is being reloaded look just like that.
+        """
+        delta, percent = plan.delta, self.entity.deletes_limit_percent
+        if delta is None or plan.accepted or percent >= 100:
+            return
+        if manifest.kind == "full":
+            before = delta.count()
+            gone = before - manifest.row_count
+        elif manifest.complete and (gone := len(load.vanished_keys(manifest, delta))):
+            before = len(load.current_keys(delta, manifest.keys))
+        else:
+            return
+        if before >= _MANY and gone > before * percent / 100:
+            raise ProtocolError(
+                self.thing,
+                f"lacks {gone:,} of the {before:,} rows that it had, more than deletes_limit_percent ({percent:g}) "
+                "allows at once; a lost authorization or a table that is being reloaded looks like that.",
+                "look into the system; if they really are deleted, accept it: "
+                f"`python -m datong_ingestion {self.system.system} {self.entity.name} --baseline`.",
+            )
 
     def _without_known(self, plan: Plan) -> Callable[[pa.Table], pa.Table] | None:
         """What takes away the rows that an overlapping read brings again: for states those equal to the last row of

@@ -192,6 +192,9 @@ class EntityConfig(Model):
     detect_deletes: bool = False
     """Compare the keys that exist with those in bronze, and append a delete for each key that vanished: for sources
     that tell no deletes. Every key is read, without its row, and once more when one is missing."""
+    deletes_limit_percent: Annotated[float, Field(ge=0, le=100)] = 50
+    """How much of an entity of 100 rows or more may be gone in one read, told by its absence, before the ingest stops
+    and asks; 100 for any amount."""
     detect_deletes_every_hours: Annotated[float, Field(ge=0)] = 0
     """How often; 0 for at every read."""
     soft_delete: SoftDelete | None = None

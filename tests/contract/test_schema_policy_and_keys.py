@@ -14,7 +14,7 @@ from datong_ingestion import run
 from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import Description, Page
 from datong_ingestion.systems_config import EntityConfig, SystemConfig
-from datong_platform.errors import SchemaError
+from datong_platform.errors import ProtocolError, SchemaError
 from datong_platform.lake import history
 from datong_platform.names import bronze
 
@@ -244,3 +244,33 @@ def test_keys_are_compared_as_often_as_declared(source: Table, name: str) -> Non
     before = history.loads(bronze(name, "thing"))[0].keys_read_at
     ingest(name, **hasty)
     assert history.loads(bronze(name, "thing"))[0].keys_read_at > before
+
+
+@pytest.mark.parametrize("entity", [CURSOR, {"mode": "full"}], ids=["keys", "full"])
+def test_so_many_rows_gone_at_once_stop_the_ingest_until_somebody_accepts_it(
+    source: Table, name: str, entity: Row
+) -> None:
+    for number in range(250):
+        source.put(f"{number:03d}")
+    ingest(name, **entity)
+    for number in range(100):
+        del source.rows[f"{number:03d}"]
+    ingest(name, **entity)
+    assert len(current(name)) == 150
+    for number in range(100, 249):
+        del source.rows[f"{number:03d}"]
+    with pytest.raises(ProtocolError, match="lacks 149 of the 150 rows") as caught:
+        ingest(name, **entity)
+    assert "--baseline" in caught.value.next_step
+    assert len(current(name)) == 150
+    assert len(history.loads(bronze(name, "thing"))) == 2
+    ingest_entity(definition(name, **entity), "thing", baseline=True)
+    assert current(name) == ["249"]
+
+
+def test_any_amount_may_go_where_the_definition_says_so(source: Table, name: str) -> None:
+    for number in range(120):
+        source.put(f"{number:03d}")
+    ingest(name)
+    source.rows.clear()
+    assert ingest(name, deletes_limit_percent=100).total_rows == 0
