@@ -65,6 +65,26 @@ def test_secrets_given_in_plain_become_references() -> None:
     assert found.secrets == {"SHOP_FLOOR_TOKEN": "plain-token", "SHOP_FLOOR_HEADERS_X_API_KEY": "plain-key"}
 
 
+def test_parts_of_parts_can_be_said_and_hide_their_secrets() -> None:
+    given = {
+        "base_url": "https://x",
+        "auth": "oauth2",
+        "oauth2.token_url": "https://x/token",
+        "oauth2.client_id": "me",
+        "oauth2.client_secret": "plain",
+        "oauth2.params.resource": "https://x/api",
+    }
+    found = connection_of("d365", "odata_v4", given)
+    assert found.connection["oauth2"] == {
+        "token_url": "https://x/token",
+        "client_id": "me",
+        "client_secret": "${D365_OAUTH2_CLIENT_SECRET}",
+        "params": {"resource": "https://x/api"},
+    }
+    within = {question.name for question in questions("odata_v4") if question.within == "oauth2"}
+    assert within == {"oauth2.token_url", "oauth2.client_id", "oauth2.client_secret"}
+
+
 def test_an_address_with_a_log_in_is_a_secret_too() -> None:
     found = connection_of("shop", "rest", {"base_url": "https://reader:pass@mes.example"})
     assert found.connection == {"base_url": "${SHOP_BASE_URL}"}

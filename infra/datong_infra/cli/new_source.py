@@ -188,7 +188,8 @@ def _connection(
     answers = dict(given)
     if not asked.yes:
         for question in known.values():
-            if question.name not in answers and (question.required or question.name in _ASKED):
+            part = question.within and question.within == answers.get("auth")
+            if question.name not in answers and (question.required or question.name in _ASKED or part):
                 _question(asked, question, answers)
     else:
         for question in known.values():
@@ -215,9 +216,14 @@ def _connection(
 def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None:
     """Ask one question; what does not matter after the answers before it is left out."""
     auth = answers.get("auth")
-    needed = {"none": (), "basic": ("user", "password"), "bearer": ("token",), "api_key": ("token",)}
+    needed = {
+        "basic": ("user", "password"),
+        "bearer": ("token",),
+        "api_key": ("token",),
+        "session": ("user", "password"),
+    }
     credential = question.name in ("user", "password", "token")
-    if credential and auth in needed and question.name not in needed[auth]:
+    if credential and auth and question.name not in needed.get(auth, ()):
         return
     if question.name == "password" and not auth and not answers.get("user"):
         return
@@ -227,9 +233,9 @@ def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None
         return
     if question.secret:
         words += " (not shown; or ${NAME})"
-    elif not question.required:
+    elif not (question.required or question.within):
         words += f" (empty: {question.default or 'none'})"
-    if question.required or (question.secret and auth in needed):
+    if question.required or question.within or (question.secret and auth in needed):
         answers[question.name] = _ask(asked, words, f"--connection {question.name}=…", hidden=question.secret)
         return
     if answer := str(typer.prompt(words, default="", show_default=False, hide_input=question.secret, err=True)).strip():

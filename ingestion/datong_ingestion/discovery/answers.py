@@ -36,6 +36,8 @@ class Question:
     secret: bool
     choices: tuple[str, ...] = ()
     default: Any = None
+    within: str = ""
+    """The part that it must be told for, if that part is told at all, as `oauth2` for `oauth2.token_url`."""
 
 
 def protocols() -> list[Protocol]:
@@ -67,7 +69,9 @@ def _questions(model: type[BaseModel], before: str) -> list[Question]:
             for value in get_args(one)
         )
         default = None if item.is_required() else item.get_default(call_default_factory=True)
-        found.append(Question(shown, item.is_required() and not before, _is_secret(name, item), choices, default))
+        needed = item.is_required()
+        within = before.rstrip(".") if needed else ""
+        found.append(Question(shown, needed and not before, _is_secret(name, item), choices, default, within))
     return found
 
 
@@ -94,13 +98,16 @@ class Answers:
 def connection_of(system: str, protocol: Protocol, given: Mapping[str, str]) -> Answers:
     """The connection that answers come to; ConfigurationError for a field that the protocol does not have."""
     known = {question.name: question for question in questions(protocol)}
-    free = {name for name, question in known.items() if isinstance(question.default, dict)}
+    free = sorted(
+        (name for name, question in known.items() if isinstance(question.default, dict)), key=len, reverse=True
+    )
     connection: dict[str, Any] = {}
     secrets: dict[str, str] = {}
     for name, value in given.items():
-        first, _, inner = name.partition(".")
         question = known.get(name)
-        if question is None and first not in free:
+        within = next((one for one in free if name.startswith(f"{one}.")), "")
+        inner = name.removeprefix(f"{within}.")
+        if question is None and not within:
             raise ConfigurationError(
                 f"connection.{name}",
                 f"is not something that protocol {protocol} knows.",
@@ -113,7 +120,7 @@ def connection_of(system: str, protocol: Protocol, given: Mapping[str, str]) -> 
             secrets[reference] = value
             text = f"${{{reference}}}"
         place = connection
-        *path, last = name.split(".") if question else (first, inner)
+        *path, last = name.split(".") if question else (*within.split("."), inner)
         for part in path:
             place = place.setdefault(part, {})
         place[last] = _typed(text, question)

@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import pandas.util
 import pyarrow as pa
+from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute, type_name
 
-from datong_ingestion.discovery.sample import declared, reading, traceless
+from datong_ingestion.discovery.sample import declared, disturbs, reading, traceless
 from datong_ingestion.source import Description, connect
 from datong_ingestion.systems_config import SystemConfig
 from datong_ingestion.values import MisfitError, converter
@@ -499,6 +500,12 @@ def profile(
     source = connect(system)
     try:
         description = declared(source.describe(config), config)
+        if disturbs(config, description):
+            raise ConfigurationError(
+                f"{system.system}.{config.name} ({config.address})",
+                "is read from the log of its database, which a profile would disturb.",
+                "profile the same table in a system of the database's own protocol (sql).",
+            )
         profiler = Profiler(description)
         rescued = refused = 0
         complete = True

@@ -23,7 +23,7 @@ from datong_platform.lake.columns import compute, type_name
 
 from datong_ingestion import cursor as cursors
 from datong_ingestion.discovery.profile import FieldProfile, Profiler
-from datong_ingestion.discovery.sample import Sample, declared, reading, take, traceless
+from datong_ingestion.discovery.sample import Sample, declared, disturbs, reading, take, traceless
 from datong_ingestion.source import Description, Source, connect
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, ProtocolKind, SystemConfig, parse_system
 
@@ -218,7 +218,7 @@ class _Look:
         description = self.source.describe(self.entity)
         wished = self._wish(self.wishes.modes)
         tracked = self._tracked(description) if not wished and self.wishes.probe else None
-        if self.wishes.probe and self.sample is None:
+        if self.wishes.probe and self.sample is None and not disturbs(self.entity, description):
             self.sample = take(self.source, traceless(self.entity, description), description, self.wishes.rows)
         if description.inferred:
             description = self._with_times(description)

@@ -1,7 +1,9 @@
 """Some rows of an entity, read through the source contract and kept nowhere.
 
 A look must leave no trace: an entity with delta tokens is read whole, so that the system starts no subscription, and
-a read that has enough is ended, which lets go of its connection. From an entity to its agreed schema and rows.
+a read that has enough is ended, which lets go of its connection. What can only be read from the log of a database is
+not read at all: the reader's place in the log (a replication slot, a server id) belongs to the ingest.
+From an entity to its agreed schema and rows.
 Alone: `datong preview crm account`.
 """
 
@@ -54,6 +56,11 @@ def traceless(entity: EntityConfig, description: Description) -> EntityConfig:
     if mode == "cursor" and not (entity.cursor or entity.cursor_expression):
         mode = entity.mode
     return entity.model_copy(update={"mode": mode, "detect_deletes": False})
+
+
+def disturbs(entity: EntityConfig, description: Description) -> bool:
+    """Whether looking at rows would take the ingest's place in a log."""
+    return traceless(entity, description).mode == "log"
 
 
 def small_pages(system: SystemConfig, rows: int) -> SystemConfig:
@@ -111,6 +118,11 @@ def take(
     )
 
 
+def nothing(description: Description) -> Sample:
+    """A sample without rows."""
+    return Sample(description, description.schema.empty_table(), [], REFUSED.empty_table(), False, None, 0.0)
+
+
 def preview(system: SystemConfig, entity: str, rows: int) -> Sample:
     """The first rows of an entity and its types, straight from the system; nothing is loaded.
 
@@ -120,6 +132,12 @@ def preview(system: SystemConfig, entity: str, rows: int) -> Sample:
     source = connect(small_pages(system, rows))
     try:
         description = declared(source.describe(config), config)
+        if disturbs(config, description):
+            notes = (
+                *description.notes,
+                f"{config.name} is read from a log, which a look would disturb: no row is shown.",
+            )
+            return nothing(replace(description, notes=notes))
         return take(source, traceless(config, description), description, rows)
     finally:
         source.close()
