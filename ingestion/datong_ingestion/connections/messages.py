@@ -18,6 +18,7 @@ LOGICAL = (
     "MicroTime",
     "NanoTime",
     "Decimal",
+    "VariableScaleDecimal",
 )
 
 

@@ -171,7 +171,7 @@ class Logical:
                 return datetime.fromisoformat(str(value)).astimezone(UTC)
             except (ValueError, OverflowError) as error:
                 raise MisfitError(value) from error
-        if isinstance(value, datetime | date) and not isinstance(value, bool):
+        if isinstance(value, datetime | date):
             return value
         if isinstance(value, bool) or not isinstance(value, int):
             raise MisfitError(value)

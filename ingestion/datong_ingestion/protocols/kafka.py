@@ -103,6 +103,7 @@ class Kafka:
         self._driver()
         self._credentials = declared.names_of("user", "password") or "user and password"
         self._secrets = {value for value in (connection.password, connection.key_password) if value}
+        self._keys: dict[str, tuple[str, ...]] = {}
         self._registry: SchemaRegistry | None = None
         if connection.registry_url:
             self._registry = SchemaRegistry(
@@ -140,6 +141,8 @@ class Kafka:
         elif known is not None and options.format == "json":
             schema = pa.schema([item for item in known if item.name not in extra.names])
             inferred = True
+            if options.envelope == "debezium" and not entity.keys:
+                keys = self._keys_of(entity, thing)
         else:
             values, message_keys = self._sample(entity, thing)
             schema, keys = decoder.guess(values, message_keys)
@@ -159,6 +162,13 @@ class Kafka:
             inferred=inferred,
             notes=tuple(notes),
         )
+
+    def _keys_of(self, entity: EntityConfig, thing: str) -> tuple[str, ...]:
+        """The key fields, as the keys of Debezium's messages name them; looked up once."""
+        if not self._keys.get(entity.name):
+            _, message_keys = self._sample(entity, thing)
+            self._keys[entity.name] = debezium.declared_keys(next((key for key in message_keys if key), None))
+        return self._keys[entity.name]
 
     def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
         """Messages from the position on, as far as the topic went when the read began."""
@@ -352,10 +362,6 @@ class Kafka:
             )
         except driver.KafkaException as error:
             raise self._interrupted(error.args[0], self._thing(entity)) from None
-        if found is None:
-            raise InterruptedReadError(
-                self._thing(entity), f"{self._address()} does not tell the offsets of partition {partition}."
-            )
         return found
 
     def _span(self, entity: EntityConfig, consumer: Consumer, trouble: _Trouble, position: str | None) -> _Span:

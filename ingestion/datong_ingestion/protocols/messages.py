@@ -112,7 +112,8 @@ class JsonMessages:
             )
         found = guessed_schema(rows)
         kinds = [(item.name, self._logical_kind(item)) for item in found]
-        return pa.schema(kinds), debezium.declared_keys(next((key for key in keys if key), None))
+        enveloped = self.how.envelope == "debezium"
+        return pa.schema(kinds), debezium.declared_keys(next((key for key in keys if key), None)) if enveloped else ()
 
     def decode(
         self, schema: pa.Schema, row_keys: Sequence[str], values: Sequence[bytes | None], keys: Sequence[bytes | None]
