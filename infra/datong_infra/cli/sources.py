@@ -88,7 +88,6 @@ def profile(
     """Profile an entity: to the terminal or JSON, as a page, and into Dagster's metadata of its bronze table."""
     from datong_ingestion.discovery import profile_page
     from datong_ingestion.discovery.profile import profile as take
-    from datong_ingestion.discovery.profile import shown
     from datong_ingestion.systems_config import load_system
 
     config = load_system(system)
@@ -116,7 +115,7 @@ def profile(
             "distinct": profile_page.distinct(item),
             "range": profile_page.span(item) if values else "",
             "looks_like": item.looks_like,
-            "frequent": ", ".join(f"{shown(value)} ({count:,})" for value, count in item.frequent[:3])
+            "frequent": ", ".join(f"{profile_page.said(value)} ({count:,})" for value, count in item.frequent[:3])
             if values
             else "",
         }

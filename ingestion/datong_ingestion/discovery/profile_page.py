@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from datong_platform import page
 from datong_platform.page import Markup
 
@@ -27,12 +29,18 @@ def distinct(item: FieldProfile) -> str:
     return f"{'' if item.distinct_exact else '≈ '}{item.distinct:,}"
 
 
+def said(value: Any) -> str:
+    """A value for people; one that cannot be seen is named."""
+    text = str(shown(value))
+    return text if text.strip() else "(blank)"
+
+
 def span(item: FieldProfile) -> str:
     """From the least to the greatest value."""
     if item.minimum is None:
         return ""
-    low, high = shown(item.minimum), shown(item.maximum)
-    return str(low) if low == high else f"{low} … {high}"
+    low, high = said(item.minimum), said(item.maximum)
+    return low if low == high else f"{low} … {high}"
 
 
 def length(item: FieldProfile) -> str:
@@ -100,7 +108,7 @@ def _row(item: FieldProfile, *, values: bool) -> list[str | Markup]:
     if values:
         mean = f" (mean {item.mean:,.6g})" if item.mean is not None else ""
         frequent = [
-            page.joined([page.code(shown(value)), page.element("small", f" {count:,}")])
+            page.joined([page.code(said(value)), page.element("small", f" {count:,}")])
             for value, count in item.frequent
         ]
         found += [f"{span(item)}{mean}", page.joined(frequent, ", ")]
