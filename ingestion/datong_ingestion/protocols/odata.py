@@ -262,7 +262,7 @@ class OData(ABC):
                 headers=headers,
                 accept=_REFUSALS if resuming and first else () if first else (410,),
             )
-            guard.rows(page.rows)
+            guard.rows(page.rows, description.keys)
             following, token = self.links(page, entity)
             reached = None
             if entity.mode == "cursor":
