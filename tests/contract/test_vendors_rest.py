@@ -236,6 +236,14 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.parametrize("example", ["sap_gateway", "mes_rest"])
+def test_an_example_without_a_profile_is_a_right_definition(example: str) -> None:
+    (system,) = load_systems(ROOT / "ingestion" / "examples" / example).values()
+    assert all(entity.title_zh and entity.description for entity in system.entities)
+    with pytest.raises(ConfigurationError, match="is not set"):
+        system.connection.resolved("the example")
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_worked_example_is_a_right_definition_and_holds_no_secret(example: str) -> None:
     folder = ROOT / "ingestion" / "examples" / example
