@@ -347,7 +347,7 @@ def parse_system(attributes: Mapping[str, Any]) -> SystemConfig:
     try:
         return SystemConfig.model_validate(dict(attributes))
     except (ValidationError, _NestedError) as error:
-        told = "; ".join(text for _, text in _mistakes(error))
+        told = "; ".join(text.rstrip(".") for _, text in _mistakes(error))
         raise ConfigurationError(
             f"system {attributes.get('system', '')}", f"is not described rightly: {told}.", "mend these answers."
         ) from error
