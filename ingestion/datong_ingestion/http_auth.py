@@ -285,7 +285,7 @@ class Signed(httpx.Auth):
         words = {
             "method": request.method,
             "path": urlsplit(str(request.url)).path,
-            "query": urlencode(query),
+            "query": urlencode(query, quote_via=quote, safe="~"),
             "sorted": "&".join(f"{name}={value}" for name, value in query),
             "joined": "".join(f"{name}{value}" for name, value in query),
             "body": request.content.decode("utf-8", "surrogateescape"),

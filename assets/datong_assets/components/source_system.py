@@ -35,7 +35,7 @@ _CONSERVED = (
     "Batch by batch: rows received = landed + superseded + unchanged + refused; landed = committed to bronze; "
     "refused = in quarantine."
 )
-_KIND = {"odata_v2": "odata", "sql": "postgres"}
+_KIND = {"odata_v2": "odata", "odata_v4": "odata", "sql": "postgres"}
 """Dagster's names for the logos of protocols, where they differ from ours."""
 _MODES = {
     "full": "read whole each time",
