@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from datong_ingestion.run import IngestOutcome
 
 
+_AT_ONCE = 1.0
+"""Seconds within which several signals are one wish."""
+
+
 def stream(system: str, entities: list[str] | None, pause: float, format_: Format) -> None:
     """Stream a system; the exit status is 1 when an entity ended by an error."""
     from datong_assets import instance, streaming
@@ -47,13 +51,18 @@ def stream(system: str, entities: list[str] | None, pause: float, format_: Forma
 
 @contextmanager
 def stopped_by_signals() -> Generator[threading.Event, None, None]:
-    """An event that Ctrl-C or SIGTERM sets, so that the batch at work is finished; a second Ctrl-C breaks off."""
+    """An event that Ctrl-C or SIGTERM sets, so that the batch at work is finished; a second one, later, breaks off."""
     stop = threading.Event()
+    first: list[float] = []
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def asked(number: int, _frame: Any) -> None:
+    def asked(_number: int, _frame: Any) -> None:
         stop.set()
-        signal.signal(number, before[number])
+        now = time.monotonic()
+        # what starts a command passes on a signal that the terminal sent to both: one key, two signals
+        if first and now - first[0] > _AT_ONCE:
+            raise KeyboardInterrupt
+        first.append(now)
 
     for number in before:
         signal.signal(number, asked)
