@@ -7,6 +7,7 @@ history.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from datong_platform.errors import ServiceError
+from datong_platform.errors import ConfigurationError, ServiceError
 from datong_platform.settings import PROJECT_ROOT, read_state, settings
 
 from datong_infra.services.base import Launch, Service, data_folder
@@ -34,6 +35,11 @@ def _environment() -> dict[str, str]:
 
 def _code_port() -> int:
     return int(read_state("services.json").get("services", {}).get("dagster-code", {}).get("port") or 0)
+
+
+def _code_server() -> str:
+    """Where the code server is and what it serves: who saw other definitions must look again."""
+    return f"{_code_port()} {_stamp()}"
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -85,6 +91,18 @@ def _workspace(port: int) -> Path:
     return path
 
 
+def _stamp() -> str:
+    """A fingerprint of the code and of the definitions: path, size and time of change of each file."""
+    digest = hashlib.sha256()
+    for room in ("platform", "ingestion", "assets"):
+        for where, _, names in sorted(os.walk(PROJECT_ROOT / room)):
+            for name in sorted(names):
+                if name.endswith((".py", ".yaml")):
+                    status = Path(where, name).stat()
+                    digest.update(f"{where}/{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 class Code(Service):
     """The process that loads the definitions and starts the runs."""
 
@@ -116,7 +134,12 @@ class Code(Service):
             ],
             environment=_environment(),
             cwd=PROJECT_ROOT / "assets",
+            extra={"code": _stamp()},
         )
+
+    def fits(self, record: Record) -> bool:
+        # it would go on serving the definitions, or the mistake, that it found when it was started
+        return record.extra.get("code") == _stamp()
 
     def check(self, record: Record | None) -> str:
         import grpc
@@ -150,7 +173,7 @@ class Webserver(Service):
         return settings().dagster_port
 
     def fits(self, record: Record) -> bool:
-        return record.extra.get("code_port") == _code_port()
+        return record.extra.get("code_server") == _code_server()
 
     def launch(self, port: int) -> Launch:
         return Launch(
@@ -161,7 +184,7 @@ class Webserver(Service):
                 *("--log-level", "warning", "--dagster-log-level", "warning"),
             ],
             environment=_environment(),
-            extra={"code_port": _code_port()},
+            extra={"code_server": _code_server()},
         )
 
     def settings(self, port: int) -> dict[str, Any]:
@@ -171,7 +194,8 @@ class Webserver(Service):
         address = settings().need("dagster_url")
         query = (
             "{ workspaceOrError { ... on Workspace { locationEntries "
-            "{ name locationOrLoadError { __typename ... on PythonError { message } } } } } }"
+            "{ name locationOrLoadError { __typename ... on PythonError "
+            "{ message errorChain { error { message } } } } } } } }"
         )
         request = urllib.request.Request(  # noqa: S310 - our own address
             f"{address}/graphql",
@@ -182,12 +206,21 @@ class Webserver(Service):
             entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
         for entry in entries:
             loaded = entry["locationOrLoadError"] or {}
-            if loaded.get("__typename") != "RepositoryLocation":
-                raise ServiceError(
-                    "dagster-webserver",
-                    f"has not loaded the definitions: {loaded.get('message', 'still loading').strip()}",
-                    "see `datong logs dagster-code`; after mending the code run `datong up`.",
+            if loaded.get("__typename") == "RepositoryLocation":
+                continue
+            words = str(loaded.get("message", "still loading")).strip()
+            if loaded.get("__typename") == "PythonError" and "Unreachable" not in words:
+                causes = [words, *(link["error"]["message"].strip() for link in loaded.get("errorChain", []))]
+                # ours names file and line; what is below it are the words of a library
+                cause = next((text for text in causes if "Next step:" in text), causes[-1])
+                raise ConfigurationError(
+                    "Dagster's definitions",
+                    f"cannot be loaded: {cause}",
+                    "mend what that names, then run `datong up`; all of it: `datong logs dagster-code`.",
                 )
+            raise ServiceError(
+                "dagster-webserver", f"has not loaded the definitions: {words}", "see `datong logs dagster-code`."
+            )
         return address
 
 
@@ -206,7 +239,7 @@ class Daemon(Service):
         return None
 
     def fits(self, record: Record) -> bool:
-        return record.extra.get("code_port") == _code_port()
+        return record.extra.get("code_server") == _code_server()
 
     def launch(self, port: int) -> Launch:
         return Launch(
@@ -216,7 +249,7 @@ class Daemon(Service):
                 *("--log-level", "warning"),
             ],
             environment=_environment(),
-            extra={"code_port": _code_port()},
+            extra={"code_server": _code_server()},
         )
 
     def check(self, record: Record | None) -> str:

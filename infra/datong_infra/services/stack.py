@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from datong_platform.errors import ConfigurationError, DatongError, ServiceError
+from datong_platform.errors import ConfigurationError, DatongError, ServiceError, TerminalError
 from datong_platform.settings import from_environment, home, read_state, settings, write_state
 
 from datong_infra.services import processes
@@ -233,6 +233,8 @@ def _find_or_start(service: Service, registry: _Registry, stages: _Stages, tell:
     record = registry.records().get(service.name)
     if record is not None and record.process() is not None:
         if service.fits(record):
+            # what it needs may just be started again, and it is as well as that
+            stages.wait(service.needs, "healthy")
             try:
                 detail = service.check(record)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is started again
@@ -335,6 +337,9 @@ def _wait_until_healthy(service: Service, record: Record) -> str:
     while True:
         try:
             return service.check(record)
+        except TerminalError:
+            # waiting would not help
+            raise
         except Exception as error:
             if record.process() is None:
                 raise ServiceError(
