@@ -283,6 +283,17 @@ def test_questions_lead_to_the_same_definition(tmp_path: Path) -> None:
     assert "datong preview asked account" in done.stdout
 
 
+def test_a_known_system_asks_for_what_its_profile_needs(deaf: str) -> None:
+    # name, protocol, profile, then base_url, user, password, variables.database, title, entities
+    answers = f"k3\nrest\nkingdee_k3cloud\n{deaf}\nreader\n${{ERP_PASSWORD}}\n001\n\nBD_MATERIAL\n"
+    done = datong("new", "source", "--no-probe", "--dry-run", answers=answers)
+    for asked in ("base_url", "user", "password", "variables.database"):
+        assert f"{asked}" in done.stderr, done.stderr
+    assert "auth (" not in done.stderr, "the profile says how to log in"
+    error = failure(done)
+    assert "BD_MATERIAL" in str(error), "its form was asked for, and this server is no K3Cloud"
+
+
 def test_a_no_at_the_end_writes_nothing(tmp_path: Path) -> None:
     done = datong("new", "source", "--folder", str(tmp_path), answers="asked\nsql\n${CRM_URL}\n\n\npublic.*\n\nn\n")
     assert done.exit_code == 1

@@ -186,15 +186,12 @@ def _connection(
 
     known = {question.name: question for question in questions(protocol)}
     answers = dict(given)
-    if not asked.yes:
-        for question in known.values():
-            part = question.within and question.within == answers.get("auth")
-            if question.name not in answers and (question.required or question.name in _ASKED or part):
-                _question(asked, question, answers)
+    if asked.yes:
+        for name, question in known.items():
+            if question.required and name not in answers:
+                _ask(asked, "", f"--connection {name}=…")
     else:
-        for question in known.values():
-            if question.required and question.name not in answers:
-                _ask(asked, "", f"--connection {question.name}=…")
+        _interview(asked, protocol, known, answers)
     while True:
         found = connection_of(system, protocol, answers)
         content: dict[str, Any] = {"protocol": protocol, "connection": found.connection}
@@ -213,6 +210,51 @@ def _connection(
             return content, found.secrets
 
 
+def _interview(asked: Asked, protocol: str, known: Mapping[str, Question], answers: dict[str, str]) -> None:
+    """Ask what was not answered by options: what a profile needs, else what the connection must have and log-ins."""
+    from datong_ingestion.discovery.answers import Question
+
+    if "profile" in known and "profile" not in answers:
+        _profile(protocol, answers)
+    if answers.get("profile"):
+        for name in _of_profile(answers, known):
+            if name not in answers:
+                _question(asked, known.get(name) or Question(name, required=True, secret=False), answers)
+        return
+    for name, question in known.items():
+        part = question.within and question.within == answers.get("auth")
+        if name not in answers and (question.required or name in _ASKED or part):
+            _question(asked, question, answers)
+
+
+def _profile(protocol: str, answers: dict[str, str]) -> None:
+    """Whether it is a system whose particulars are known."""
+    from datong_ingestion import systems
+
+    while there := systems.of_protocol(protocol):
+        words = f"Is it one of these systems ({', '.join(there)}; empty: none)"
+        answer = str(typer.prompt(words, default="", show_default=False, err=True)).strip()
+        if answer in {"", *there}:
+            answers |= {"profile": answer} if answer else {}
+            return
+        console(error=True).print(f"{answer!r} is none of them.", markup=False)
+
+
+def _of_profile(answers: dict[str, str], known: Mapping[str, Question]) -> list[str]:
+    """What the chosen profile needs, a part of several fields as these."""
+    from datong_ingestion import systems
+
+    if not answers.get("profile"):
+        return []
+    needed = systems.needs(answers["profile"])
+    parts = {question.within for question in known.values() if question.within}
+    return [
+        inner
+        for name in needed
+        for inner in ([one.name for one in known.values() if one.within == name] if name in parts else [name])
+    ]
+
+
 def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None:
     """Ask one question; what does not matter after the answers before it is left out."""
     auth = answers.get("auth")
@@ -222,10 +264,10 @@ def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None
         "api_key": ("token",),
         "session": ("user", "password"),
     }
-    credential = question.name in ("user", "password", "token")
+    credential = question.name in ("user", "password", "token") and not answers.get("profile")
     if credential and auth and question.name not in needed.get(auth, ()):
         return
-    if question.name == "password" and not auth and not answers.get("user"):
+    if credential and question.name == "password" and not auth and not answers.get("user"):
         return
     words = f"{question.name}"
     if question.choices:
@@ -235,7 +277,7 @@ def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None
         words += " (not shown; or ${NAME})"
     elif not (question.required or question.within):
         words += f" (empty: {question.default or 'none'})"
-    if question.required or question.within or (question.secret and auth in needed):
+    if question.required or question.within or (question.secret and (auth in needed or answers.get("profile"))):
         answers[question.name] = _ask(asked, words, f"--connection {question.name}=…", hidden=question.secret)
         return
     if answer := str(typer.prompt(words, default="", show_default=False, hide_input=question.secret, err=True)).strip():

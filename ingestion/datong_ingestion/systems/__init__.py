@@ -21,6 +21,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in _HERE.glob("*.yaml"))
 
 
+def of_protocol(protocol: str) -> list[str]:
+    """The profiles of systems that speak a protocol."""
+    return [name for name in names() if _profile(name)["protocol"] == protocol]
+
+
+def needs(name: str) -> list[str]:
+    """What a profile must be given of a connection. ConfigurationError when there is no such profile."""
+    profile = _profile(name)
+    return [*profile.get("needs", []), *(f"variables.{item}" for item in profile.get("needs_variables", []))]
+
+
 @cache
 def _profile(name: str) -> dict[str, Any]:
     if name not in names():
@@ -45,8 +56,7 @@ def with_profile(definition: dict[str, Any]) -> dict[str, Any]:
             f"write protocol: {profile['protocol']}.",
         )
     filled = _beneath(profile.get("connection", {}), connection)
-    needed = [*profile.get("needs", []), *(f"variables.{item}" for item in profile.get("needs_variables", []))]
-    if missing := [item for item in needed if not _given(filled, item)]:
+    if missing := [item for item in needs(name) if not _given(filled, item)]:
         raise ConfigurationError(f"profile {name}", f"needs {', '.join(missing)}.", "add it under `connection`.")
     entities = definition.get("entities")
     if isinstance(entities, list):
