@@ -535,7 +535,7 @@ def _beside(name: str) -> Any:
 RIGS["mongodb"] = _beside("rigs_mongodb").made(SimpleNamespace(**globals()))
 RIGS["odata_v4"] = _beside("rigs_odata_v4").made(SimpleNamespace(**globals()))
 RIGS["soap"] = _beside("rigs_soap").made(SimpleNamespace(**globals()))
-RIGS["files"] = _beside("rigs_files").made(SimpleNamespace(**globals()))
+RIGS["files"], RIGS["xml"] = _beside("rigs_files").made(SimpleNamespace(**globals()))
 
 
 def _made(request: pytest.FixtureRequest, kind: str) -> Iterator[Any]:

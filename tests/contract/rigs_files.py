@@ -1,4 +1,4 @@
-"""CSV files on an SFTP server, as an old ERP delivers them: a file for each change, and one with everything."""
+"""CSV files and XML documents on an SFTP server, as an old ERP delivers them: one for each change, one with all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import tempfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 from sftp_server import SftpServer
 
 
-def made(house: Any) -> type[Any]:
-    """The rig's class; `house` is the conftest, whose rows all rigs share."""
+def made(house: Any) -> tuple[type[Any], type[Any]]:
+    """The rigs' classes, for CSV and for XML; `house` is the conftest, whose rows all rigs share."""
 
     class FilesRig(house.Rig):  # type: ignore[name-defined,misc]
         protocol, incremental = "files", "stream"
@@ -91,12 +92,36 @@ def made(house: Any) -> type[Any]:
             writer = csv.writer(file, delimiter=";", lineterminator="\r\n")
             writer.writerow(names)
             writer.writerows([[text(row.get(name)) for name in names] for row in rows])
+            self._put(name, file.getvalue().encode("utf-8-sig"))
+
+        def _put(self, name: str, body: bytes) -> None:
             draft = self.folder / f"{name}.tmp"
-            draft.write_bytes(file.getvalue().encode("utf-8-sig"))
+            draft.write_bytes(body)
             draft.replace(self.folder / name)
 
         def stop(self) -> None:
             self.server.stop()
             shutil.rmtree(self.folder)
 
-    return FilesRig
+    class XmlRig(FilesRig):
+        protocol = "xml"
+
+        def entity(self) -> dict[str, Any]:
+            options = {"rows": "/t:Things/Thing", "namespaces": {"t": "urn:things"}}
+            return super().entity() | {"options": options}
+
+        def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
+            def text(value: Any) -> str:
+                if isinstance(value, bool):
+                    return str(value).lower()
+                return escape(value.isoformat() if isinstance(value, date | datetime) else str(value))
+
+            things = "".join(
+                "<Thing>"
+                + "".join(f"<{key}>{text(value)}</{key}>" for key, value in row.items() if value is not None)
+                + "</Thing>"
+                for row in rows
+            )
+            self._put(name, f'<t:Things xmlns:t="urn:things">{things}</t:Things>'.encode())
+
+    return FilesRig, XmlRig

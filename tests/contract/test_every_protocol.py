@@ -264,7 +264,7 @@ def test_a_changed_type_stops_with_field_old_new_and_next_step(rig: Any, row: Ma
     fields: dict[str, Any] = {}
     if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Boolean"'
-    elif rig.protocol in {"rest", "files", "mongodb", "soap"}:
+    elif rig.protocol in {"rest", "files", "mongodb", "soap", "xml"}:
         fields = {"fields": rig.entity()["fields"] | {"Amount": "boolean"}}
     else:
         rig.retype("Amount", "boolean")
@@ -287,7 +287,7 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
     fields: dict[str, Any] = {}
     if rig.protocol.startswith("odata"):
         rig.server.types["Amount"] = 'Type="Edm.Decimal" Precision="20" Scale="5"'
-    elif rig.protocol in {"rest", "files", "mongodb", "soap"}:
+    elif rig.protocol in {"rest", "files", "mongodb", "soap", "xml"}:
         fields = {"fields": rig.entity()["fields"] | {"Amount": "decimal(20,5)"}}
     else:
         rig.retype("Amount", "numeric(20,5)")
@@ -306,7 +306,7 @@ def test_a_wider_type_widens_the_table_and_keeps_its_history(rig: Any, row: Make
 
 def test_a_wrong_password_names_system_entity_and_next_step(rig: Any, row: Make) -> None:
     wrong = {"url": rig.url.replace(rig.secret, "wrong")} if hasattr(rig, "url") else {}
-    wrong |= {"password": "wrong"} if rig.protocol.startswith(("odata", "files", "soap")) else {}
+    wrong |= {"password": "wrong"} if rig.protocol.startswith(("odata", "files", "soap", "xml")) else {}
     wrong |= {"token": "wrong"} if rig.protocol == "rest" else {}
     with pytest.raises(AuthenticationError) as caught:
         rig.ingest(connection=wrong)
@@ -318,7 +318,9 @@ def test_a_wrong_password_names_system_entity_and_next_step(rig: Any, row: Make)
 def test_an_unreachable_host_names_itself_and_does_not_stop_the_others(rig: Any, no_waiting: list[float]) -> None:
     nowhere = {"url": f"{urlsplit(getattr(rig, 'url', '')).scheme}://someone:hidden-1@127.0.0.1:9/x"}
     nowhere = nowhere if hasattr(rig, "url") else {"base_url": "http://127.0.0.1:9/api"}
-    nowhere = {"location": "sftp://127.0.0.1:9/", "password": "hidden-1"} if rig.protocol == "files" else nowhere
+    nowhere = (
+        {"location": "sftp://127.0.0.1:9/", "password": "hidden-1"} if rig.protocol in {"files", "xml"} else nowhere
+    )
     heard: list[IngestOutcome] = []
     system = rig.system(connection=nowhere)
     outcomes = ingest_system(system, on_done=heard.append)
@@ -344,7 +346,7 @@ def test_what_was_landed_is_loaded_even_when_the_source_is_away(
     away = {"base_url": "http://127.0.0.1:9"}
     if hasattr(rig, "url"):
         away = {"url": f"{urlsplit(rig.url).scheme}://a:b@127.0.0.1:9/x"}
-    if rig.protocol == "files":
+    if rig.protocol in {"files", "xml"}:
         away = {"location": "sftp://127.0.0.1:9/"}
     with pytest.raises(TransientError):
         rig.ingest(connection=away | {"attempts": 1})

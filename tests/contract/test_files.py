@@ -8,13 +8,12 @@ import json
 import os
 import random
 import time
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncssh
 import boto3
@@ -24,59 +23,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datong_ingestion.documents.taken import Taken
-from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import connect
-from datong_ingestion.systems_config import SystemConfig, load_systems
+from datong_ingestion.systems_config import load_systems
 from datong_platform.errors import AuthenticationError, ConfigurationError, PositionLostError, ProtocolError
-from datong_platform.lake import history
-from datong_platform.names import bronze, quarantine
 from datong_platform.settings import Settings
+from document_folder import DocumentFolder
 from sftp_server import SftpServer
 
 FIELDS = {"Id": "string", "Name": "string", "Amount": "decimal(13,3)", "Due": "date", "Qty": "integer"}
 HEAD = "Id,Name,Amount,Due,Qty\n"
 
 
-class Folder:
-    """A folder that is a source system, and the bronze table it is read into."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, f"f{uuid.uuid4().hex[:8]}"
-
-    def write(self, name: str, content: bytes | str, *, age: float = 100) -> Path:
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.utime(path, (time.time() - age, time.time() - age))
-        return path
-
-    def system(self, source: str = "*", connection: dict[str, Any] | None = None, **entity: Any) -> SystemConfig:
-        entity = {"name": "row", "source": source, "mode": "stream", "fields": FIELDS, **entity}
-        return SystemConfig.model_validate(
-            {
-                "system": self.name,
-                "protocol": "files",
-                "connection": {
-                    "location": str(self.path),
-                    "attempts": 2,
-                    "max_wait_seconds": 0.1,
-                    **(connection or {}),
-                },
-                "entities": [entity],
-            }
-        )
-
-    def ingest(self, source: str = "*", **changes: Any) -> IngestResult:
-        return ingest_entity(self.system(source, **changes), "row")
-
-    def bronze(self) -> list[dict[str, Any]]:
-        delta = history.open_table(bronze(self.name, "row"))
-        rows = [] if delta is None else delta.to_pyarrow_table().to_pylist()
-        return sorted(rows, key=lambda row: (row["_datong_batch_id"], row["_file"], row["_row"]))
-
-    def refused(self) -> list[dict[str, Any]]:
-        delta = history.open_table(quarantine(self.name, "row"))
-        return [] if delta is None else sorted(delta.to_pyarrow_table().to_pylist(), key=lambda row: row["place"])
+class Folder(DocumentFolder):
+    entity: ClassVar[dict[str, Any]] = {"fields": FIELDS}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from datong_ingestion.connections.base import Options
-from datong_ingestion.connections.files import DocumentConnection, Format
+from datong_ingestion.connections.files import DocumentConnection, Format, Limits
 
 _STEP = re.compile(r"(?:[\w.-]+:)?[\w.-]+\Z|\.\.\Z|\.\Z|@(?:[\w.-]+:)?[\w.-]+\Z")
 
@@ -22,6 +22,9 @@ def _path(text: str) -> str:
 
 class XmlConnection(DocumentConnection):
     """A place with XML documents."""
+
+    limits: Limits = Field(default_factory=lambda: Limits(record_mib=8))
+    """An element takes up to 30 times its size in memory."""
 
 
 class XmlOptions(Options):

@@ -31,6 +31,7 @@ _BLOCK = 256 * 1024
 _PROLOG = 4096
 _ROWS = 10_000
 _CELLS = 400_000
+_WHOLE = 16 * MIB
 _KEPT = 10_000
 _SAMPLE = 1000
 _ENCODING = re.compile(rb"^(?:\xef\xbb\xbf)?\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)[\"']")
@@ -179,7 +180,18 @@ class Markup:
             try:
                 yield from self._events(parser, file, first)
             except self.etree.XMLSyntaxError as error:
-                raise RefusedError(f"it is not valid: {error.msg}", place=f"line {error.lineno or 0}") from error
+                line = error.lineno or self._line(path)
+                raise RefusedError(f"it is not valid: {error.msg}", place=f"line {line}" if line else "") from error
+
+    def _line(self, path: Path) -> int:
+        """The line of a schema's first complaint, which libxml2 tells only of a document that is held whole; 0 for a
+        large one."""
+        schema = self._schema()
+        if schema is None or path.stat().st_size > _WHOLE:
+            return 0
+        parser = self.etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+        schema.validate(self.etree.parse(str(path), parser))
+        return next((entry.line for entry in schema.error_log), 0)
 
     def _events(self, parser: Any, file: Any, first: bytes) -> Iterator[tuple[Any, int]]:
         limit = int(self.limits.record_mib * MIB)

@@ -165,7 +165,7 @@ class _X12(_Run):
         envelope.sender_qualifier, envelope.sender = head[5], head[6].strip()
         envelope.receiver_qualifier, envelope.receiver = head[7], head[8].strip()
         envelope.interchange, envelope.is_test = head[13], head[15] == "T"
-        envelope.prepared = f"{head[9]}{head[10]}"
+        envelope.prepared = f"20{head[9]}{head[10]}"
         envelope.raw = [str(part) if isinstance(part, str) else "" for part in head[:17]]
         if self.owner.known(envelope):
             refusal = Refusal(first, self.place(), f"interchange {envelope.interchange} came before: a duplicate")
@@ -261,7 +261,8 @@ class _Edifact(_Run):
         head = self.one(first)
         envelope.sender, envelope.sender_qualifier = _part(head[2], 0), _part(head[2], 1)
         envelope.receiver, envelope.receiver_qualifier = _part(head[3], 0), _part(head[3], 1)
-        envelope.prepared = _part(head[4], 0) + _part(head[4], 1)
+        day = _part(head[4], 0)
+        envelope.prepared = (day if len(day) == 8 else f"20{day}") + _part(head[4], 1)
         envelope.interchange, envelope.is_test = _part(head[5], 0), head[11] == "1"
         envelope.raw = [_part(head[1], 0), _part(head[1], 1)]
         answer = Answer(replace(envelope))
