@@ -110,6 +110,11 @@ def made(house: Any) -> type[Any]:
                     system.sessions.add(session)
                     return session
 
+                @spyne.rpc(spyne.Unicode, _returns=spyne.Boolean)
+                def logOut(ctx: Any, session_id: str) -> bool:  # noqa: N802, N805
+                    system.sessions.discard(session_id)
+                    return True
+
                 @spyne.rpc(spyne.DateTime, spyne.Unicode, _returns=spyne.Unicode)
                 def exportThings(ctx: Any, changed_since: Any, session_id: str) -> str:  # noqa: N802, N805
                     system.admit(ctx.in_document, session_id)

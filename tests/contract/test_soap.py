@@ -106,6 +106,8 @@ def test_a_session_is_opened_carried_and_renewed_when_it_ends(soap: Any, row: Ma
         "arguments": {"user_name": "{user}", "pass_word": "{password}"},
         "session_path": "logInResult",
         "expired_texts": ["session is invalid"],
+        "log_out": "logOut",
+        "log_out_arguments": {"session_id": "{session}"},
     }
     arguments = {"start": "{offset}", "count": "{limit}"}
     if carried == "header":
@@ -123,6 +125,15 @@ def test_a_session_is_opened_carried_and_renewed_when_it_ends(soap: Any, row: Ma
     result = soap.ingest("full", connection={"ws_security": None, "log_in": log_in}, options=options)
     assert result.rows == 8
     assert soap.server.log_ins == 2
+    assert soap.server.sessions == set(), "a session costs a licence"
+
+
+def test_a_business_fault_that_speaks_of_security_is_no_refusal(soap: Any, row: Make) -> None:
+    soap.put(row(1))
+    soap.server.every = fault("The security deposit of the supplier is missing")
+    with pytest.raises(TerminalError, match="security deposit") as caught:
+        soap.ingest("full")
+    assert not isinstance(caught.value, AuthenticationError)
 
 
 def test_a_document_in_a_text_is_read_with_its_attributes(soap: Any, row: Make) -> None:

@@ -50,6 +50,9 @@ class SoapLogIn(Model):
     expired_texts: list[str] = []
     """Words in a fault or an error that tell that the session is over."""
     expires_seconds: Annotated[float | None, Field(gt=0)] = None
+    log_out: str = ""
+    """The operation that ends the session, as sessions can cost licences."""
+    log_out_arguments: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 _MODES: frozenset[Mode] = frozenset({"full", "cursor"})
 _ENVELOPES = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
-_NOT_ALLOWED = ("security", "authentication", "credential", "log in", "logon", "password")
+_NOT_ALLOWED = ("security", "authentication", "authorization", "credential")
+"""In a fault's code: WS-Security's own (`wsse:FailedAuthentication`, `wsse:InvalidSecurity` …) and those of vendors."""
 _KINDS: dict[str, pa.DataType] = {
     "Boolean": pa.bool_(),
     "Byte": pa.int16(),
@@ -168,7 +169,16 @@ class Soap:
         return getattr(self._asking, "thing", self.http.thing)
 
     def close(self) -> None:
-        """Close its connections."""
+        """Log out where there is a session to end, and close its connections."""
+        declared = self.connection.log_in
+        if declared and declared.log_out and self._session:
+            words = {**self._who(), "session": self._session}
+            try:
+                wsdl = declared.wsdl or self.connection.wsdl
+                self._call(wsdl, declared.log_out, declared.log_out_arguments, words, thing=self.http.thing)
+            except (DatongError, _SessionOverError):
+                # it ends by itself some time later
+                pass
         self.http.close()
 
     def entities(self) -> list[str]:
@@ -297,13 +307,11 @@ class Soap:
     def _log_in(self, declared: SoapLogIn) -> str:
         with self._lock:
             if self._session is None or time.monotonic() >= self._session_until:
-                connection = self.connection
-                words = {"user": connection.user or "", "password": connection.password or "", **connection.variables}
                 answer = self._call(
-                    declared.wsdl or connection.wsdl,
+                    declared.wsdl or self.connection.wsdl,
                     declared.operation,
                     declared.arguments,
-                    words,
+                    self._who(),
                     thing=f"{self.http.thing} ({declared.operation})",
                 )
                 session = _value(answer, declared.session_path)
@@ -318,6 +326,10 @@ class Soap:
                 self._session = session
                 self._session_until = time.monotonic() + (declared.expires_seconds or float("inf"))
             return self._session
+
+    def _who(self) -> dict[str, str]:
+        connection = self.connection
+        return {"user": connection.user or "", "password": connection.password or "", **connection.variables}
 
     def _call(
         self,
@@ -433,7 +445,10 @@ class Soap:
             self._check_session(said)
         except _SessionOverError as error:
             return error
-        if any(word in said.lower() for word in _NOT_ALLOWED):
+        # WS-Security's codes (12, table 1) stand in the reason where a server has only codes of SOAP's own
+        first = " ".join(parts["reason"]).partition(" ")[0]
+        code = f"{' '.join(parts['code'])} {first if first.endswith(':') else ''}".lower()
+        if any(word in code for word in _NOT_ALLOWED):
             return AuthenticationError(
                 thing, f"refused who we are or what we may do ({said}).", f"check {self.http.credentials}."
             )
