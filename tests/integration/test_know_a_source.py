@@ -309,6 +309,7 @@ def test_a_no_at_the_end_writes_nothing(tmp_path: Path) -> None:
         (["--protocol", "carrier_pigeon", "-e", "x"], "is not known"),
         (["--protocol", "sql", "-c", "url=${CRM_URL}", "-e", "nowhere.*"], "offers nothing that matches nowhere"),
         (["--protocol", "sql", "-c", "url=${NOWHERE_URL}", "-e", "account"], "needs the value NOWHERE_URL"),
+        (["--protocol", "xml", "-c", "location=x", "-e", "*.xml"], "option rows: Field required"),
         (["--protocol", "rest", "-c", "base_url=x", "-c", "auth=bearer", "-e", "/x"], "auth bearer needs token"),
     ],
 )
@@ -317,6 +318,19 @@ def test_an_answer_that_is_missing_or_wrong_is_named(tmp_path: Path, arguments: 
     assert reason in str(error)
     assert error.next_step
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_proposed_by_their_pattern(tmp_path: Path) -> None:
+    lines = "".join(f"<o><no>{number}</no><at>2026-03-0{number}T08:00:00Z</at></o>" for number in range(1, 8))
+    (tmp_path / "orders.xml").write_text(f"<r>{lines}</r>", encoding="utf-8")
+    new(
+        tmp_path / "defs",
+        *("drop", "--protocol", "xml", "-c", f"location={tmp_path}", "-c", "settle_seconds=0"),
+        *("-e", "order=*.xml", "--option", "rows=/r/o", "--key", "order=no"),
+    )
+    made = load_systems(tmp_path / "defs")["drop"].entity("order")
+    assert (made.source, made.keys) == ("*.xml", ["no"])
+    assert made.fields["at"] == "timestamp"
 
 
 def test_what_cannot_be_described_is_left_out_and_told(tmp_path: Path) -> None:

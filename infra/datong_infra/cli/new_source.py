@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def new_source(asked: Asked) -> None:
     texts = {"title": title, "title_zh": asked.title_zh, "owner": asked.owner or "team:integration"}
     content = {"system": system, **{name: text for name, text in texts.items() if text}, **content}
     chosen = _entities(asked, protocol)
-    options = _nested(_pairs(asked.options, "--option"))
+    options = _options(asked, content, list(chosen))
     addresses = offered(content, list(chosen), options)
     addresses = _choose(asked, addresses)
     if protocol == "rest" and asked.probe:
@@ -307,6 +308,35 @@ def _entities(asked: Asked, protocol: str) -> dict[str, str]:
         named = bool(separator) and name.replace("_", "").isalnum() and name == name.lower()
         found[address if named else text] = names.word(name, "entity") if named else ""
     return found
+
+
+def _options(asked: Asked, content: Mapping[str, Any], addresses: Sequence[str]) -> dict[str, Any]:
+    """What every entity says in this protocol, asked for where it must be said."""
+    from datong_ingestion.systems_config import parse_system
+
+    given = _pairs(asked.options, "--option")
+    while True:
+        options = _nested(given)
+        entities = [
+            {"name": f"entity_{at}", "source": address, **({"options": options} if options else {})}
+            for at, address in enumerate(addresses, 1)
+        ]
+        try:
+            parse_system({**content, "entities": entities})
+        except ConfigurationError as error:
+            if ".options." not in error.reason:
+                raise
+            told = re.sub(r"entities\.\d+\.options\.", "option ", error.reason)
+            missing = ConfigurationError(
+                error.thing, told, f"pass --option NAME=VALUE, as the guide of {content['protocol']} says."
+            )
+            if asked.yes:
+                raise missing from error
+            print_error(missing)
+            name, _, value = _ask(asked, "NAME=VALUE for every entity", "--option").partition("=")
+            given[name.strip()] = value.strip()
+        else:
+            return options
 
 
 def _choose(asked: Asked, addresses: list[str]) -> list[str]:

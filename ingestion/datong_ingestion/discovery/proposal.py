@@ -241,8 +241,8 @@ class _Look:
             content["soft_delete"] = {"column": deleted}
         if self.wishes.options:
             content["options"] = dict(self.wishes.options)
-        if description.inferred:
-            content["fields"] = self._declared(description)
+        if description.inferred and (kinds := self._declared(description)):
+            content["fields"] = kinds
         sample = self.sample
         return ProposedEntity(
             content,
@@ -256,8 +256,10 @@ class _Look:
         """The types to declare, without the fields that the protocol itself adds, such as a row's place in a file."""
         fields = {item.name: type_name(item.type) for item in description.schema}
         sent = {name: kind for name, kind in fields.items() if not name.startswith("_")}
+        if not sent:
+            self.remarks.append("No field was found: check the address, the options, and that there are rows.")
         if len(sent) == len(fields) or not sent:
-            return fields
+            return sent
         again = self.source.describe(self.entity.model_copy(update={"fields": sent}))
         return sent if fields.keys() <= set(again.schema.names) else fields
 
