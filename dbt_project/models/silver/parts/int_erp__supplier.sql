@@ -6,43 +6,7 @@ with supplier_role as (
 
 partner as (
 
-    {{ latest('stg_erp__business_partner') }}
-
-),
-
-tax_number as (
-
-    {{ latest('stg_erp__business_partner_tax_number') }}
-
-),
-
-address as (
-
-    {{ latest('stg_erp__business_partner_address') }}
-
-),
-
-credit_code as (
-
-    select
-        business_partner_id,
-        max(tax_number) as credit_code
-    from tax_number
-    where tax_number_type = 'CN0'
-    group by business_partner_id
-
-),
-
-first_address as (
-
-    select *
-    from (
-        select
-            *,
-            row_number() over (partition by business_partner_id order by address_id) as _place
-        from address
-    ) as placed
-    where _place = 1
+    select * from {{ ref('int_erp__business_partner') }}
 
 ),
 
@@ -53,13 +17,13 @@ joined as (
         supplier_role.source_key,
         supplier_role.business_partner_id as supplier_id,
         partner.partner_name as supplier_name,
-        credit_code.credit_code as source_credit_code,
-        case when {{ is_credit_code('credit_code.credit_code') }} then credit_code.credit_code end as credit_code,
-        first_address.country_code,
-        first_address.city,
-        first_address.street,
-        first_address.postal_code,
-        first_address.phone,
+        partner.source_credit_code,
+        partner.credit_code,
+        partner.country_code,
+        partner.city,
+        partner.street,
+        partner.postal_code,
+        partner.phone,
         coalesce(partner.is_blocked, false) as is_blocked,
         partner.created_on,
         supplier_role._datong_batch_id,
@@ -67,8 +31,6 @@ joined as (
         supplier_role.source_row
     from supplier_role
     left join partner on supplier_role.business_partner_id = partner.business_partner_id
-    left join credit_code on supplier_role.business_partner_id = credit_code.business_partner_id
-    left join first_address on supplier_role.business_partner_id = first_address.business_partner_id
     where supplier_role.partner_role = 'SUPPLIER'
 
 ),

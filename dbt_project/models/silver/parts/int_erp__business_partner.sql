@@ -1,0 +1,65 @@
+with partner as (
+
+    {{ latest('stg_erp__business_partner') }}
+
+),
+
+tax_number as (
+
+    {{ latest('stg_erp__business_partner_tax_number') }}
+
+),
+
+address as (
+
+    {{ latest('stg_erp__business_partner_address') }}
+
+),
+
+credit_code as (
+
+    select
+        business_partner_id,
+        max(tax_number) as credit_code
+    from tax_number
+    where tax_number_type = 'CN0'
+    group by business_partner_id
+
+),
+
+first_address as (
+
+    select *
+    from (
+        select
+            *,
+            row_number() over (partition by business_partner_id order by address_id) as _place
+        from address
+    ) as placed
+    where _place = 1
+
+),
+
+joined as (
+
+    select
+        partner.source_system,
+        partner.business_partner_id,
+        partner.partner_name,
+        credit_code.credit_code as source_credit_code,
+        case when {{ is_credit_code('credit_code.credit_code') }} then credit_code.credit_code end as credit_code,
+        first_address.country_code,
+        first_address.city,
+        first_address.street,
+        first_address.postal_code,
+        first_address.phone,
+        coalesce(partner.is_blocked, false) as is_blocked,
+        partner.created_on,
+        {{ plant_midnight('partner.changed_on') }} as changed_at
+    from partner
+    left join credit_code on partner.business_partner_id = credit_code.business_partner_id
+    left join first_address on partner.business_partner_id = first_address.business_partner_id
+
+)
+
+select * from joined
