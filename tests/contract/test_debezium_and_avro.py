@@ -177,6 +177,22 @@ def test_states_keep_the_last_event_of_a_key_and_keys_come_from_the_key(topic: T
     assert {key for key, row in last.items() if row["_datong_operation"] != "delete"} == {1, 30}
 
 
+def test_a_new_column_of_the_database_is_taken_in_with_its_type(topic: Topic) -> None:
+    topic.send(*recorded(True))
+    options = {"envelope": "debezium"}
+    topic.ingest(options)
+    schema = json.loads(json.dumps(RECORDED["schema"]))
+    column = {"type": "int32", "optional": True, "name": "io.debezium.time.Date", "version": 1, "field": "paid_on"}
+    for part in schema["fields"][:2]:
+        part["fields"].append(column)
+    payload = RECORDED["events"][0]["value"] | {"op": "u"}
+    payload["after"] = payload["after"] | {"paid_on": 20485}
+    topic.send((recorded(True)[0][0], {"schema": schema, "payload": payload}))
+    result = topic.ingest(options)
+    assert (result.rows, result.rescued, result.new_columns) == (1, 0, ["paid_on"])
+    assert topic.bronze()[-1]["paid_on"] == date(2026, 2, 1)
+
+
 def test_events_that_are_no_changes_are_left_out_and_broken_ones_refused(topic: Topic) -> None:
     good = recorded(False)[0][1]
     topic.send(

@@ -103,7 +103,8 @@ class Kafka:
         self._driver()
         self._credentials = declared.names_of("user", "password") or "user and password"
         self._secrets = {value for value in (connection.password, connection.key_password) if value}
-        self._keys: dict[str, tuple[str, ...]] = {}
+        self._declared: dict[str, tuple[pa.Schema, tuple[str, ...]]] = {}
+        self._decoders: dict[str, Decoder] = {}
         self._registry: SchemaRegistry | None = None
         if connection.registry_url:
             self._registry = SchemaRegistry(
@@ -141,8 +142,9 @@ class Kafka:
         elif known is not None and options.format == "json":
             schema = pa.schema([item for item in known if item.name not in extra.names])
             inferred = True
-            if options.envelope == "debezium" and not entity.keys:
-                keys = self._keys_of(entity, thing)
+            if options.envelope == "debezium":
+                declared, keys = self._declared_of(entity, decoder, thing)
+                schema = pa.schema([*schema, *(item for item in declared if item.name not in schema.names)])
         else:
             values, message_keys = self._sample(entity, thing)
             schema, keys = decoder.guess(values, message_keys)
@@ -163,12 +165,14 @@ class Kafka:
             notes=tuple(notes),
         )
 
-    def _keys_of(self, entity: EntityConfig, thing: str) -> tuple[str, ...]:
-        """The key fields, as the keys of Debezium's messages name them; looked up once."""
-        if not self._keys.get(entity.name):
-            _, message_keys = self._sample(entity, thing)
-            self._keys[entity.name] = debezium.declared_keys(next((key for key in message_keys if key), None))
-        return self._keys[entity.name]
+    def _declared_of(self, entity: EntityConfig, decoder: Decoder, thing: str) -> tuple[pa.Schema, tuple[str, ...]]:
+        """Fields and keys, as far as Debezium's newest events and their keys name them; looked up once."""
+        if entity.name not in self._declared:
+            values, message_keys = self._sample(entity, thing)
+            found = decoder.declared(values, message_keys) if isinstance(decoder, JsonMessages) else None
+            named = debezium.declared_keys(next((key for key in message_keys if key), None))
+            self._declared[entity.name] = found or (pa.schema([]), named)
+        return self._declared[entity.name]
 
     def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
         """Messages from the position on, as far as the topic went when the read began."""
@@ -230,6 +234,12 @@ class Kafka:
         return confluent_kafka
 
     def _decoder(self, entity: EntityConfig) -> Decoder:
+        """The entity's decoder, which keeps what it learned of the messages' shape."""
+        if entity.name not in self._decoders:
+            self._decoders[entity.name] = self._made_decoder(entity)
+        return self._decoders[entity.name]
+
+    def _made_decoder(self, entity: EntityConfig) -> Decoder:
         options, thing = _options(entity), self._thing(entity)
         if options.format == "text":
             return TextMessages(options.key_format)

@@ -30,6 +30,7 @@ from datong_ingestion.source import DELETE, REFUSED
 from datong_ingestion.values import MisfitError, Number, Rescue, column, converter, to_text
 
 _GUESSED_DECIMAL = pa.decimal128(38, 9)
+_TAUGHT = 100
 _SAMPLE = 1000
 """Messages that a guess of the fields looks at."""
 
@@ -84,20 +85,21 @@ class JsonMessages:
         self._reader: JsonReader | None = None
         self._schema: pa.Schema | None = None
         self._posts: dict[str, debezium.Logical] = {}
+        self._declared: Any = None
+        """The schema of the last event that carried one."""
 
     def guess(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> tuple[pa.Schema, tuple[str, ...]]:
         """Fields of a Debezium schema where events carry one, else types of the values seen."""
+        enveloped = self.how.envelope == "debezium"
+        if enveloped and (found := self.declared(values, keys)) is not None:
+            return found
         rows: list[dict[str, Any]] = []
         for value in values[:_SAMPLE]:
             if value is None:
                 continue
             try:
                 parsed: Any = json.loads(_unframed(value), parse_float=Number, parse_int=Number, parse_constant=Number)
-                if self.how.envelope == "debezium":
-                    if (declared := debezium.declared_fields(parsed)) is not None:
-                        self.logical = {n: known for n, (_, known) in declared.items() if known} | self.logical
-                        schema = pa.schema([(name, kind) for name, (kind, _) in declared.items()])
-                        return schema, debezium.declared_keys(next((key for key in keys if key), None))
+                if enveloped:
                     event = debezium.change(parsed)
                     parsed = event.row if event else None
             except (ValueError, RecursionError):
@@ -110,10 +112,22 @@ class JsonMessages:
                 "has no readable message yet, so its fields cannot be guessed.",
                 "declare them under `fields` in its defs.yaml, or run again when messages have come.",
             )
-        found = guessed_schema(rows)
-        kinds = [(item.name, self._logical_kind(item)) for item in found]
-        enveloped = self.how.envelope == "debezium"
+        kinds = [(item.name, self._logical_kind(item)) for item in guessed_schema(rows)]
         return pa.schema(kinds), debezium.declared_keys(next((key for key in keys if key), None)) if enveloped else ()
+
+    def declared(
+        self, values: Sequence[bytes | None], keys: Sequence[bytes | None]
+    ) -> tuple[pa.Schema, tuple[str, ...]] | None:
+        """Fields and keys as the newest of some Debezium events declares them; None when none carries its schema."""
+        for value in reversed(values):
+            try:
+                event = _loaded(_unframed(value)) if value else None
+            except UnreadableMessageError:
+                continue
+            if (fields := debezium.declared_fields(event)) is not None:
+                schema = pa.schema([(name, kind) for name, (kind, _) in fields.items()])
+                return schema, debezium.declared_keys(next((key for key in keys if key), None))
+        return None
 
     def decode(
         self, schema: pa.Schema, row_keys: Sequence[str], values: Sequence[bytes | None], keys: Sequence[bytes | None]
@@ -137,10 +151,10 @@ class JsonMessages:
             bodies.append(found[0])
             operations.append(found[1])
             sources.append(found[2])
-        reader = self._reader_for(schema)
         if not bodies:
             return Decoded(schema.empty_table(), [], [], [], refused=refused)
         try:
+            reader = self._reader_for(schema, bodies)
             page = reader.parse(b"[" + b",".join(bodies) + b"]")
         except (UnreadableBodyError, RecursionError):
             return self._one_by_one(bodies, Decoded(schema.empty_table(), kept, operations, sources, refused=refused))
@@ -185,7 +199,7 @@ class JsonMessages:
     def _plain(self, value: bytes | None, key: bytes | None, row_keys: Sequence[str]) -> Body | None:
         if value is None:
             return orjson.dumps(self.key_row(key, row_keys)), DELETE, None
-        body = _unframed(value)
+        body = value if value[:1] == b"{" else _unframed(value)
         if type(_loaded(body)) is not dict:
             raise UnreadableMessageError("it is JSON, but not an object")
         return body, None, None
@@ -194,9 +208,11 @@ class JsonMessages:
         if value is None:
             return None  # Debezium's own tombstone: the delete came before it
         event = _loaded(_unframed(value))
-        if not self.logical and (declared := debezium.declared_fields(event)) is not None:
-            self.logical = {name: logical for name, (_, logical) in declared.items() if logical}
-            self._schema = None
+        if isinstance(event, dict) and "schema" in event and event["schema"] != self._declared:
+            self._declared = event["schema"]
+            declared = debezium.declared_fields(event) or {}
+            self.logical |= {name: logical for name, (_, logical) in declared.items() if logical}
+            self._schema = None  # the next reader is made for what these numbers stand for
         change = debezium.change(event)
         if change is None:
             return None
@@ -231,10 +247,13 @@ class JsonMessages:
             return debezium.Logical.parse("Date")
         return None
 
-    def _reader_for(self, schema: pa.Schema) -> JsonReader:
+    def _reader_for(self, schema: pa.Schema, bodies: list[bytes]) -> JsonReader:
         if self._reader is None or self._schema != schema:
             self._schema = schema
             self._reader = JsonReader(self._wire(schema), [()])
+            if len(bodies) > 2 * _TAUGHT:
+                # a few rows teach the shape, so that the whole page is read fast
+                self._reader.parse(b"[" + b",".join(bodies[:_TAUGHT]) + b"]")
         return self._reader
 
     def _finished(self, item: pa.Field, found: pa.ChunkedArray, rescue: Rescue) -> pa.Array | pa.ChunkedArray:

@@ -100,6 +100,7 @@ class RabbitMq:
         self.address = f"{connection.host}:{port}/{connection.virtual_host.lstrip('/')}".rstrip("/")
         self._port = port
         self._open: dict[str, _Channel] = {}
+        self._decoders: dict[str, Decoder] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -203,6 +204,12 @@ class RabbitMq:
         return pika
 
     def _decoder(self, entity: EntityConfig) -> Decoder:
+        """The entity's decoder, which keeps what it learned of the messages' shape."""
+        if entity.name not in self._decoders:
+            self._decoders[entity.name] = self._made_decoder(entity)
+        return self._decoders[entity.name]
+
+    def _made_decoder(self, entity: EntityConfig) -> Decoder:
         options = _options(entity)
         if options.format == "text":
             return TextMessages("none")
