@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from datong_ingestion.backfill import Progress, backfill
 from datong_ingestion.source import connect
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake import history
@@ -221,3 +222,17 @@ def test_a_name_that_needs_quotes_is_read(mysql: Any) -> None:
 def test_an_option_nobody_knows_is_a_configuration_error(mysql: Any) -> None:
     with pytest.raises(ConfigurationError, match="tls_mode"):
         mysql.ingest(connection={"url": f"{mysql.url}?tls_mode=1"})
+
+
+@pytest.mark.parametrize("column", ["Id", "Amount", "ChangedAt", "DueOn"])
+def test_a_table_is_read_in_parts_and_followed_from_there(mysql: Any, row: Make, column: str) -> None:
+    rows = [row(number) for number in range(40)]
+    mysql.put(*rows)
+    told: list[Progress] = []
+    result = backfill(mysql.system(partition_by=column, partitions=4), "thing", on_part=told.append)
+    assert (result.rows, len(result.batches), len(told)) == (40, 1, 4)
+    assert max(part.rows for part in told) <= 15
+    assert mysql.current() == rows
+    mysql.put(row(99))
+    assert mysql.ingest().rows == 1
+    assert mysql.current() == [*rows, row(99)]
