@@ -340,17 +340,20 @@ class EntityIngest:
         batch = self.landing(plan)
         try:
             reached = self.fill(batch, plan)
-            read.unexpected = set(batch.unexpected)
+            read.unexpected = {*batch.unexpected, *plan.agreement.extra}
             if plan.kind == "full" and not plan.asked_for and plan.last is not None and _same(batch, plan.last):
                 batch.discard()
                 return read
             overlaps = plan.kind == "changes" and self.entity.mode == "cursor"
             manifest = batch.seal(reached, self._without_known(plan) if overlaps else None)
             read.unchanged = manifest.unchanged_rows
-            if plan.kind != "full" and not plan.asked_for and self._nothing_new(manifest, plan):
+            gone = 0
+            if manifest.complete and plan.delta is not None and batch.may_lack_keys:
+                gone = len(load.vanished_keys(manifest, plan.delta))
+            if plan.kind != "full" and not plan.asked_for and not gone and self._nothing_new(manifest, plan):
                 batch.discard()
                 return read
-            self._check_deletes(manifest, plan)
+            self._check_deletes(manifest, plan, gone)
         except BaseException:
             batch.discard()
             raise
@@ -408,8 +411,10 @@ class EntityIngest:
                 batch.add_keys(page.keys)
             reached = page.position if page.position is not None else reached
         if batch.has_key_set and plan.delta is not None:
-            gone = load.missing_keys(plan.delta, list(description.keys), batch.key_files, self.thing)
-            if len(gone):
+            batch.may_lack_keys = bool(
+                len(load.missing_keys(plan.delta, list(description.keys), batch.key_files, self.thing))
+            )
+            if batch.may_lack_keys:
                 # pages that shift while they are read leave out keys that are there: only what is missing twice is gone
                 for keys in self._keys(plan):
                     batch.add_keys(keys)
@@ -430,17 +435,16 @@ class EntityIngest:
             yield page.rows
 
     def _nothing_new(self, manifest: Manifest, plan: Plan) -> bool:
-        """Whether a batch has no row, no delete and no new position, so that it needs no commit."""
-        last, delta = plan.last, plan.delta
-        if last is None or delta is None or manifest.row_count or manifest.refused_rows:
+        """Whether a batch, which tells no delete by absence, has no row and no new position, and needs no commit."""
+        last = plan.last
+        if last is None or plan.delta is None or manifest.row_count or manifest.refused_rows:
             return False
         if manifest.position_after != last.position or manifest.contract_version != last.contract_version:
             return False
-        if manifest.complete and self.entity.detect_deletes_every_hours:
-            return False  # when the keys were compared is news, too: it says when to compare them next
-        return not manifest.complete or not len(load.vanished_keys(manifest, delta))
+        # when the keys were compared is news, too, where it says when to compare them next
+        return not (manifest.complete and self.entity.detect_deletes_every_hours)
 
-    def _check_deletes(self, manifest: Manifest, plan: Plan) -> None:
+    def _check_deletes(self, manifest: Manifest, plan: Plan, gone: int) -> None:
         """ProtocolError when so much is gone at once that something else is the likelier reason.
 
         A user who lost an authorization, a filter, or a table that is being reloaded look just like that.
@@ -451,7 +455,7 @@ class EntityIngest:
         if manifest.kind == "full":
             before = delta.count()
             gone = before - manifest.row_count
-        elif manifest.complete and (gone := len(load.vanished_keys(manifest, delta))):
+        elif gone:
             before = len(load.current_keys(delta, manifest.keys))
         else:
             return

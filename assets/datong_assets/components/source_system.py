@@ -269,9 +269,19 @@ def _evaluate(config: SystemConfig, entity: str, result: "IngestResult") -> Iter
         description="; ".join(wrong) or f"{len(result.batches)} batches, {result.rows + result.deletes} rows.",
         metadata={"batches": len(result.batches), "rows": result.rows, "deletes": result.deletes},
     )
+    told = [event for event in result.events if event.startswith(("new field ", "field "))]
     news = [
-        *(f"new field {name}" for name in result.new_columns if not result.new_table),
-        *(f"field {name} has a wider type" for name in result.widened_columns),
+        *told,
+        *(
+            f"new field {name}"
+            for name in result.new_columns
+            if not result.new_table and not any(event.startswith(f"new field {name} ") for event in told)
+        ),
+        *(
+            f"field {name} has a wider type"
+            for name in result.widened_columns
+            if not any(event.startswith(f"field {name} ") for event in told)
+        ),
     ]
     yield dg.AssetCheckResult(
         asset_key=key,

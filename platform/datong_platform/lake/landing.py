@@ -239,6 +239,8 @@ class Landing:
         self.has_refused = False
         self.unexpected: set[str] = set()
         self.has_key_set = False
+        self.may_lack_keys = True
+        """Keys of the table may be missing from the batch; who compared them knows better."""
 
     def add(self, rows: pa.Table, operations: pa.Array, rescued: pa.Array | None, unexpected: frozenset[str]) -> None:
         """Take in a page: rows of the schema, what happened to each, and what did not fit."""
