@@ -29,7 +29,6 @@ def _build(stack: Any, engine: str) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.nightly
 @pytest.mark.spark
 @pytest.mark.timeout(3000)
 def test_both_engines_build_the_same_tables(
