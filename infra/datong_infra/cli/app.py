@@ -19,7 +19,7 @@ Work with it, part by part:
 
 1. datong up: start storage, engine, database and Dagster
 2. datong sandbox up: start the sandbox plant, or define your own systems under assets/
-3. datong ingest SYSTEM: read a source system into bronze
+3. datong ingest SYSTEM: read a source system into bronze (datong stream SYSTEM: without end)
 4. datong build: build and check silver, gold and serve
 5. datong publish: bring the checked BI tables to PostgreSQL
 6. datong write-back: carry decisions back to the systems and verify them
@@ -29,7 +29,7 @@ Work with it, part by part:
 
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
-When something is wrong: datong doctor, datong status, datong logs SERVICE.
+When something is wrong: datong doctor, datong status, datong logs SERVICE, datong quarantine list.
 """
 
 app = typer.Typer(
