@@ -355,10 +355,9 @@ def test_what_was_landed_is_loaded_even_when_the_source_is_away(
 
 def test_a_field_that_is_named_and_missing_is_a_configuration_error(rig: Any, row: Make) -> None:
     rig.put(row(1))
+    named = {"soft_delete": {"column": "Nope"}} if rig.incremental == "stream" else {"mode": "cursor", "cursor": "Nope"}
     with pytest.raises(ConfigurationError, match="Nope") as caught:
-        if rig.incremental == "stream":
-            rig.ingest(soft_delete={"column": "Nope"})
-        rig.ingest("cursor", cursor="Nope")
+        rig.ingest(**named)
     assert "ChangedAt" in caught.value.next_step or "Nope" in caught.value.reason
 
 

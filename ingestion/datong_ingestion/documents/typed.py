@@ -29,6 +29,7 @@ _WIDE = {
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
 _SERIAL = re.compile(r"\d{1,7}(\.\d+)?\Z", re.ASCII)
 _ZERO_AHEAD = re.compile(r"\b0+(?=\d)")
+_FEW = 100
 _LAST_SERIAL = 2958465
 _SAFE = (MisfitError, pa.ArrowException, UnicodeError, OverflowError, ValueError, TypeError)
 
@@ -51,6 +52,11 @@ class Texts:
         if pa.types.is_string(kind):
             return texts
         try:
+            if pa.types.is_temporal(kind) and len(texts) > _FEW:
+                # days repeat, and reading a date costs more than finding its like
+                coded = texts.dictionary_encode()
+                if len(coded.dictionary) * 4 < len(texts):
+                    return self._fast(coded.dictionary, kind).take(coded.indices)
             return self._fast(texts, kind)
         except _SAFE:
             pass

@@ -134,19 +134,20 @@ class _Reader(Reader):
         # ISO 9735 (10.1) allows both marks, and no other sign in a number
         self.takes_commas = self.options.message in EDIFACT
         header = dict(self.kind.header) if self.kind else {}
-        self._header: dict[str, _Place] = {}
-        self._line: dict[str, _Place] = {}
-        for name in description.schema.names:
+        places_ = [item for item in description.schema if item.name not in PROVENANCE]
+        self.names = {item.name: index for index, item in enumerate(places_)}
+        self._header, self._line = _Plan(), _Plan()
+        lines = self.kind.lines if self.kind and self.options.level == "line" else {}
+        for name, index in self.names.items():
             written = self.options.paths.get(name, "")
-            lines = self.kind.lines if self.kind and self.options.level == "line" else {}
             if not written and name in lines:
-                self._line[name] = _Place(lines[name][0])
+                self._line.add(index, lines[name][0])
             elif not written and name in header:
-                self._header[name] = _Place(header[name][0])
+                self._header.add(index, header[name][0])
             elif written.startswith("/") or (written and self.options.level == "message"):
-                self._header[name] = _Place(written)
+                self._header.add(index, written)
             elif written:
-                self._line[name] = _Place(written)
+                self._line.add(index, written)
         self._run: Interchanges | None = None
 
     def pages(self, path: Path, name: str) -> Iterator[Page]:
@@ -214,24 +215,31 @@ class _Reader(Reader):
             "prepared_at": envelope.prepared,
             "is_test": "true" if envelope.is_test else "false",
         }
+        common: list[str | None] = [None] * len(self.names)
+        for name, value in around.items():
+            self._put(common, name, value)
         if self.options.level == "message" or self.kind is None:
-            found = _by_tag(message.segments)
-            values = around | {name: place.of(found) for name, place in self._header.items()}
-            values[SEGMENTS] = orjson.dumps(message.segments).decode()
-            rows.add(values)
+            self._header.fill(common, message.segments)
+            self._put(common, SEGMENTS, orjson.dumps(message.segments).decode())
+            rows.values.append(common)
             return
         head, lines = _lines(message.segments, self.kind)
-        found = _by_tag(head)
-        common = around | {name: place.of(found) for name, place in self._header.items()}
+        self._header.fill(common, head)
+        line, whole = self.names.get(LINE, -1), self.names.get(SEGMENTS, -1)
         for number, (own, context) in enumerate(lines, 1):
-            near = [_by_tag(own), *[_by_tag(one) for one in context]]
-            values = common | {
-                name: next((value for tags in near if (value := place.of(tags)) is not None), None)
-                for name, place in self._line.items()
-            }
-            values[LINE] = str(number)
-            values[SEGMENTS] = orjson.dumps(own).decode()
-            rows.add(values)
+            values = common.copy()
+            self._line.fill(values, own)
+            for one in context:
+                self._line.fill(values, one)
+            if line >= 0:
+                values[line] = str(number)
+            if whole >= 0:
+                values[whole] = orjson.dumps(own).decode()
+            rows.values.append(values)
+
+    def _put(self, values: list[str | None], name: str, value: str) -> None:
+        if name in self.names:
+            values[self.names[name]] = value
 
 
 class _Rows:
@@ -239,15 +247,13 @@ class _Rows:
 
     def __init__(self, reader: _Reader, name: str) -> None:
         self.reader, self.name, self.first = reader, name, 1
-        self.values: list[dict[str, str | None]] = []
-
-    def add(self, values: dict[str, str | None]) -> None:
-        self.values.append(values)
+        self.values: list[list[str | None]] = []
 
     def page(self) -> Page:
         """The rows so far."""
         values, self.values = self.values, []
         schema, rescue, count = self.reader.schema, Rescue(), len(values)
+        found: list[Any] = list(zip(*values, strict=True)) if values else [()] * len(self.reader.names)
         columns: list[pa.Array] = []
         for item in schema:
             if item.name == FILE:
@@ -255,7 +261,7 @@ class _Rows:
             elif item.name == ROW:
                 columns.append(pa.array(np.arange(self.first, self.first + count, dtype=np.int64)))
             else:
-                texts = pa.array([one.get(item.name) for one in values], pa.string())
+                texts = pa.array(found[self.reader.names[item.name]], pa.string())
                 if pa.types.is_decimal(item.type) and self.reader.takes_commas:
                     texts = compute.replace_substring(texts, ",", ".")
                 columns.append(self.reader.texts.column(item.name, item.type, texts, rescue))
@@ -263,29 +269,49 @@ class _Rows:
         return Page(pa.Table.from_arrays(columns, schema=schema), rescued=rescue.column(count))
 
 
-class _Place:
-    """Where a value is in a message: `N1[1=ST].4`."""
+Conditions = list[tuple[int, int, str]]
 
-    def __init__(self, written: str) -> None:
+
+class _Plan:
+    """Which elements of which segments are the values of a row."""
+
+    def __init__(self) -> None:
+        self._by_tag: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int, int, Conditions]]]] = {}
+        """By tag the plain places (value, element), and those with a component or conditions."""
+
+    def add(self, index: int, written: str) -> None:
+        """A value and its place, as `N1[1=ST].4`."""
         found = PLACE.match(written)
         if found is None:
             raise ConfigurationError(f"place {written}", "is not one.", "write BEG.3, N1[1=ST].4 or DTM[1.1=137].1.2.")
-        self.tag, self.element, self.component = found[1], int(found[3]), int(found[4] or 1) - 1
-        self.conditions: list[tuple[int, int, str]] = []
+        conditions: Conditions = []
         for one in found[2].strip("[]").split("][") if found[2] else []:
             at, _, value = one.partition("=")
             element, _, component = at.partition(".")
-            self.conditions.append((int(element), int(component or 1) - 1, value))
+            conditions.append((int(element), int(component or 1) - 1, value))
+        plain, others = self._by_tag.setdefault(found[1], ([], []))
+        element, component = int(found[3]), int(found[4] or 1) - 1
+        if component or conditions:
+            others.append((index, element, component, conditions))
+        else:
+            plain.append((index, element))
 
-    def of(self, tags: dict[str, list[list[Any]]]) -> str | None:
-        """The first value there; None when there is none."""
-        for segment in tags.get(self.tag, ()):
-            for element, component, value in self.conditions:
-                if _at(segment, element, component) != value:
-                    break
-            else:
-                return _at(segment, self.element, self.component) or None
-        return None
+    def fill(self, values: list[str | None], segments: list[list[Any]]) -> None:
+        """Set the values that are not set yet from segments, the first that has one counts."""
+        by_tag = self._by_tag
+        for segment in segments:
+            plans = by_tag.get(segment[0])
+            if plans is None:
+                continue
+            length = len(segment)
+            for index, element in plans[0]:
+                if element < length and values[index] is None and (value := segment[element]):
+                    values[index] = value[0] or None if isinstance(value, list) else value
+            for index, element, component, conditions in plans[1]:
+                if element >= length or values[index] is not None:
+                    continue
+                if all(_at(segment, at, part) == wanted for at, part, wanted in conditions):
+                    values[index] = _at(segment, element, component) or None
 
 
 def _at(segment: list[Any], element: int, component: int) -> str:
@@ -295,13 +321,6 @@ def _at(segment: list[Any], element: int, component: int) -> str:
     if isinstance(value, list):
         return value[component] if component < len(value) else ""
     return value if component == 0 else ""
-
-
-def _by_tag(segments: list[list[Any]]) -> dict[str, list[list[Any]]]:
-    found: dict[str, list[list[Any]]] = {}
-    for segment in segments:
-        found.setdefault(segment[0], []).append(segment)
-    return found
 
 
 Line = tuple[list[list[Any]], list[list[list[Any]]]]

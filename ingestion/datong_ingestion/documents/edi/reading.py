@@ -127,8 +127,9 @@ class _Run:
                 reason, code = f"it is not {self.syntax.encoding}: {error.reason}", self.code_syntax
         if not reason and (not segments or (mandatory and segments[0][0] != mandatory)):
             reason, code = f"it does not begin with {mandatory or 'a segment'}", self.code_syntax
-        if not reason and (bad := next((one[0] for one in segments if not _is_tag(one[0])), None)) is not None:
-            reason, code = f"{str(bad)[:20]!r} is not a segment", self.code_syntax
+        strange = [tag for tag in {str(one[0]) for one in segments} if not _is_tag(tag)]
+        if not reason and strange:
+            reason, code = f"{strange[0][:20]!r} is not a segment", self.code_syntax
         answer.received += 1
         answer.kinds.add(envelope.kind)
         if reason:
@@ -226,13 +227,15 @@ class _X12(_Run):
         head = self.one(first)
         envelope.kind, envelope.message = head[1], head[2]
         raws, size = [first], len(first)
+        last = b"SE" + self._element
+        stops = frozenset({b"ST" + self._element, b"GE" + self._element, b"IEA"})
         for raw in segments:
             raws.append(raw)
             size += len(raw)
             if size > self.limit:
                 raise self.broken("a message is longer than connection.limits.record_mib")
             tag = raw[:3]
-            if tag == b"SE" + self._element:
+            if tag == last:
                 end = self.one(raw)
                 wrong = ("", "")
                 if end[2] != envelope.message:
@@ -246,7 +249,7 @@ class _X12(_Run):
                 seen.add(envelope.message)
                 known = X12.get(envelope.kind)
                 return self.message(raws, wrong, answer, known.first if known else "")
-            if tag in {b"ST" + self._element, b"GE" + self._element, b"IEA"}:
+            if tag in stops:
                 break
         raise self.broken(f"message {envelope.message} is cut off: there is no SE")
 
