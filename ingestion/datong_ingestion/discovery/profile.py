@@ -313,15 +313,19 @@ def _most(known: Any, new: Any) -> Any:
     return known if new is None else new if known is None else max(known, new)
 
 
+_Recognised = tuple[str, re.Pattern[str], Callable[[Any], Any] | None]
+"""A name, how such texts are written, and the conversion that must take them, where the form alone does not tell."""
+
+
 class _Guess:
     """What all texts of a field are, by this project's own conversion of them."""
 
-    _TYPES: tuple[tuple[str, re.Pattern[str], Callable[[Any], Any]], ...] = (
+    _TYPES: tuple[_Recognised, ...] = (
         ("date", _ISO_DATE, converter(pa.date32())),
         ("timestamp", _ISO_TIME, converter(UTC_TIMESTAMP)),
         ("timestamp_ntz", _ISO_TIME, converter(LOCAL_TIMESTAMP)),
-        ("digits", _DIGITS, str),
-        ("number", _NUMBER, converter(pa.decimal128(38, 9))),
+        ("digits", _DIGITS, None),
+        ("number", _NUMBER, None),
     )
 
     def __init__(self) -> None:
@@ -344,7 +348,9 @@ class _Guess:
         return self._left[0][0] if self._seen and self._left else ""
 
 
-def _fits(one: tuple[str, re.Pattern[str], Callable[[Any], Any]], text: str) -> bool:
+def _fits(one: _Recognised, text: str) -> bool:
+    if one[2] is None:
+        return True
     zoned = text.endswith("Z") or bool(re.search(r"[T ].*[+-]\d\d:?\d\d\Z", text))
     if (one[0] == "timestamp" and not zoned) or (one[0] == "timestamp_ntz" and zoned):
         return False
