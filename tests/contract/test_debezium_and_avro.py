@@ -321,6 +321,25 @@ def test_avro_that_is_broken_is_refused_and_the_rest_goes_on(topic: Topic, regis
     assert "follow after the end" in found[1]["reason"]
 
 
+def test_avro_that_would_end_the_process_or_never_end_is_refused(topic: Topic, registry: SchemaRegistryServer) -> None:
+    chain = {
+        "type": "record",
+        "name": "Link",
+        "fields": [{"name": "id", "type": "long"}, {"name": "next", "type": ["null", "Link"]}],
+    }
+    number = registry.register(f"{topic.name}-value", chain)
+    good = framed(number, chain, {"id": 1, "next": {"id": 2, "next": None}})
+    deep = good[:5] + b"\x02\x02" * 300_000 + b"\x02\x00"
+    nothing = {"type": "record", "name": "Bomb", "fields": [{"name": "n", "type": {"type": "array", "items": "null"}}]}
+    bomb = b"\0" + registry.register("bomb", nothing).to_bytes(4, "big") + b"\xfe\xff\xff\xff\xff\xff\x7f\0"
+    topic.send(("1", good), ("2", deep), ("3", bomb), ("4", good))
+    result = topic.ingest({"format": "avro"}, keys=["id"], events=True)
+    assert (result.rows, result.refused) == (2, 2)
+    assert topic.bronze()[0]["next"] == '{"id":2,"next":null}'
+    assert "RecursionError" in topic.refused()[0]["reason"]
+    assert "no byte" in topic.refused()[1]["reason"]
+
+
 def test_a_registry_that_is_away_stops_the_read_and_refuses_nothing(
     topic: Topic, registry: SchemaRegistryServer
 ) -> None:

@@ -189,6 +189,19 @@ def second_round(queue: Queue) -> None:
         source.close()
 
 
+def test_a_quorum_queue_is_read_once_too(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.name = queue.server.queue(f"{queue.name}.quorum", **{"x-queue-type": "quorum"})
+    queue.send(*things(1, 1, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(RabbitMq, "confirm", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            second_round(queue)
+    queue.send(*things(2, 3))
+    assert queue.ingest().rows == 2
+    assert queue.ids() == [1, 1, 2, 2, 3]
+    assert queue.server.waiting(queue.name) == 0
+
+
 def test_one_process_reads_and_acknowledges_again_and_again(queue: Queue) -> None:
     system = queue.system()
     source = connect(system)

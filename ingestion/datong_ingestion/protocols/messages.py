@@ -313,6 +313,7 @@ class AvroMessages:
     def __init__(self, how: Messages, key_format: str, thing: str, registry: Registry, topic: str) -> None:
         self.how, self.key_format, self.thing = how, key_format, thing
         self.registry, self.topic = registry, topic
+        self._readers: dict[int, Callable[..., Any]] = {}
 
     def guess(self, values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> tuple[pa.Schema, tuple[str, ...]]:
         """The fields of the newest schema of the topic, else of the first message's."""
@@ -410,15 +411,16 @@ class AvroMessages:
 
     def record(self, value: bytes) -> tuple[dict[str, Any], Any]:
         """A framed record, and the schema it was written with."""
-        import fastavro
-
         if value[:1] != b"\0" or len(value) < 5:
             raise UnreadableMessageError("it does not begin with a zero byte and a schema's number")
-        written = self.registry.schema(int.from_bytes(value[1:5], "big"))
+        number = int.from_bytes(value[1:5], "big")
+        written = self.registry.schema(number)
+        if number not in self._readers:
+            self._readers[number] = _safe_reader(written)
         body = io.BytesIO(value)
         body.seek(5)
         try:
-            row: Any = fastavro.schemaless_reader(body, written, None)
+            row: Any = self._readers[number](body, written, None)
         except (
             EOFError, ValueError, TypeError, IndexError, KeyError, OverflowError, ArithmeticError, RecursionError,
             MemoryError,
@@ -439,6 +441,50 @@ class AvroMessages:
         if missing := [name for name in row_keys if name not in row]:
             raise UnreadableMessageError(f"it has no value, and its key lacks {', '.join(missing)}")
         return {name: row[name] for name in row_keys}
+
+
+def _safe_reader(written: Any) -> Callable[..., Any]:
+    """What reads records of a schema; for one that holds itself a reader that ends at a depth, where the compiled one
+    would end the process. UnreadableMessageError for a list whose items take no byte: a message of ten bytes can claim
+    any number of them."""
+    import fastavro
+    from fastavro import _read_py
+
+    known: dict[str, Any] = {}
+    recursive = False
+
+    def weightless(part: Any) -> bool:
+        part = known.get(part, part) if isinstance(part, str) else part
+        if isinstance(part, dict) and part.get("type") == "record":
+            return all(weightless(item["type"]) for item in part["fields"])
+        if isinstance(part, dict) and part.get("type") == "fixed":
+            return part.get("size") == 0
+        return part == "null" or (isinstance(part, dict) and part.get("type") == "null")
+
+    def walk(part: Any, around: frozenset[str]) -> None:
+        nonlocal recursive
+        if isinstance(part, list):
+            for one in part:
+                walk(one, around)
+        elif isinstance(part, str):
+            recursive = recursive or part in around
+        elif isinstance(part, dict):
+            kind = part.get("type")
+            if kind == "record":
+                known[part["name"]] = part
+                for item in part["fields"]:
+                    walk(item["type"], around | {part["name"]})
+            elif kind == "array":
+                walk(part["items"], around)
+                if weightless(part["items"]):
+                    raise UnreadableMessageError("its schema has a list of items that take no byte")
+            elif kind == "map":
+                walk(part["values"], around)
+            elif isinstance(kind, dict | list):
+                walk(kind, around)
+
+    walk(written, frozenset())
+    return _read_py.schemaless_reader if recursive else fastavro.schemaless_reader
 
 
 def key_row(key: bytes | None, row_keys: Sequence[str], key_format: str) -> dict[str, Any]:
