@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from datong_platform.errors import (
     SchemaError,
     TransientError,
 )
-from datong_platform.lake import history, load
+from datong_platform.lake import history, load, quarantine
 from datong_platform.names import bronze
 
 SCHEMA = pa.schema([("id", pa.string()), ("name", pa.string())])
@@ -298,3 +299,68 @@ def test_ctrl_c_ends_a_stream_without_a_traceback(log: Log, number: int) -> None
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, "")
+
+
+ENDLESS = """
+import sys
+sys.path.insert(0, {folder!r})
+from datong_ingestion import __main__, streaming
+from datong_ingestion.source import REFUSED, Page
+from datong_ingestion.systems_config import PROTOCOLS, ProtocolKind
+import json
+import pyarrow as pa
+import test_modes_log_and_stream as tests
+
+class Follower(tests.Log):
+    # what a driver writes to a file, line by line; every seventh line cannot be read
+    def read(self, entity, description, position):
+        start = json.loads(position)["at"] if position else 0
+        lines = open({file!r}).read().split("\\n")[:-1]
+        found = list(enumerate(lines))[start : start + 40]
+        good = [("insert", line, "a") for at, line in found if at % 7]
+        bad = [dict(raw=line.encode(), place=str(at), field=None, reason="seventh") for at, line in found if not at % 7]
+        page = self.page(good, start + len(found))
+        yield Page(page.rows, operations=page.operations, position=page.position,
+                   refused=pa.Table.from_pylist(bad, REFUSED))
+
+made = Follower()
+kind = PROTOCOLS["sql"]
+PROTOCOLS["sql"] = ProtocolKind(kind.connection, kind.source, frozenset({{"log", "stream"}}))
+streaming.connect = lambda _: made
+__main__.load_system = lambda name: tests.definition(name, mode="stream", events=True)
+sys.exit(__main__.main([{name!r}, "--stream", "--format", "json"]))
+"""
+
+
+def test_a_stream_killed_hard_again_and_again_loses_and_doubles_nothing(log: Log, tmp_path: Path) -> None:
+    name, file = f"l{uuid.uuid4().hex[:8]}", tmp_path / "log"
+    script = ENDLESS.format(folder=str(Path(__file__).parent), file=str(file), name=name)
+    file.write_text("")
+    dice, written = random.Random(11), 0
+    for attempt in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout
+        with file.open("a") as lines:
+            for _ in range(400):
+                lines.write(f"{written}\n")
+                written += 1
+        told = process.stdout.readline()
+        assert told, process.communicate()[1]
+        time.sleep(dice.random() * 0.8)
+        if attempt < 3:
+            process.kill()
+            process.communicate()
+        else:
+            while json.loads(told)["total_rows"] < sum(1 for at in range(written) if at % 7):
+                told = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+    delta = history.open_table(bronze(name, "thing"))
+    assert delta
+    found = sorted(int(value) for value in delta.to_pyarrow_table().column("id").to_pylist())
+    assert found == [at for at in range(written) if at % 7]
+    held = quarantine.rows(name, "thing", limit=10**6)
+    assert held
+    assert sorted(int(raw) for raw in held.column("raw").to_pylist()) == list(range(0, written, 7))
