@@ -281,6 +281,7 @@ def test_json_documents_and_parquet_show_their_own_fields(folder: Folder) -> Non
             "at": pa.array([datetime(2024, 1, 31, 8), None], pa.timestamp("ns")),
             "price": pa.array([Decimal("1.10"), None], pa.decimal128(9, 2)),
             "lines": pa.array([[{"n": 1}], None]),
+            "labels": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
         }
     )
     pq.write_table(table, folder.path / "b.parquet")
@@ -289,7 +290,7 @@ def test_json_documents_and_parquet_show_their_own_fields(folder: Folder) -> Non
     rows = other.bronze()
     assert values(rows, "id", "kind", "price") == [(1, "a", Decimal("1.10")), (2, "b", None)]
     assert values(rows, "at") == [datetime(2024, 1, 31, 8), None]
-    assert values(rows, "lines") == ['[{"n":1}]', None]
+    assert values(rows, "lines", "labels") == [([{"n": 1}], '[["a",1]]'), (None, None)]
     assert result.schema.field("id").type == pa.int64()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datong_platform.lake.columns import list_of
 
 from datong_ingestion.connections.files import MIB, Limits
 from datong_ingestion.documents.refusals import RefusedError
@@ -70,9 +71,13 @@ def _opened(path: Path) -> pq.ParquetFile:
 
 
 def _type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 a line for each family
-    """The lake's type that holds every value of a Parquet type; what has none is kept as text (JSON when nested)."""
+    """The lake's type that holds every value of a Parquet type; what has none is kept as text (JSON for a map)."""
     if pa.types.is_dictionary(kind):
         return _type(kind.value_type)
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _type(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return list_of(_type(kind.value_type))
     small = {
         pa.int8(): pa.int16(),
         pa.uint8(): pa.int16(),
@@ -98,7 +103,7 @@ def _type(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 a line for each fa
 def _plain(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         return column.dictionary_decode()
-    if pa.types.is_nested(column.type):
+    if pa.types.is_map(column.type) or pa.types.is_union(column.type):
         raise NotImplementedError
     return column
 
