@@ -92,6 +92,11 @@ def test_small_pages_are_asked_for_where_the_connection_can_say_so(system: Syste
     assert small.paging.limit == 7
     large: Any = sample.small_pages(system, 70_000).connection
     assert large.paging.limit == 500
+    queue = {"host": "q", "user": "reader", "password": "${Q}"}
+    entities = [{"name": "event", "source": "events", "mode": "stream"}]
+    told = parse_system({"system": "queue", "protocol": "rabbitmq", "connection": queue, "entities": entities})
+    few: Any = sample.small_pages(told, 7).connection
+    assert few.batch_rows == 7, "a look at a queue takes no more messages than it shows"
 
 
 def test_what_is_read_from_a_log_is_described_and_not_read(

@@ -23,7 +23,7 @@ from datong_platform.lake.columns import compute, type_name
 
 from datong_ingestion import cursor as cursors
 from datong_ingestion.discovery.profile import FieldProfile, Profiler
-from datong_ingestion.discovery.sample import Sample, declared, disturbs, reading, take, traceless
+from datong_ingestion.discovery.sample import Sample, declared, disturbs, reading, small_pages, take, traceless
 from datong_ingestion.source import Description, Source, connect
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, ProtocolKind, SystemConfig, parse_system
 
@@ -146,7 +146,7 @@ def propose(
         _given({"name": name, "source": address, "options": dict(wishes.options) or None})
         for address, name in named.items()
     ]
-    system = parse_system({**content, "entities": seeds})
+    system = small_pages(parse_system({**content, "entities": seeds}), wishes.rows)
     source = connect(system)
 
     def one(address: str) -> ProposedEntity | DatongError:

@@ -66,8 +66,9 @@ def disturbs(entity: EntityConfig, description: Description) -> bool:
 def small_pages(system: SystemConfig, rows: int) -> SystemConfig:
     """The system, asked for no more rows at once than are wanted, where its connection can say so."""
     connection, found = system.connection, {}
-    if isinstance(size := getattr(connection, "page_size", None), int):
-        found["page_size"] = min(size, rows)
+    for name in ("page_size", "batch_rows"):
+        if isinstance(size := getattr(connection, name, None), int):
+            found[name] = min(size, rows)
     paging = getattr(connection, "paging", None)
     if isinstance(limit := getattr(paging, "limit", None), int) and paging is not None:
         found["paging"] = paging.model_copy(update={"limit": min(limit, rows)})
