@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import os
 import random
@@ -22,10 +23,14 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datong_ingestion.connections.files import Format
 from datong_ingestion.documents.taken import Taken
+from datong_ingestion.documents.typed import Texts
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import load_systems
+from datong_ingestion.values import Rescue
 from datong_platform.errors import AuthenticationError, ConfigurationError, PositionLostError, ProtocolError
+from datong_platform.lake.columns import parse_type
 from datong_platform.settings import Settings
 from document_folder import DocumentFolder
 from sftp_server import SftpServer
@@ -169,6 +174,41 @@ def test_what_is_not_declared_is_not_read_as_a_number_or_a_date(folder: Folder) 
         {"Amount": "1.23456", "Due": "31.01.2024"},
     ]
     assert values(folder.bronze(), "Qty") == [1, None, 4]
+
+
+def test_a_column_at_once_and_a_value_by_itself_are_read_alike() -> None:
+    dice = random.Random(1)
+    samples = ["2024-01-31", "2024-02-30", "20240131", "1.1.2024", "45322", "1,234.5", "1.234,5", "1-", "1,5", "0x1f"]
+    samples += [
+        "2024-01-31T10:00:00Z",
+        "2024-01-31 10:00:00",
+        "99999999999",
+        "NaN",
+        "9" * 40,
+        "1.10",
+        ".5",
+        "5.",
+        "true",
+    ]
+    samples += [
+        "".join(dice.choice("0123456789.-+,eE/: １－") for _ in range(dice.randrange(1, 9))) for _ in range(500)
+    ]
+    rules = [
+        Format(),
+        Format(decimal_mark=",", group_mark="."),
+        Format(date_formats=["%Y%m%d", "%d.%m.%Y"], serial_dates="1900", time_zone="Asia/Shanghai"),
+    ]
+    agreed = 0
+    for rule, name in itertools.product(rules, ["integer", "decimal(9,2)", "double", "date", "timestamp", "boolean"]):
+        kind, reader = parse_type(name), Texts(rule)
+        for sample in samples:
+            whole, single = Rescue(), Rescue()
+            many = reader.column("x", kind, pa.array([sample]), whole)
+            # a second value that never fits sends both the exact way
+            exact = reader.column("x", kind, pa.array([sample, "no value at all"]), single)[:1]
+            assert str(many[0]) == str(exact[0]), (name, sample)
+            agreed += many[0].is_valid
+    assert agreed > 500
 
 
 def test_quotes_line_ends_and_stray_quotes_in_many_blocks_lose_nothing(

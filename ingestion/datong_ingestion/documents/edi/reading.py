@@ -59,7 +59,7 @@ class Interchanges:
     def __init__(self, is_duplicate: Callable[[str], bool], limit: int) -> None:
         self._is_duplicate, self.limit = is_duplicate, limit
         self.answers: list[Answer] = []
-        self.controls: list[str] = []
+        self.controls: dict[str, None] = {}
 
     def read(self, source: Segments) -> Iterator[Event]:
         """Messages and refusals, and after each group whether it counts; RefusedError when the file does not."""
@@ -77,7 +77,7 @@ class Interchanges:
         control = "|".join(parts)
         if control in self.controls or self._is_duplicate(control):
             return True
-        self.controls.append(control)
+        self.controls[control] = None
         return False
 
 
