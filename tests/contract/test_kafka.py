@@ -211,6 +211,14 @@ def test_values_that_do_not_fit_are_rescued_and_unknown_fields_told(topic: Topic
     assert second["_datong_rescued"] is None
 
 
+def test_chosen_fields_come_alone_and_nothing_else_is_rescued(topic: Topic) -> None:
+    topic.send(message(1), message(2, Extra=1))
+    result = topic.ingest(select=["Name"])
+    assert (result.rows, result.rescued, result.new_columns) == (2, 0, [])
+    assert set(topic.bronze()[0]) >= {"Id", "Name", "_kafka_offset"}
+    assert "Amount" not in topic.bronze()[0]
+
+
 def test_a_tombstone_deletes_the_row_that_its_key_names(topic: Topic) -> None:
     topic.send(message(1), message(2), message(3))
     topic.ingest()

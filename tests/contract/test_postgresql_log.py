@@ -358,6 +358,43 @@ def test_what_is_still_to_be_set_up_is_told_as_the_statement_to_run(table: Table
         table.ingest(source="absent")
 
 
+def test_a_publication_that_leaves_changes_out_in_silence_is_refused(table: Table) -> None:
+    publication = f"pub_{table.name}"
+    table.run(f"create publication {publication} for table {table.name}.thing with (publish = 'insert, update')")
+    with pytest.raises(ConfigurationError) as kinds:
+        table.ingest({"publication": publication})
+    assert "publish = 'insert, update, delete, truncate'" in kinds.value.next_step
+    table.run("create table parts (id int primary key) partition by range (id)")
+    table.run("create table part_1 partition of parts for values from (0) to (100)")
+    table.run(f"create publication {publication}_parts for table {table.name}.parts")
+    with pytest.raises(ConfigurationError) as partitions:
+        table.ingest({"publication": f"{publication}_parts"}, source="parts")
+    assert "publish_via_partition_root = true" in partitions.value.next_step
+    with pytest.raises(ConfigurationError, match="filter"):
+        table.ingest(filter="id > 5")
+
+
+def test_a_partitioned_table_is_followed_under_its_own_name(table: Table) -> None:
+    table.run("create table parts (id int primary key, name text) partition by range (id)")
+    table.run("create table part_1 partition of parts for values from (0) to (100)")
+    publication = f"pub_{table.name}"
+    table.run(f"create publication {publication} for table {table.name}.parts with (publish_via_partition_root = true)")
+    table.run("insert into parts values (1, 'a')")
+    table.ingest({"publication": publication}, source="parts")
+    table.run("update parts set name = 'b'")
+    assert table.ingest({"publication": publication}, source="parts").rows == 1
+    assert table.current() == {1: "b"}
+
+
+def test_chosen_fields_come_alone_and_nothing_else_is_rescued(table: Table) -> None:
+    table.put(1)
+    table.ingest(select=["name"])
+    table.put(2)
+    result = table.ingest(select=["name"])
+    assert (result.rows, result.rescued) == (1, 0)
+    assert [set(row) & {"id", "name", "amount"} for row in table.bronze()] == [{"id", "name"}] * 2
+
+
 def test_discovery_names_the_published_tables(table: Table) -> None:
     source = connect(table.system())
     assert f"{table.name}.thing" in source.entities()

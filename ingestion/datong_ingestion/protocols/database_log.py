@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import UTC_TIMESTAMP
 
 from datong_ingestion.connections.database_log import LogOptions
@@ -30,13 +31,23 @@ def placed(entity: EntityConfig) -> pa.Schema:
     return PLACE if options.place else pa.schema([])
 
 
+def without_filter(entity: EntityConfig, thing: str) -> None:
+    """ConfigurationError for a condition: it would hold for the baseline and not for the changes."""
+    if entity.filter:
+        raise ConfigurationError(
+            thing, "has a filter, which a log of changes cannot keep.", "leave it out, and filter in its staging view."
+        )
+
+
 class Changes:
     """Changes of one table on their way to a page: values by column, None where there is none."""
 
-    def __init__(self, schema: pa.Schema, make: MakeColumn) -> None:
-        """`make` turns the values of a column as the log gives them into Arrow."""
-        self._schema, self._make = schema, make
+    def __init__(self, schema: pa.Schema, make: MakeColumn, *, selective: bool = False) -> None:
+        """`make` turns the values of a column as the log gives them into Arrow. `selective`: fields that the schema
+        lacks are not wanted; otherwise they are rescued."""
+        self._schema, self._make, self._selective = schema, make, selective
         self._fields = [item for item in schema if item.name not in PLACE.names]
+        self._known = frozenset(schema.names)
         self._clear()
 
     def _clear(self) -> None:
@@ -66,8 +77,8 @@ class Changes:
         index = len(self._operations)
         for values, item in zip(self._values, self._fields, strict=True):
             values.append(row.get(item.name))
-        if len(row) > len(self._fields) or not row.keys() <= set(self._schema.names):
-            self._extra += [(index, name, row[name]) for name in row if name not in self._schema.names]
+        if not self._selective and not row.keys() <= self._known:
+            self._extra += [(index, name, row[name]) for name in row if name not in self._known]
         self._operations.append(operation)
         self._places.append(place)
         self._missing += [(index, name) for name in missing]

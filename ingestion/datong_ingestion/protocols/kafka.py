@@ -30,6 +30,7 @@ from datong_platform.lake.columns import UTC_TIMESTAMP, parse_type
 
 from datong_ingestion.connections.kafka import KafkaConnection, KafkaOptions
 from datong_ingestion.protocols import debezium
+from datong_ingestion.protocols.database_log import without_filter
 from datong_ingestion.protocols.messages import AvroMessages, Decoded, Decoder, JsonMessages, TextMessages, refusals
 from datong_ingestion.protocols.registry import SchemaRegistry
 from datong_ingestion.source import INSERT, UPDATE, Description, InterruptedReadError, Page
@@ -132,6 +133,7 @@ class Kafka:
         """The declared fields, else those of the registry or of a Debezium schema, else the bronze table's, else a
         guess from the first messages; and each message's place."""
         options, thing = _options(entity), self._thing(entity)
+        without_filter(entity, thing)
         extra = _extra(options)
         notes: list[str] = []
         keys: tuple[str, ...] = ()
@@ -244,7 +246,7 @@ class Kafka:
         if options.format == "text":
             return TextMessages(options.key_format)
         if options.format == "json":
-            return JsonMessages(options, options.key_format, thing)
+            return JsonMessages(options, options.key_format, thing, selective=bool(entity.select))
         try:
             import fastavro  # noqa: F401  # pyright: ignore[reportUnusedImport]
         except ImportError as error:
@@ -253,7 +255,9 @@ class Kafka:
             raise ConfigurationError(
                 thing, "has Avro messages and no schema registry.", "set registry_url in its connection."
             )
-        return AvroMessages(options, options.key_format, thing, self._registry, entity.source)
+        return AvroMessages(
+            options, options.key_format, thing, self._registry, entity.source, selective=bool(entity.select)
+        )
 
     def _group(self, entity: EntityConfig) -> str:
         return self.connection.group or f"datong.{self.system}.{entity.name}"
@@ -479,7 +483,7 @@ class Kafka:
             rows,
             operations,
             decoded.rescued,
-            decoded.unexpected if not entity.select else frozenset(),
+            decoded.unexpected,
             refused=refusals(refused) if refused else None,
         )
 

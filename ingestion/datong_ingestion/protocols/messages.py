@@ -79,8 +79,9 @@ def refusals(found: Sequence[tuple[bytes, str, str]]) -> pa.Table:
 class JsonMessages:
     """Messages that are JSON objects; also those of a serializer that puts a schema's number before them."""
 
-    def __init__(self, how: Messages, key_format: str, thing: str) -> None:
-        self.how, self.key_format, self.thing = how, key_format, thing
+    def __init__(self, how: Messages, key_format: str, thing: str, *, selective: bool = False) -> None:
+        """`selective`: fields that are not wanted are left out; otherwise they are rescued."""
+        self.how, self.key_format, self.thing, self.selective = how, key_format, thing, selective
         self.logical = {name: debezium.Logical.parse(text) for name, text in how.logical.items()}
         self._reader: JsonReader | None = None
         self._schema: pa.Schema | None = None
@@ -177,13 +178,13 @@ class JsonMessages:
         refused = list(found.refused)
         for position, body in enumerate(bodies):
             try:
-                JsonReader(self._wire(schema), [()]).parse(b"[" + body + b"]")
+                self._new_reader(schema).parse(b"[" + body + b"]")
             except (UnreadableBodyError, RecursionError) as error:
                 deep = isinstance(error, RecursionError)
                 refused.append((found.kept[position], "it is nested too deeply" if deep else str(error)))
             else:
                 good.append(position)
-        page = JsonReader(self._wire(schema), [()]).parse(b"[" + b",".join(bodies[i] for i in good) + b"]")
+        page = self._new_reader(schema).parse(b"[" + b",".join(bodies[i] for i in good) + b"]")
         rescue = Rescue()
         columns = [self._finished(item, page.rows.column(item.name), rescue) for item in schema]
         return Decoded(
@@ -250,11 +251,16 @@ class JsonMessages:
     def _reader_for(self, schema: pa.Schema, bodies: list[bytes]) -> JsonReader:
         if self._reader is None or self._schema != schema:
             self._schema = schema
-            self._reader = JsonReader(self._wire(schema), [()])
+            self._reader = self._new_reader(schema)
             if len(bodies) > 2 * _TAUGHT:
                 # a few rows teach the shape, so that the whole page is read fast
                 self._reader.parse(b"[" + b",".join(bodies[:_TAUGHT]) + b"]")
         return self._reader
+
+    def _new_reader(self, schema: pa.Schema) -> JsonReader:
+        if self.selective:
+            return JsonReader(self._wire(schema), [()], ignored=lambda _name, _row: True)
+        return JsonReader(self._wire(schema), [()])
 
     def _finished(self, item: pa.Field, found: pa.ChunkedArray, rescue: Rescue) -> pa.Array | pa.ChunkedArray:
         """A column as read, as what its numbers and texts stand for."""
@@ -310,8 +316,11 @@ class Registry(Protocol):
 class AvroMessages:
     """Avro records, each behind a zero byte and its schema's number (Confluent wire format)."""
 
-    def __init__(self, how: Messages, key_format: str, thing: str, registry: Registry, topic: str) -> None:
-        self.how, self.key_format, self.thing = how, key_format, thing
+    def __init__(
+        self, how: Messages, key_format: str, thing: str, registry: Registry, topic: str, *, selective: bool = False
+    ) -> None:
+        """`selective`: fields that are not wanted are left out; otherwise they are rescued."""
+        self.how, self.key_format, self.thing, self.selective = how, key_format, thing, selective
         self.registry, self.topic = registry, topic
         self._readers: dict[int, Callable[..., Any]] = {}
 
@@ -398,7 +407,7 @@ class AvroMessages:
         known_names = frozenset(schema.names)
         unexpected: set[str] = set()
         for index, row in enumerate(rows):
-            if row.keys() <= known_names:
+            if self.selective or row.keys() <= known_names:
                 continue
             for name in row.keys() - known_names:
                 unexpected.add(name)

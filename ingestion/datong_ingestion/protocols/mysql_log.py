@@ -26,7 +26,7 @@ from datong_platform.errors import ConfigurationError, DatongError, PositionLost
 
 from datong_ingestion.connections.database_log import MysqlLogConnection
 from datong_ingestion.connections.sql import SqlConnection
-from datong_ingestion.protocols.database_log import Changes, placed
+from datong_ingestion.protocols.database_log import Changes, placed, without_filter
 from datong_ingestion.protocols.databases.mysql import MySql
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
@@ -96,6 +96,7 @@ class MysqlLog:
     def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
         """Schema and primary key from the catalog; ConfigurationError for a setting that the binlog needs."""
         thing = self._thing(entity)
+        without_filter(entity, thing)
         self._prepared(thing)
         relation = self._tried(thing, lambda: self.dialect.relation(entity, thing))
         wanted = {*entity.select, *entity.keys, *relation.keys}
@@ -133,8 +134,7 @@ class MysqlLog:
             if told.get("binlog_snapshot_file"):
                 before = _Position(told["binlog_snapshot_file"], int(told["binlog_snapshot_position"]))
             parts = ", ".join(f"{item.select} as {self.dialect.quoted(item.name)}" for item in columns)
-            where = f" where {entity.filter}" if entity.filter else ""
-            for table in snapshot.batches(f"select {parts} from {self.dialect.source(entity)}{where}"):
+            for table in snapshot.batches(f"select {parts} from {self.dialect.source(entity)}"):
                 rescue = Rescue()
                 found = {
                     item.name: relation.fit(
@@ -157,7 +157,7 @@ class MysqlLog:
         from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
         _, table = self.dialect.table(entity)
-        changes = Changes(description.schema, _column)
+        changes = Changes(description.schema, _column, selective=bool(entity.select))
         keys = set(entity.keys or description.keys)
         reached = position
         total = 0

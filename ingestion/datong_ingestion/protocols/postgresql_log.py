@@ -34,7 +34,7 @@ from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 from psycopg import conninfo, sql
 
 from datong_ingestion.connections.database_log import PostgresqlLogConnection
-from datong_ingestion.protocols.database_log import Changes, placed
+from datong_ingestion.protocols.database_log import Changes, placed, without_filter
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import MisfitError, Rescue, column, converter
@@ -145,6 +145,7 @@ class PostgresqlLog:
     def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
         """Schema and primary key from the catalog; ConfigurationError with the statement that is still to be run."""
         thing = self._thing(entity)
+        without_filter(entity, thing)
         schema, table = self._table(entity)
         with self._connected(thing) as database:
             try:
@@ -208,8 +209,7 @@ class PostgresqlLog:
             seen: str = _value(database, "select pg_current_snapshot()::text")
             names = sql.SQL(", ").join(sql.Identifier(item.name) for item in fields)
             relation = sql.Identifier(*self._table(entity))
-            condition = sql.SQL(" where {}").format(sql.SQL(entity.filter)) if entity.filter else sql.SQL("")  # pyright: ignore[reportArgumentType]
-            statement = sql.SQL("copy (select {} from {}{}) to stdout (format csv)").format(names, relation, condition)
+            statement = sql.SQL("copy (select {} from {}) to stdout (format csv)").format(names, relation)
             with cursor.copy(statement) as copy:
                 yield from _copied(copy, schema, fields)
         now: str = _value(database, "select pg_current_wal_insert_lsn()::text")
@@ -225,7 +225,7 @@ class PostgresqlLog:
         thing: str,
     ) -> Iterator[Page]:
         end = self._checked(database, entity, position, thing)
-        changes = Changes(description.schema, _column)
+        changes = Changes(description.schema, _column, selective=bool(entity.select))
         visible = _visibility(position.snapshot)
         relations: dict[int, _Relation] = {}
         current: _Transaction | None = None
@@ -327,6 +327,7 @@ class PostgresqlLog:
             [self.connection.publication, schema, table],
         ).fetchone() or ("d", False)
         name = f'"{schema}"."{table}"'
+        self._published(database, thing, name)
         if not found[1]:
             exists = _value(database, "select 1 from pg_publication where pubname = %s", [self.connection.publication])
             what = "alter publication {} add table {}" if exists else "create publication {} for table {}"
@@ -340,6 +341,29 @@ class PostgresqlLog:
                 thing,
                 "has no primary key, so its updates and deletes would not tell which row they mean.",
                 f"have its owner run: alter table {name} replica identity full;",
+            )
+
+    def _published(self, database: psycopg.Connection[Any], thing: str, name: str) -> None:
+        """ConfigurationError for a publication that leaves changes out in silence."""
+        publication = self.connection.publication
+        flags = database.execute(
+            "select p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate, p.pubviaroot, "
+            "coalesce((select relkind = 'p' from pg_class where oid = %s::regclass), false) "
+            "from pg_publication p where p.pubname = %s",
+            [name, publication],
+        ).fetchone() or (True, True, False)
+        if not flags[0]:
+            raise ConfigurationError(
+                thing,
+                f"is in publication {publication}, which leaves out some kinds of changes.",
+                f"have its owner run: alter publication {publication} "
+                "set (publish = 'insert, update, delete, truncate');",
+            )
+        if flags[2] and not flags[1]:
+            raise ConfigurationError(
+                thing,
+                f"is partitioned, and publication {publication} tells its changes under the partitions' names.",
+                f"have its owner run: alter publication {publication} set (publish_via_partition_root = true);",
             )
 
     def _slot(self, entity: EntityConfig) -> str:

@@ -33,6 +33,7 @@ from datong_platform.errors import (
 from datong_platform.lake.columns import UTC_TIMESTAMP, parse_type
 
 from datong_ingestion.connections.rabbitmq import RabbitMqConnection, RabbitMqOptions
+from datong_ingestion.protocols.database_log import without_filter
 from datong_ingestion.protocols.messages import Decoder, JsonMessages, TextMessages, refusals
 from datong_ingestion.source import INSERT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
@@ -117,6 +118,7 @@ class RabbitMq:
     def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
         """The declared fields, else the bronze table's, else a guess from waiting messages, which go back."""
         options, thing = _options(entity), self._thing(entity)
+        without_filter(entity, thing)
         extra = PLACE if options.place else pa.schema([])
         inferred = False
         keys: tuple[str, ...] = ()
@@ -128,6 +130,8 @@ class RabbitMq:
             values = self._sample(entity) if options.format == "json" else []
             schema, keys = self._decoder(entity).guess(values, [None] * len(values))
             inferred = options.format == "json"
+        if entity.select:
+            schema = pa.schema([item for item in schema if item.name in {*entity.select, *entity.keys}])
         if clash := [name for name in extra.names if name in schema.names]:
             raise ConfigurationError(
                 thing, f"has a field of its own called {', '.join(clash)}.", "set `place: false` in its options."
@@ -213,7 +217,7 @@ class RabbitMq:
         options = _options(entity)
         if options.format == "text":
             return TextMessages("none")
-        return JsonMessages(options, "none", self._thing(entity))
+        return JsonMessages(options, "none", self._thing(entity), selective=bool(entity.select))
 
     def _opened(self, entity: EntityConfig) -> _Channel:
         """A channel that takes messages of the queue, tried for as long as the definition allows."""
