@@ -9,7 +9,7 @@ import pytest
 from datong_ingestion.discovery import definition_text
 from datong_ingestion.discovery.answers import connection_of, protocols, questions
 from datong_ingestion.discovery.json_shape import of_answer
-from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name
+from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name, seed
 from datong_ingestion.systems_config import PROTOCOLS, load_systems
 from datong_platform.errors import ConfigurationError
 
@@ -42,6 +42,12 @@ def test_every_protocol_tells_what_its_connection_needs() -> None:
         assert "concurrency" in found, protocol
         required = [name for name, question in found.items() if question.required]
         assert list(found)[: len(required)] == required, "what must be answered is asked first"
+
+
+def test_every_protocol_can_be_asked_about_an_entity() -> None:
+    for protocol, kind in PROTOCOLS.items():
+        least = seed(protocol, "thing", "somewhere", {})
+        assert least["mode"] in kind.modes, protocol
 
 
 def test_secrets_given_in_plain_become_references() -> None:

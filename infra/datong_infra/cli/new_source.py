@@ -183,6 +183,7 @@ def _connection(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Protocol and connection as attributes, and the secrets that were given in plain."""
     from datong_ingestion.discovery.answers import connection_of, questions
+    from datong_ingestion.discovery.proposal import seed
     from datong_ingestion.systems_config import parse_system
 
     known = {question.name: question for question in questions(protocol)}
@@ -197,7 +198,7 @@ def _connection(
         found = connection_of(system, protocol, answers)
         content: dict[str, Any] = {"protocol": protocol, "connection": found.connection}
         try:
-            parse_system({"system": system, **content, "entities": [{"name": "any", "source": "any"}]})
+            parse_system({"system": system, **content, "entities": [seed(protocol, "any", "any", {})]})
         except ConfigurationError as error:
             # what only this protocol's entities must say is told when they are looked at
             if "connection" not in error.reason:
@@ -312,14 +313,14 @@ def _entities(asked: Asked, protocol: str) -> dict[str, str]:
 
 def _options(asked: Asked, content: Mapping[str, Any], addresses: Sequence[str]) -> dict[str, Any]:
     """What every entity says in this protocol, asked for where it must be said."""
+    from datong_ingestion.discovery.proposal import seed
     from datong_ingestion.systems_config import parse_system
 
     given = _pairs(asked.options, "--option")
     while True:
         options = _nested(given)
         entities = [
-            {"name": f"entity_{at}", "source": address, **({"options": options} if options else {})}
-            for at, address in enumerate(addresses, 1)
+            seed(content["protocol"], f"entity_{at}", address, options) for at, address in enumerate(addresses, 1)
         ]
         try:
             parse_system({**content, "entities": entities})

@@ -25,7 +25,15 @@ from datong_ingestion import cursor as cursors
 from datong_ingestion.discovery.profile import FieldProfile, Profiler
 from datong_ingestion.discovery.sample import Sample, declared, disturbs, reading, small_pages, take, traceless
 from datong_ingestion.source import Description, Source, connect
-from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, ProtocolKind, SystemConfig, parse_system
+from datong_ingestion.systems_config import (
+    PROTOCOLS,
+    EntityConfig,
+    Mode,
+    Protocol,
+    ProtocolKind,
+    SystemConfig,
+    parse_system,
+)
 
 SAMPLE_ROWS = 5000
 _OFFERED = 12
@@ -109,7 +117,7 @@ def offered(content: Mapping[str, Any], patterns: Sequence[str], options: Mappin
     wild = [text for text in patterns if _is_wild(text)]
     known: list[str] = []
     if wild:
-        source = connect(parse_system({**content, "entities": [_given(seed) for seed in seeds]}))
+        source = connect(parse_system({**content, "entities": seeds}))
         try:
             known = [address for address in source.entities() if not _is_wild(address)]
         finally:
@@ -142,10 +150,7 @@ def propose(
     be described: the reason is that of the first.
     """
     named = _names(addresses, wishes.names)
-    seeds = [
-        _given({"name": name, "source": address, "options": dict(wishes.options) or None})
-        for address, name in named.items()
-    ]
+    seeds = [seed(content["protocol"], name, address, wishes.options) for address, name in named.items()]
     system = small_pages(parse_system({**content, "entities": seeds}), wishes.rows)
     source = connect(system)
 
@@ -174,8 +179,14 @@ def _is_wild(text: str) -> bool:
     return any(mark in text for mark in "*?[")
 
 
-def _given(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if value not in (None, "", [], {})}
+def seed(protocol: Protocol, name: str, address: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The least that a definition can say of an entity, to ask its source about it."""
+    modes = PROTOCOLS[protocol].modes
+    mode = next(mode for mode in ("full", "stream", "log", "cursor", "delta_token") if mode in modes)
+    found: dict[str, Any] = {"name": name, "source": address, "mode": mode}
+    # what is read by a cursor alone needs one; the rows tell a better one later
+    found |= {"cursor": "cursor"} if mode == "cursor" else {}
+    return found | ({"options": dict(options)} if options else {})
 
 
 def entity_name(address: str) -> str:
