@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -617,6 +618,18 @@ def test_sftp_by_key_file(folder: Folder, sftp: SftpServer, tmp_path_factory: py
     }
     assert folder.ingest("**/*.csv", connection=place).rows == 1
     assert sftp.log_ins == 0
+
+
+@pytest.mark.parametrize(("driver", "name"), [("python_calamine", "a.xlsx"), ("asyncssh", "a.csv")])
+def test_a_missing_driver_names_its_extra(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, driver: str, name: str
+) -> None:
+    folder.write(name, HEAD)
+    monkeypatch.setitem(sys.modules, driver, None)
+    place = {"location": "sftp://127.0.0.1:9/", "password": "x", "host_key": "ssh-ed25519 AAAA"}
+    with pytest.raises(ConfigurationError) as caught:
+        folder.ingest(connection=place if driver == "asyncssh" else {})
+    assert "uv sync --extra files" in caught.value.next_step
 
 
 def test_a_link_out_of_the_folder_is_no_data(folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> None:

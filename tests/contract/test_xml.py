@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -311,6 +312,14 @@ def test_memory_does_not_grow_with_a_document(folder: Folder) -> None:
 
     peak(50_000)
     assert peak(500_000) < 200_000_000
+
+
+def test_a_missing_driver_names_its_extra(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write("a.xml", "<R><T/></R>")
+    monkeypatch.setitem(sys.modules, "lxml.etree", None)
+    with pytest.raises(ConfigurationError) as caught:
+        folder.ingest(fields={"A": "string"}, options={"rows": "/R/T"})
+    assert "uv sync --extra xml" in caught.value.next_step
 
 
 @pytest.mark.parametrize(

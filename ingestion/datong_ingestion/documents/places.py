@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import os
 import re
 import stat
@@ -399,12 +400,7 @@ class _Sftp(_Retrying):
     async def _connected(self, thing: str) -> asyncssh.SFTPClient:
         if self._session is not None and not self._session[0].is_closed():
             return self._session[1]
-        try:
-            import asyncssh
-        except ImportError as error:
-            raise ConfigurationError(
-                thing, "needs asyncssh to reach an SFTP server.", "run `uv sync --extra files`."
-            ) from error
+        asyncssh = _asyncssh(thing)
         own = self.connection
         where = f"{self.host}:{self.port}"
         try:
@@ -477,15 +473,11 @@ class _Sftp(_Retrying):
 
         return self._patiently(lambda: self._run(walk, thing))
 
-    @staticmethod
-    def _sftp_error() -> Any:
-        import asyncssh
-
-        return asyncssh.SFTPError
+    def _sftp_error(self) -> Any:
+        return _asyncssh(self._thing).SFTPError
 
     def _named(self, error: Any, name: str, thing: str) -> DatongError:
-        import asyncssh
-
+        asyncssh = _asyncssh(thing)
         if isinstance(error, asyncssh.SFTPNoSuchFile | asyncssh.SFTPNoSuchPath):
             return ConfigurationError(
                 thing, f"folder {self._path(name)} is not on {self.host}.", "mend connection.location or the source."
@@ -572,6 +564,16 @@ class _Sftp(_Retrying):
         with suppress(Exception):
             asyncio.run_coroutine_threadsafe(end(), loop).result(self.connection.timeout_seconds)
         loop.call_soon_threadsafe(loop.stop)
+
+
+def _asyncssh(thing: str) -> Any:
+    """The driver; ConfigurationError when it is not installed."""
+    try:
+        return importlib.import_module("asyncssh")
+    except ImportError as error:
+        raise ConfigurationError(
+            thing, "needs asyncssh to reach an SFTP server.", "run `uv sync --extra files`."
+        ) from error
 
 
 def _seen(name: str, about: Any) -> Found:
