@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -289,6 +290,15 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(table: Table, step: str, m
     table.ingest(events=True)
     table.ingest(events=True)
     assert sorted(row["id"] for row in table.bronze()) == [1, 2, 3, 4, 5]
+
+
+def test_two_runs_at_once_take_every_change_once_and_need_no_new_baseline(table: Table) -> None:
+    table.ingest(events=True)
+    table.put(*range(40))
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: table.ingest({"attempts": 15}, events=True), range(3)))
+    assert [event for result in results for event in result.events] == []
+    assert [row["id"] for row in table.bronze()] == list(range(40))
 
 
 def test_settings_under_which_the_binlog_tells_too_little_are_named(table: Table) -> None:

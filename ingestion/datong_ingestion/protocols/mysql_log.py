@@ -43,6 +43,8 @@ _COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _GONE = 1236
 """The server cannot give the binlog from this place on (ER_MASTER_FATAL_ERROR_READING_BINLOG)."""
 _YEAR = 13
+_SAME_READER = "same server_uuid/server_id"
+"""The server's words, under the number of a lost position, when it drops a reader for a newer one of its number."""
 _NO_DATE = "a date or time that is none, as 0000-00-00"
 
 
@@ -200,6 +202,12 @@ class MysqlLog:
         try:
             yield from stream
         except pymysql.err.MySQLError as error:
+            if _SAME_READER in str(error):
+                raise InterruptedReadError(
+                    thing,
+                    f"another reader took its server_id ({error.args[-1]}).",
+                    "let one read end before the other, or choose a server_id that no replica has.",
+                ) from None
             if error.args and error.args[0] == _GONE:
                 raise PositionLostError(thing, f"the server has no binlog from there on: {error.args[-1]}.") from None
             raise
