@@ -334,7 +334,7 @@ def test_an_acknowledgement_needs_somewhere_to_go(folder: Folder) -> None:
 def test_named_places_become_fields(folder: Folder) -> None:
     folder.write("a.edi", x12(st("850")))
     paths = {"ship_to": "N1[1=ST].2", "first_item": "PO1[6=BP].7", "none": "REF[1=DP].2"}
-    folder.ingest("*.edi", fields={"first_item": "string"}, options={"message": "850", "paths": paths})
+    folder.ingest("*.edi", fields={"first_item": "string"}, options={"message": 850, "paths": paths})
     assert values(folder.bronze(), "ship_to", "first_item", "none") == [("Plant", "A1", None)]
     with pytest.raises(ConfigurationError, match="not a place"):
         folder.system(options={"message": "850", "paths": {"x": "BEG03"}})

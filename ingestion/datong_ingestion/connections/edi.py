@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from datong_ingestion.connections.base import Options
-from datong_ingestion.connections.files import DocumentConnection, Format, codec
+from datong_ingestion.connections.files import DocumentConnection, Format, Text, codec
 
 PLACE = re.compile(r"/?([A-Z][A-Z0-9]{1,2})((?:\[\d+(?:\.\d+)?=[^\]]*\])*)\.(\d+)(?:\.(\d+))?\Z")
 
@@ -29,7 +29,7 @@ class EdiConnection(DocumentConnection):
 class EdiOptions(Options):
     """Which messages make the rows of an entity."""
 
-    message: str = ""
+    message: Text = ""
     """`850`, `ORDERS`; empty for all messages (level message only)."""
     level: Literal["message", "line"] = "message"
     """A row for each message, or for each of its lines (items)."""
