@@ -206,7 +206,8 @@ def _number(letters: bytes) -> int:
 def _text(value: Any) -> str | None:  # noqa: PLR0911 a way out for each kind of cell
     """The text that stands for a cell's value."""
     if value is None or isinstance(value, str):
-        return value
+        # an empty cell is no value; the reader gives it as an empty text
+        return value or None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
