@@ -590,7 +590,9 @@ def sftp(folder: Folder) -> Iterator[SftpServer]:
     server.stop()
 
 
-def test_an_sftp_server_that_cannot_prove_itself_gets_no_password(folder: Folder, sftp: SftpServer) -> None:
+def test_an_sftp_server_that_cannot_prove_itself_gets_no_password(
+    folder: Folder, sftp: SftpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.write("a.csv", HEAD + "1,x,1,,1\n")
     place = {"location": f"sftp://127.0.0.1:{sftp.port}/", "user": "reader", "password": "pass-word-7f3a"}
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
@@ -599,6 +601,10 @@ def test_an_sftp_server_that_cannot_prove_itself_gets_no_password(folder: Folder
     assert sftp.log_ins == 0
     with pytest.raises(ConfigurationError, match="host_key"):
         folder.system(connection=place)
+    monkeypatch.setenv("SOME_SFTP", place["location"])
+    with pytest.raises(ConfigurationError, match="host_key"):
+        folder.ingest(connection=place | {"location": "${SOME_SFTP}"})
+    assert sftp.log_ins == 0
     assert folder.ingest(connection=place | {"host_key": sftp.host_key}).rows == 1
 
 

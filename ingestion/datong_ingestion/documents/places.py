@@ -90,6 +90,13 @@ def place(connection: DocumentConnection, thing: str) -> Place:
     if address.startswith("s3://"):
         return _S3(connection)
     if address.startswith("sftp://"):
+        # a definition that names its location by a variable could not be checked for these
+        if not connection.host_key or not (connection.password or connection.key_file):
+            raise ConfigurationError(
+                thing,
+                "an sftp location needs host_key, and password or key_file.",
+                "put the line that `ssh-keyscan HOST` prints, checked with its owner, under connection.host_key.",
+            )
         return _Sftp(connection, thing)
     if "://" in address.removeprefix("file://"):
         raise ConfigurationError(
