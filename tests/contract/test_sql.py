@@ -229,8 +229,9 @@ def test_partitions_hold_every_row_exactly_once(database: Any, kind: str) -> Non
     assert max(len(part) for part in found) <= (30 if len(found) == 4 else 90)
 
 
-def test_partitions_of_a_field_that_is_not_there_name_it(database: Any) -> None:
-    system = database.system()
+@pytest.mark.parametrize(("column", "words"), [("Nope", "has no field Nope"), ("Active", "only true or false")])
+def test_partitions_of_a_field_that_is_not_fit_name_it(sql: Any, column: str, words: str) -> None:
+    system = sql.system()
     source: Any = connect(system)
-    with pytest.raises(ConfigurationError, match="Nope"):
-        source.partitions(system.entity("thing"), "Nope", 4)
+    with pytest.raises(ConfigurationError, match=words):
+        source.partitions(system.entity("thing"), column, 4)

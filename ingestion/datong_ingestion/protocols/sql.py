@@ -143,6 +143,12 @@ class Sql:
                 f"has no field {column}, by which it is to be partitioned.",
                 f"choose from {', '.join(item.name for item in relation.columns)}.",
             )
+        if pa.types.is_boolean(found.kind):
+            raise ConfigurationError(
+                thing,
+                f"is to be partitioned by {column}, which is only true or false.",
+                "choose a field of many values, such as its key.",
+            )
         name, bounds = self.dialect.quoted(column), self._bounds(entity, found, relation, count, thing)
         literals = [self.dialect.literal(bound, found.kind) for bound in bounds]
         if not literals:
