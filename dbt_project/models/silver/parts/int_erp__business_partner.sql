@@ -40,11 +40,21 @@ first_address as (
 
 ),
 
+/* a number or an address can come before the partner itself */
+known as (
+
+    select business_partner_id from partner
+    union
+    select business_partner_id from credit_code
+    union
+    select business_partner_id from first_address
+
+),
+
 joined as (
 
     select
-        partner.source_system,
-        partner.business_partner_id,
+        known.business_partner_id,
         partner.partner_name,
         credit_code.credit_code as source_credit_code,
         case when {{ is_credit_code('credit_code.credit_code') }} then credit_code.credit_code end as credit_code,
@@ -56,9 +66,10 @@ joined as (
         coalesce(partner.is_blocked, false) as is_blocked,
         partner.created_on,
         {{ plant_midnight('partner.changed_on') }} as changed_at
-    from partner
-    left join credit_code on partner.business_partner_id = credit_code.business_partner_id
-    left join first_address on partner.business_partner_id = first_address.business_partner_id
+    from known
+    left join partner on known.business_partner_id = partner.business_partner_id
+    left join credit_code on known.business_partner_id = credit_code.business_partner_id
+    left join first_address on known.business_partner_id = first_address.business_partner_id
 
 )
 
