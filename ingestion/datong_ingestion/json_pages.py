@@ -21,7 +21,7 @@ import pyarrow.json as pj
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.http import UnreadableBodyError
-from datong_ingestion.values import Convert, MisfitError, Number, Rescue, column, converter
+from datong_ingestion.values import Convert, MisfitError, Number, Rescue, column, converter, decimals
 
 _MISSES = 3
 """Pages in a row that did not match before the fast reader is given up for this read."""
@@ -135,9 +135,9 @@ class JsonReader:
             if compute.any(compute.match_substring(array, "x", ignore_case=True)).as_py():
                 raise MisfitError(item.name)
             return array.cast(kind)
-        if array.type == pa.string() and (
-            pa.types.is_decimal(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)
-        ):
+        if array.type == pa.string() and pa.types.is_decimal(kind):
+            return decimals(array, kind)
+        if array.type == pa.string() and (pa.types.is_floating(kind) or pa.types.is_temporal(kind)):
             return array.cast(kind)
         raise MisfitError(item.name)
 

@@ -116,6 +116,19 @@ def test_the_fast_and_the_exact_path_read_a_page_alike() -> None:
     assert reader.parse(body.replace(b"1.25", b"1.256")).rescued is not None
 
 
+def test_a_number_longer_than_any_type_is_rescued_on_the_fast_path_too() -> None:
+    """Arrow's own cast would take 2**128 + 1 for 1, in silence."""
+    schema = pa.schema([("Id", pa.string()), ("Amount", pa.decimal128(13, 3))])
+    reader = JsonReader(schema, [("data",)])
+    usual = b'{"data": [' + b", ".join(b'{"Id": "%d", "Amount": "1.250"}' % n for n in range(300)) + b"]}"
+    for _ in range(2):
+        assert reader.parse(usual).rows.schema == schema
+    page = reader.parse(usual.replace(b'"7", "Amount": "1.250"', b'"7", "Amount": "%d.000"' % (2**128 + 1)))
+    assert page.rows.column("Amount")[7].as_py() is None
+    assert page.rescued is not None
+    assert json.loads(page.rescued[7].as_py()) == {"Amount": f"{2**128 + 1}.000"}
+
+
 def test_the_content_hash_does_not_see_page_boundaries_and_sees_everything_else() -> None:
     table = pa.table({"a": ["x", None, "", "yz"], "d": pa.array([1, None, 2, 3], pa.decimal128(9, 2))})
 
