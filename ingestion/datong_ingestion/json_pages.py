@@ -21,7 +21,7 @@ import pyarrow.json as pj
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.http import UnreadableBodyError
-from datong_ingestion.values import Convert, MisfitError, Number, Rescue, column, converter, decimals
+from datong_ingestion.values import Convert, MisfitError, Number, Rescue, cast_texts, column, converter
 
 _MISSES = 3
 """Pages in a row that did not match before the fast reader is given up for this read."""
@@ -135,10 +135,10 @@ class JsonReader:
             if compute.any(compute.match_substring(array, "x", ignore_case=True)).as_py():
                 raise MisfitError(item.name)
             return array.cast(kind)
-        if array.type == pa.string() and pa.types.is_decimal(kind):
-            return decimals(array, kind)
-        if array.type == pa.string() and (pa.types.is_floating(kind) or pa.types.is_temporal(kind)):
-            return array.cast(kind)
+        if array.type == pa.string() and (
+            pa.types.is_decimal(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind)
+        ):
+            return cast_texts(array, kind)
         raise MisfitError(item.name)
 
     def _envelope(self, page: pa.Array) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.connections.files import Format
-from datong_ingestion.values import MisfitError, Rescue, converter, decimals
+from datong_ingestion.values import MisfitError, Rescue, cast_texts, converter
 
 _FULL_WIDTH, _ASCII = "０１２３４５６７８９．－＋，／：　", "0123456789.-+,/: "
 # only what has one ASCII counterpart: NFKC would also make "10²" into "102"
@@ -172,7 +172,7 @@ class Texts:
         plain = compute.match_substring_regex(texts, r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)$")
         if not compute.all(compute.fill_null(plain, True)).as_py():
             raise MisfitError(texts)
-        return decimals(texts, kind) if pa.types.is_decimal(kind) else texts.cast(kind)
+        return cast_texts(texts, kind)
 
     def _fast_moments(self, texts: pa.Array, kind: pa.DataType) -> pa.Array:
         empty = compute.is_in(texts, value_set=self._empty_dates)

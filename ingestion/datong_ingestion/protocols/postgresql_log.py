@@ -37,7 +37,7 @@ from datong_ingestion.connections.database_log import PostgresqlLogConnection
 from datong_ingestion.protocols.database_log import Changes, placed, without_filter
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
-from datong_ingestion.values import MisfitError, Rescue, column, converter, decimals
+from datong_ingestion.values import MisfitError, Rescue, cast_texts, column, converter
 
 _MODES: frozenset[Mode] = frozenset({"log"})
 _MOVED_ON = 16 * 1024 * 1024
@@ -502,7 +502,7 @@ def _converted(name: str, kind: pa.DataType, texts: Any, rescue: Rescue) -> Any:
         if kind == pa.bool_():
             return compute.equal(strings, "t")
         if not pa.types.is_binary(kind):
-            return decimals(strings, kind) if pa.types.is_decimal(kind) else strings.cast(kind)
+            return cast_texts(strings, kind)
     except pa.ArrowInvalid:
         pass
     usual = _to_binary if pa.types.is_binary(kind) else converter(kind)

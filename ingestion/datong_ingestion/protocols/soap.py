@@ -45,7 +45,7 @@ from datong_ingestion.http_auth import filled
 from datong_ingestion.paging import EndGuard
 from datong_ingestion.source import Description, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
-from datong_ingestion.values import Rescue, column, converter, decimals
+from datong_ingestion.values import Rescue, cast_texts, column, converter
 
 if TYPE_CHECKING:
     from lxml.etree import _Element as Element
@@ -645,8 +645,7 @@ def _column(item: pa.Field, values: list[str | None], rescue: Rescue) -> pa.Arra
     values = [value if value is None or value.strip() else None for value in values]
     if pa.types.is_decimal(item.type) or pa.types.is_floating(item.type) or pa.types.is_timestamp(item.type):
         try:
-            texts = pa.array(values, pa.string())
-            return decimals(texts, item.type) if pa.types.is_decimal(item.type) else texts.cast(item.type)
+            return cast_texts(pa.array(values, pa.string()), item.type)
         except pa.ArrowException:
             pass
     convert: Callable[[Any], Any] = converter(item.type)
