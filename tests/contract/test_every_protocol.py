@@ -18,6 +18,7 @@ from datong_ingestion.run import IngestOutcome, IngestResult, ingest_entity, ing
 from datong_ingestion.source import connect
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, SchemaError, TransientError
 from datong_platform.lake import history, landing, load, storage
+from kills import STEPS, Killed, killed_at
 
 Make = Callable[..., dict[str, Any]]
 TYPES = {
@@ -142,47 +143,18 @@ def test_bronze_follows_the_source_through_any_changes(rig: Any, row: Make) -> N
         assert rig.current() == [known[key] for key in sorted(known)]
 
 
-class Killed(BaseException):
-    """The process is gone: nothing may clean up after it."""
-
-
-STEPS = {
-    "before the data is landed": (storage, "put", "before"),
-    "after the data is landed": (storage, "put", "after"),
-    "before the manifest": (storage, "put_if_absent", "before"),
-    "after the manifest": (storage, "put_if_absent", "after"),
-    "before the load": (load, "load", "before"),
-    "after the load": (load, "load", "after"),
-}
-
-
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_and_a_new_run_give_the_same_table(
-    rig: Any, row: Make, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module, name, when = STEPS[step]
-    real = getattr(module, name)
-
-    def killed(*arguments: Any, **named: Any) -> Any:
-        if when == "after":
-            real(*arguments, **named)
-        raise Killed
-
-    def crash() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, killed)
-            patch.setattr(landing.Landing, "discard", lambda _self: None)
-            with pytest.raises(Killed):
-                rig.ingest()
-
+def test_a_kill_at_any_step_and_a_new_run_give_the_same_table(rig: Any, row: Make, step: str) -> None:
     rows = [row(i) for i in range(7)]
     rig.put(*rows)
-    crash()
+    with killed_at(STEPS[step]):
+        rig.ingest()
     rig.ingest()
     assert plain(rig.bronze()) == rows
     later = {"ChangedAt": row(800)["ChangedAt"]}
     rig.put(row(3, Name="later", **later), row(40, **later))
-    crash()
+    with killed_at(STEPS[step]):
+        rig.ingest()
     rig.ingest()
     assert len(rig.bronze()) == 9
     assert [r["Name"] for r in rig.current() if r["Id"] in {"00003", "00040"}] == ["later", "部件 40"]

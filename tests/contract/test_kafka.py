@@ -21,10 +21,11 @@ from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.errors import AuthenticationError, ConfigurationError, ProtocolError, TransientError
-from datong_platform.lake import history, landing, load, quarantine, storage
+from datong_platform.lake import history, landing, quarantine, storage
 from datong_platform.names import bronze
 from datong_platform.settings import Settings
 from kafka_server import PASSWORD, USER, KafkaServer
+from kills import STEPS, killed_at
 
 FIELDS = {
     "Id": "string",
@@ -344,43 +345,16 @@ def test_a_topic_made_anew_is_noticed(topic: Topic) -> None:
     assert topic.ingest(options={"when_lost": "go_on"}).rows == 6
 
 
-class Killed(BaseException):
-    """The process is gone: nothing may clean up after it."""
-
-
-STEPS = {
-    "before the data is landed": (storage, "put", "before"),
-    "after the data is landed": (storage, "put", "after"),
-    "before the manifest": (storage, "put_if_absent", "before"),
-    "after the manifest": (storage, "put_if_absent", "after"),
-    "before the load": (load, "load", "before"),
-    "after the load": (load, "load", "after"),
-}
-
-
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_loses_and_doubles_nothing(topic: Topic, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, name, when = STEPS[step]
-    real = getattr(module, name)
-
-    def killed(*arguments: Any, **named: Any) -> Any:
-        if when == "after":
-            real(*arguments, **named)
-        raise Killed
-
-    def crash() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, killed)
-            patch.setattr(landing.Landing, "discard", lambda _self: None)
-            with pytest.raises(Killed):
-                topic.ingest(events=True)
-
+def test_a_kill_at_any_step_loses_and_doubles_nothing(topic: Topic, step: str) -> None:
     topic.send(*[message(i) for i in range(5)], ("x", b"broken"))
-    crash()
+    with killed_at(STEPS[step]):
+        topic.ingest(events=True)
     topic.send(message(7))
     topic.ingest(events=True)
     topic.send(message(8), ("x", b"broken too"))
-    crash()
+    with killed_at(STEPS[step]):
+        topic.ingest(events=True)
     topic.ingest(events=True)
     assert [r["Id"] for r in topic.bronze()] == ["00000", "00001", "00002", "00003", "00004", "00007", "00008"]
     assert [r["raw"] for r in topic.refused()] == [b"broken", b"broken too"]

@@ -20,9 +20,10 @@ from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.errors import AuthenticationError, ConfigurationError, TransientError
-from datong_platform.lake import history, landing, load, storage
+from datong_platform.lake import history, landing, storage
 from datong_platform.names import bronze
 from datong_platform.settings import Settings
+from kills import STEPS, killed_at
 
 
 class Table:
@@ -250,43 +251,16 @@ def test_a_truncated_table_and_a_binlog_that_is_gone_start_a_new_baseline(table:
     assert table.current() == table.truth() == {5: "n5"}
 
 
-class Killed(BaseException):
-    """The process is gone: nothing may clean up after it."""
-
-
-STEPS = {
-    "before the data is landed": (storage, "put", "before"),
-    "after the data is landed": (storage, "put", "after"),
-    "before the manifest": (storage, "put_if_absent", "before"),
-    "after the manifest": (storage, "put_if_absent", "after"),
-    "before the load": (load, "load", "before"),
-    "after the load": (load, "load", "after"),
-}
-
-
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_loses_and_doubles_nothing(table: Table, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, name, when = STEPS[step]
-    real = getattr(module, name)
-
-    def killed(*arguments: Any, **named: Any) -> Any:
-        if when == "after":
-            real(*arguments, **named)
-        raise Killed
-
-    def crash() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, killed)
-            patch.setattr(landing.Landing, "discard", lambda _self: None)
-            with pytest.raises(Killed):
-                table.ingest(events=True)
-
+def test_a_kill_at_any_step_loses_and_doubles_nothing(table: Table, step: str) -> None:
     table.put(1, 2)
-    crash()
+    with killed_at(STEPS[step]):
+        table.ingest(events=True)
     table.put(3)
     table.ingest(events=True)
     table.put(4, 5)
-    crash()
+    with killed_at(STEPS[step]):
+        table.ingest(events=True)
     table.ingest(events=True)
     table.ingest(events=True)
     assert sorted(row["id"] for row in table.bronze()) == [1, 2, 3, 4, 5]

@@ -15,9 +15,10 @@ from datong_ingestion.run import EntityIngest, IngestResult, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.errors import AuthenticationError, ConfigurationError, TransientError
-from datong_platform.lake import history, landing, load, quarantine, storage
+from datong_platform.lake import history, quarantine
 from datong_platform.names import bronze
 from datong_platform.settings import Settings
+from kills import STEPS, Killed, Step, killed_at
 from rabbitmq_server import PASSWORD, USER, RabbitMqServer
 
 
@@ -133,40 +134,20 @@ def test_a_batch_ends_at_its_rows_and_the_rest_waits(queue: Queue) -> None:
     assert queue.ids() == list(range(25))
 
 
-class Killed(BaseException):
-    """The process is gone: nothing may clean up after it."""
-
-
-STEPS = {
-    "before the data is landed": (storage, "put", "before"),
-    "after the data is landed": (storage, "put", "after"),
-    "before the manifest": (storage, "put_if_absent", "before"),
-    "after the manifest": (storage, "put_if_absent", "after"),
-    "before the load": (load, "load", "before"),
-    "after the load": (load, "load", "after"),
+KILLS: dict[str, Step] = {
+    **STEPS,
     "before the acknowledgement": (RabbitMq, "confirm", "before"),
     "after the acknowledgement": (RabbitMq, "confirm", "after"),
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_loses_and_doubles_nothing(queue: Queue, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, name, when = STEPS[step]
-    real = getattr(module, name)
-
-    def killed(*arguments: Any, **named: Any) -> Any:
-        if when == "after":
-            real(*arguments, **named)
-        raise Killed
-
+@pytest.mark.parametrize("step", KILLS)
+def test_a_kill_at_any_step_loses_and_doubles_nothing(queue: Queue, step: str) -> None:
     queue.send(*things(1))
     queue.ingest()
     queue.send(*things(*range(2, 7)), b"broken", message_id="same")
-    with monkeypatch.context() as patch:
-        patch.setattr(module, name, killed)
-        patch.setattr(landing.Landing, "discard", lambda _self: None)
-        with pytest.raises(Killed):
-            second_round(queue)
+    with killed_at(KILLS[step]):
+        second_round(queue)
     queue.send(*things(7, 8))
     queue.ingest()
     queue.ingest()

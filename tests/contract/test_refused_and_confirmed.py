@@ -16,6 +16,7 @@ from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, ProtocolKin
 from datong_platform.errors import PositionLostError, TransientError
 from datong_platform.lake import history, landing, load, quarantine, refused, storage
 from datong_platform.names import bronze
+from kills import Step, killed_at
 
 SCHEMA = pa.schema([("id", pa.string()), ("name", pa.string())])
 Message = tuple[str, str, str] | bytes
@@ -164,11 +165,7 @@ def test_a_key_that_cannot_be_read_does_not_count_as_deleted(feed: Queue, system
     assert ingest_entity(system, "change", baseline=True).deletes == 1
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-STEPS = {
+KILLS: dict[str, Step] = {
     "before the data is landed": (storage, "put", "before"),
     "before the manifest": (storage, "put_if_absent", "before"),
     "after the manifest": (storage, "put_if_absent", "after"),
@@ -180,26 +177,13 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_kill_at_any_step_loses_and_doubles_nothing(
-    feed: Queue, system: SystemConfig, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module, name, when = STEPS[step]
-    real = getattr(module, name)
-
-    def killed(*arguments: Any, **named: Any) -> Any:
-        if when == "after":
-            real(*arguments, **named)
-        raise Killed
-
+@pytest.mark.parametrize("step", KILLS)
+def test_a_kill_at_any_step_loses_and_doubles_nothing(feed: Queue, system: SystemConfig, step: str) -> None:
     for more in (1, 3):
         for number in range(more):
             feed.messages += [("insert", f"{more}-{number}", "a"), b"bad %d %d" % (more, number)]
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, killed)
-            patch.setattr(landing.Landing, "discard", lambda _self: None)
-            with pytest.raises(Killed):
-                ingest_entity(system, "thing")
+        with killed_at(KILLS[step]):
+            ingest_entity(system, "thing")
         ingest_entity(system, "thing")
         assert feed.confirmed[-1] == json.dumps({"offset": len(feed.messages)})
     assert ids(system) == ["1-0", "3-0", "3-1", "3-2"]
