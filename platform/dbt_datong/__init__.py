@@ -61,10 +61,13 @@ def _connect(address: str) -> None:
     """
     from datong_platform import engine
     from datong_platform.lake import catalog
+    from datong_platform.standard import decisions
 
     export("SPARK_REMOTE", address)
     engine.session(address)
+    decisions.refresh()
     catalog.ensure()
+    catalog.register([decisions.ACTIVE])
 
 
 plugins = [DatongServices]

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from datong_platform import settings
 from datong_platform.errors import DatongError, TerminalError
+from datong_platform.standard import decisions
 from pydantic import Field
 
 from datong_assets import lake_facts
@@ -73,6 +74,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     parsed, select = facts.graph, _chosen(context, facts)
     pooled(context.instance)
     with alone("build"):
+        decisions.refresh()
         inputs = UpToDate(facts, context.instance)
         indirect = "empty" if select else ""
         if not select and REBUILD not in context.run.tags:

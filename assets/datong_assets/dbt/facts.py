@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from datong_platform.names import SCHEMAS, TableName
 from datong_assets.dbt.graph import Graph, Node
 
 UNIQUE_ID = "dbt/unique_id"
+_PART = re.compile(r"int_(?P<system>[a-z0-9]+(_[a-z0-9]+)*)__(?P<entity>[a-z0-9_]+)\Z")
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,17 @@ class Facts:
     def meta(self, node: Node) -> dict[str, Any]:
         """The node's `meta`."""
         return {**(node.get("meta") or {}), **(node["config"].get("meta") or {})}
+
+    def decisions_heeded(self, node: Node) -> tuple[frozenset[str], frozenset[str]] | None:
+        """Kinds and entities of the decisions that a model heeds; an empty set means all of them, None everything.
+
+        `meta.decisions` says so; a part int_<system>__<entity> heeds the overrides and fixes of its entity.
+        """
+        if said := self.meta(node).get("decisions"):
+            return frozenset(said.get("kinds") or ()), frozenset(said.get("entities") or ())
+        if part := _PART.match(str(node["name"])):
+            return frozenset({"override", "fix"}), frozenset({part["entity"]})
+        return None
 
     def _owner_of_group(self, node: Node) -> str | None:
         group = next(

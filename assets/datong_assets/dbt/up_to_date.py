@@ -22,6 +22,7 @@ from importlib.metadata import version
 from typing import Any
 
 import dagster as dg
+from datong_platform.standard import decisions
 
 from datong_assets import lake_facts
 from datong_assets.checked import passed_since
@@ -59,6 +60,8 @@ class UpToDate:
         """Rows of each table at its last build."""
         self.checks = passed_since(instance, facts, {id_: record.timestamp for id_, record in self._records.items()})
         """The results of the checks on each table that passed them all at its last build."""
+        # read after the identities of the tables: what is decided meanwhile is news for the next build
+        self._decisions = decisions.identities() if self._reads_decisions() else {}
         # a view is what it was last built as
         for unique_id, record in self._records.items():
             if self._is_view(unique_id):
@@ -92,9 +95,28 @@ class UpToDate:
             "code": node["checksum"]["checksum"],
             "config": node["config"],
             "tests": self._tests.get(unique_id, []),
-            "inputs": {parent: self._identities.get(parent) for parent in self._graph.parents(unique_id)},
+            "inputs": {parent: self._identity(parent, node) for parent in self._graph.parents(unique_id)},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+    def _identity(self, parent: str, reader: Node) -> Any:
+        """What `reader` reads of a parent: of people's decisions only those that it heeds."""
+        if not self._is_decisions(parent) or (heeded := self._facts.decisions_heeded(reader)) is None:
+            return self._identities.get(parent)
+        kinds, entities = heeded
+        found = self._decisions.items()
+        return sorted(
+            f"{kind} {entity} {identity}"
+            for (kind, entity), identity in found
+            if (not kinds or kind in kinds) and (not entities or entity in entities)
+        )
+
+    def _is_decisions(self, unique_id: str) -> bool:
+        source = self._graph.sources.get(unique_id)
+        return source is not None and self._facts.table(source) == decisions.ACTIVE
+
+    def _reads_decisions(self) -> bool:
+        return any(self._is_decisions(unique_id) for unique_id in self._graph.sources)
 
     def _is_as_built(self, unique_id: str, record: _Record) -> bool:
         if self._is_view(unique_id):
