@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from datong_platform.names import TableName
 from datong_platform.settings import settings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class TableFacts:
 
     def metadata(self, described: dg.TableSchema | None = None) -> dict[str, Any]:
         """As metadata of a materialization; `described` lends its columns' descriptions."""
+        import dagster as dg
+
         meaning = {column.name: column.description for column in described.columns} if described else {}
         columns = [dg.TableColumn(name, kind, meaning.get(name)) for name, kind in self.columns.items()]
         return {

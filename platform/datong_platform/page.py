@@ -8,7 +8,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
+
+Lang = Literal["en", "zh"]
+"""The languages that pages speak."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dde2e9; --back: #ffffff; --band: #f5f7fa;
@@ -38,8 +41,36 @@ tr + tr td { border-top: 1px solid var(--line); } td.number, th.number { text-al
 details { border: 1px solid var(--line); border-radius: 8px; padding: 8px 12px; margin: 8px 0; }
 summary { cursor: pointer; font-weight: 600; } pre { overflow-x: auto; background: var(--band); padding: 12px;
   border-radius: 8px; font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
+.top { display: flex; flex-wrap: wrap; gap: 2px 4px; align-items: center; margin: -16px 0 26px; padding-bottom: 10px;
+  border-bottom: 1px solid var(--line); } .top a { padding: 4px 9px; border-radius: 6px; color: var(--ink);
+  text-decoration: none; } .top a:hover { background: var(--band); } .top .brand { font-weight: 700; padding-left: 0; }
+.top a[aria-current] { background: var(--band); font-weight: 600; } .top .rest { margin-left: auto; }
+a { color: var(--accent); } a:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible,
+textarea:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
+input, select, textarea, button { font: inherit; color: inherit; background: var(--back); padding: 5px 9px;
+  border: 1px solid var(--line); border-radius: 6px; max-width: 100%; } textarea { width: 100%; }
+button { cursor: pointer; background: var(--band); } button.main { background: var(--accent); color: var(--back);
+  border-color: var(--accent); font-weight: 600; } button.bad { border-color: currentColor; }
+button:disabled { opacity: .5; cursor: default; } form.line { display: inline-block; }
+.form { display: grid; gap: 10px; max-width: 560px; margin: 12px 0; } .form label { display: grid; gap: 3px; }
+.form label > span { font-size: 12.5px; font-weight: 600; color: var(--soft); } .form .row { display: flex; gap: 8px; }
+.filters { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 14px 0; } .filters label { display: grid;
+  gap: 2px; font-size: 12.5px; color: var(--soft); } .filters label > * { color: var(--ink); font-size: 14px; }
+.pager { display: flex; gap: 14px; margin: 10px 0; color: var(--soft); } .note { border: 1px solid var(--line);
+  border-left: 4px solid var(--accent); border-radius: 6px; padding: 8px 12px; margin: 12px 0;
+  background: var(--band); } .note.good, .note.bad, .note.warn { color: inherit; } .note.good {
+  border-left-color: var(--good); } .note.bad { border-left-color: var(--bad); } .note.warn {
+  border-left-color: var(--warn); } tr[aria-selected=true] td { background: var(--band); }
+.differs { background: color-mix(in srgb, var(--warn) 16%, transparent); } kbd { font: 12px ui-monospace, monospace;
+  border: 1px solid var(--line); border-radius: 4px; padding: 0 5px; } .empty { color: var(--soft); padding: 18px 2px; }
+.split { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 28px; }
+@media (max-width: 900px) { .split { grid-template-columns: minmax(0, 1fr); } }
 svg text { font: 13px system-ui, "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; fill: var(--ink); }
 """
+
+
+_VOID = frozenset({"br", "hr", "input", "link", "meta", "wbr"})
+"""Elements that have no end tag."""
 
 
 class Markup(str):
@@ -57,10 +88,17 @@ def text(value: Any) -> Markup:
     return Markup("" if value is None else html.escape(f"{value:,}" if isinstance(value, int) else str(value)))
 
 
-def element(tag: str, content: Any = "", **attributes: str) -> Markup:
-    """An element; `class_` stands for the attribute class."""
-    given = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
-    return Markup(f"<{tag}{given}>{text(content)}</{tag}>")
+def element(tag: str, content: Any = "", **attributes: str | bool | None) -> Markup:
+    """An element; `class_` stands for the attribute class, `aria_label` for aria-label.
+
+    An attribute that is true stands without a value; one that is false or None is left out.
+    """
+    given = "".join(
+        f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
+        for name, value in attributes.items()
+        if value is not False and value is not None
+    )
+    return Markup(f"<{tag}{given}>" if tag in _VOID else f"<{tag}{given}>{text(content)}</{tag}>")
 
 
 def joined(parts: Iterable[Any], between: str = "") -> Markup:
@@ -112,14 +150,32 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
     return element("div", element("table", joined([head, *(cells("td", row) for row in rows)], "\n")), class_="wide")
 
 
-def document(title: str, under: str, body: Iterable[Any]) -> str:
-    """A whole page: title, the line under it, and the parts of its body."""
+def link(to: str, content: Any, **attributes: str | bool | None) -> Markup:
+    """A link."""
+    return element("a", content, href=to, **attributes)
+
+
+def document(
+    title: str,
+    under: Any,
+    body: Iterable[Any],
+    *,
+    lang: Lang = "en",
+    top: Any = "",
+    scripts: Iterable[str] = (),
+) -> str:
+    """A whole page: title, the line under it, and the parts of its body.
+
+    `top` stands above the title; `scripts` are addresses of scripts beside the page, which works without them, too.
+    """
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{element('title', title)}"
+        '<link rel="icon" href="data:,">'
+        f"{element('title', title)}{joined(element('script', src=address, defer=True) for address in scripts)}"
     )
-    opening = joined([element("h1", title), element("p", under, class_="soft")], "\n")
+    opening = joined([top, element("h1", title), element("p", under, class_="soft")], "\n")
+    spoken = {"en": "en", "zh": "zh-CN"}[lang]
     return (
-        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n'
+        f'<!doctype html>\n<html lang="{spoken}"><head>{head}<style>{_STYLE}</style></head>\n'
         f"<body>\n{opening}\n{joined(body, chr(10))}\n</body></html>\n"
     )

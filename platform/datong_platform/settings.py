@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     postgres_reader_url: str | None = Field(default=None, repr=False)
     """The same database for readers: schema `serve` only."""
     dagster_url: str | None = None
+    desk_url: str | None = None
+    desk_hosts: str = ""
+    """Names besides this machine's own under which the desk may be called, as a proxy does; parted by commas."""
     threads: int = 4
     """How many dbt models, and how many entities of one source, are worked on at once."""
     cycle_schedule: str = "*/30 * * * *"
@@ -105,6 +108,7 @@ class Settings(BaseSettings):
     engine_port: int | None = None
     postgres_port: int | None = None
     dagster_port: int | None = None
+    desk_port: int | None = None
     sandbox_port: int | None = None
 
     @classmethod

@@ -63,6 +63,10 @@ quarantine = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(quarantine)
+user = typer.Typer(
+    name="user", help="Who may log in to the desk, the pages of stewards.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(user)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the listing.")]
 EngineOption = Annotated[
@@ -287,6 +291,41 @@ def quarantine_show(
     from datong_infra.cli import quarantine as held
 
     held.show(system, entity, batch, limit, format_)
+
+
+@user.command(name="add")
+def user_add(
+    name: Annotated[str, typer.Argument(help="A name of lower-case letters, digits and underscores.")],
+    role: Annotated[str, typer.Option("--role", help="steward: looks and decides; viewer: looks.")] = "steward",
+) -> None:
+    """Let a person in. The password is asked for, or read from standard input."""
+    from datong_infra.cli import users
+
+    users.add(name, role)
+
+
+@user.command(name="password")
+def user_password(name: Annotated[str, typer.Argument(help="Who gets a new one.")]) -> None:
+    """Give a person a new password; ends that person's sessions."""
+    from datong_infra.cli import users
+
+    users.password(name)
+
+
+@user.command(name="remove")
+def user_remove(name: Annotated[str, typer.Argument(help="Who may log in no more.")]) -> None:
+    """Let a person in no more. What that person decided stays."""
+    from datong_infra.cli import users
+
+    users.remove(name)
+
+
+@user.command(name="list")
+def user_list(format_: FormatOption = Format.table) -> None:
+    """List everybody who may log in."""
+    from datong_infra.cli import users
+
+    users.listing(format_)
 
 
 @app.command()

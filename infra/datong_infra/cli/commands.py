@@ -51,6 +51,7 @@ def up(engine: str | None, format_: Format) -> None:
         started = sum(status.changed for status in done)
         print_line(f"{len(done)} services healthy, {started} of them started, in {time.monotonic() - began:.1f} s.")
         print_line(f"Dagster UI: {settings().dagster_url}")
+        print_line(f"Desk: {settings().desk_url}")
 
 
 def down(services: list[str] | None) -> None:

@@ -39,7 +39,7 @@ def _code_port() -> int:
 
 def _code_server() -> str:
     """Where the code server is and what it serves: who saw other definitions must look again."""
-    return f"{_code_port()} {_stamp()}"
+    return f"{_code_port()} {code_stamp()}"
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -91,7 +91,7 @@ def _workspace(port: int) -> Path:
     return path
 
 
-def _stamp() -> str:
+def code_stamp() -> str:
     """A fingerprint of the code and of the definitions: path, size and time of change of each file."""
     digest = hashlib.sha256()
     for room in ("platform", "ingestion", "assets"):
@@ -134,12 +134,12 @@ class Code(Service):
             ],
             environment=_environment(),
             cwd=PROJECT_ROOT / "assets",
-            extra={"code": _stamp()},
+            extra={"code": code_stamp()},
         )
 
     def fits(self, record: Record) -> bool:
         # it would go on serving the definitions, or the mistake, that it found when it was started
-        return record.extra.get("code") == _stamp()
+        return record.extra.get("code") == code_stamp()
 
     def check(self, record: Record | None) -> str:
         import grpc

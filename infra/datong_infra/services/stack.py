@@ -21,6 +21,7 @@ from datong_platform.settings import from_environment, home, read_state, setting
 from datong_infra.services import processes
 from datong_infra.services.base import Service
 from datong_infra.services.dagster import Code, Daemon, Webserver
+from datong_infra.services.desk import Desk
 from datong_infra.services.engine import Engine
 from datong_infra.services.postgres import Postgres
 from datong_infra.services.processes import Record
@@ -52,13 +53,13 @@ class Status:
 
 def services(*, scale: float = 1, seed: int = 42) -> dict[str, Service]:
     """Every service, in the order in which people think of them. `scale` and `seed` are for a new sandbox plant."""
-    found: list[Service] = [Store(), Engine(), Postgres(), Code(), Webserver(), Daemon(), Sandbox(scale, seed)]
+    found: list[Service] = [Store(), Engine(), Postgres(), Code(), Webserver(), Daemon(), Desk(), Sandbox(scale, seed)]
     return {service.name: service for service in found}
 
 
 DATA = ("store", "engine", "postgres")
 """What data needs: storage, engine, database."""
-DEFAULT = (*DATA, "dagster-code", "dagster-webserver", "dagster-daemon")
+DEFAULT = (*DATA, "dagster-code", "dagster-webserver", "dagster-daemon", "desk")
 """What `datong up` starts; the sandbox plant is started when it is asked for."""
 
 

@@ -1,0 +1,11 @@
+"""The sections of the desk, in the order of the navigation."""
+
+from __future__ import annotations
+
+from datong_infra.desk.frame import Page, Section
+from datong_infra.desk.pages import account, home
+
+_MODULES = (home,)
+
+SECTIONS: list[Section] = [module.SECTION for module in _MODULES if module.SECTION]
+PAGES: list[Page] = [*account.PAGES, *(one for module in _MODULES for one in module.PAGES)]

@@ -1,0 +1,226 @@
+"""The start: how services, systems and tables are, at a glance, and where work waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from datong_platform import page
+from datong_platform.errors import DatongError
+from datong_platform.names import TableName
+from datong_platform.page import Markup
+
+from datong_infra.desk.frame import Answer, Page, Section, Visit, moment, problem, shown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _System:
+    """How a source system is. Times are UTC."""
+
+    name: str
+    title: str
+    owner: str
+    entities: int
+    rows: int
+    read_at: datetime | None
+    """When the entity that was read longest ago was read; None when one never was."""
+    late: list[str]
+    """Entities that were not read within the hours that their definition promises."""
+    refused: int
+
+
+@dataclass(frozen=True)
+class _Table:
+    """How a table of the standard is."""
+
+    entity: str
+    title: str
+    rows: int
+    withheld: int
+    emptied: int
+
+
+def _home(visit: Visit) -> Answer:
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        services = pool.submit(_attempt, _services)
+        systems = pool.submit(_attempt, lambda: _systems(visit))
+        tables = pool.submit(_attempt, lambda: _tables(visit))
+    body: list[Markup] = []
+    for found, show in ((services, _of_services), (systems, _of_systems), (tables, _of_tables)):
+        result = found.result()
+        body.append(problem(visit, result) if isinstance(result, DatongError) else show(visit, result))
+    now = visit.t("As of", "截至")
+    return shown(visit, visit.t("Today", "今日"), f"{now} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", body)
+
+
+def _attempt(look: Callable[[], T]) -> T | DatongError:
+    """One part that fails must not hide the others."""
+    try:
+        return look()
+    except DatongError as error:
+        return error
+
+
+def _services() -> list[Any]:
+    from datong_infra.services import stack
+
+    return stack.status()
+
+
+def _of_services(visit: Visit, found: list[Any]) -> Markup:
+    tones = {"healthy": "good", "external": "good", "unhealthy": "bad", "stopped": "warn"}
+    words = {
+        "healthy": visit.t("healthy", "正常"),
+        "external": visit.t("external", "外部"),
+        "unhealthy": visit.t("unhealthy", "异常"),
+        "stopped": visit.t("stopped", "已停止"),
+    }
+    marks = [
+        page.element(
+            "span",
+            page.joined([page.element("b", one.name), " ", page.mark(words[one.state], tones[one.state])]),
+            title=one.detail,
+            class_="fact",
+        )
+        for one in found
+    ]
+    return page.joined(
+        [page.element("h2", visit.t("Services", "服务")), page.element("div", page.joined(marks), class_="facts")]
+    )
+
+
+def _systems(visit: Visit) -> list[_System]:
+    from datong_ingestion.systems_config import load_systems
+
+    systems = load_systems()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda system: _system(visit, system), systems.values()))
+
+
+def _system(visit: Visit, config: Any) -> _System:
+    from datong_platform.lake import history, quarantine
+
+    rows, refused, moments, late = 0, 0, list[datetime | None](), list[str]()
+    for entity in config.entities:
+        table = config.table(entity.name)
+        delta = history.open_table(table)
+        last = history.watermark(table, delta)
+        if delta is None or last is None:
+            moments.append(None)
+            late.append(entity.name)
+            continue
+        read_at = datetime.fromisoformat(last.finished_at)
+        moments.append(read_at)
+        hours = entity.freshness_hours or config.freshness_hours
+        if hours and datetime.now(UTC) - read_at > timedelta(hours=hours):
+            late.append(entity.name)
+        rows += _count(delta)
+        held = history.open_table(quarantine.quarantine(config.system, entity.name))
+        refused += _count(held) if held else 0
+    known = [one for one in moments if one]
+    return _System(
+        config.system,
+        visit.t(config.title, config.title_zh) or config.title,
+        config.owner,
+        len(config.entities),
+        rows,
+        min(known) if known and len(known) == len(moments) else None,
+        late,
+        refused,
+    )
+
+
+def _count(delta: Any) -> int:
+    """Rows of a table, from its log."""
+    return sum(count or 0 for count in delta.get_add_actions(flatten=True).column("num_records").to_pylist())
+
+
+def _of_systems(visit: Visit, found: list[_System]) -> Markup:
+    rows = [
+        (
+            page.joined([page.element("b", one.name), " ", page.element("small", one.title)]),
+            one.owner,
+            one.entities,
+            one.rows,
+            moment(one.read_at) or visit.t("not yet", "尚未"),
+            page.joined(
+                [
+                    page.mark(visit.t(f"{len(one.late)} late", f"{len(one.late)} 个延迟"), "warn"),
+                    " ",
+                    ", ".join(one.late[:4]),
+                ]
+            )
+            if one.late
+            else page.mark(visit.t("fresh", "及时"), "good"),
+            page.link(f"/quarantine?kind=unreadable&system={one.name}", one.refused) if one.refused else 0,
+        )
+        for one in found
+    ]
+    columns = [
+        visit.t("system", "系统"),
+        visit.t("owner", "负责人"),
+        "#" + visit.t("entities", "实体"),
+        "#" + visit.t("rows in bronze", "贴源层行数"),
+        visit.t("last read (UTC)", "最近读取 (UTC)"),
+        visit.t("freshness", "及时性"),
+        "#" + visit.t("unreadable", "不可读"),
+    ]
+    return page.joined([page.element("h2", visit.t("Systems", "来源系统")), page.table(columns, rows)])
+
+
+def _tables(visit: Visit) -> list[_Table]:
+    from datong_assets.dbt import graph as graphs
+
+    graph = graphs.load()
+    names = [node for node in graph.built.values() if node["schema"] == "silver"]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda node: _table(visit, node), sorted(names, key=lambda node: node["alias"])))
+
+
+def _table(visit: Visit, node: Any) -> _Table:
+    from datong_platform.lake import history
+
+    entity = node["alias"]
+    silver = history.open_table(TableName("silver", entity))
+    held = history.open_table(TableName("quarantine", entity))
+    withheld = emptied = 0
+    if held is not None:
+        flags = held.to_pyarrow_dataset().to_table(columns=["is_withheld"]).column("is_withheld")
+        withheld = sum(bool(flag) for flag in flags.to_pylist())
+        emptied = len(flags) - withheld
+    meta = node["config"].get("meta") or {}
+    return _Table(
+        entity,
+        visit.t(entity.replace("_", " "), str(meta.get("title_zh") or entity)),
+        _count(silver) if silver else 0,
+        withheld,
+        emptied,
+    )
+
+
+def _of_tables(visit: Visit, found: list[_Table]) -> Markup:
+    rows = [
+        (
+            page.joined([page.code(f"silver.{one.entity}"), " ", page.element("small", one.title)]),
+            one.rows,
+            page.link(f"/quarantine?entity={one.entity}", one.withheld) if one.withheld else 0,
+            page.link(f"/quarantine?entity={one.entity}", one.emptied) if one.emptied else 0,
+        )
+        for one in found
+    ]
+    columns = [
+        visit.t("table", "表"),
+        "#" + visit.t("rows", "行数"),
+        "#" + visit.t("rows withheld", "拦截行数"),
+        "#" + visit.t("rows with a field emptied", "字段置空行数"),
+    ]
+    return page.joined([page.element("h2", visit.t("The standard's tables", "标准层各表")), page.table(columns, rows)])
+
+
+SECTION = Section("/", "Today", "今日")
+PAGES = [Page("/", _home)]
