@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 from datong_platform.engine import query
+from datong_platform.errors import ConfigurationError
 from datong_platform.settings import Settings
 from datong_platform.standard.normalise import NORMALISERS, normalise, typed
+from datong_platform.standard.rules import DIMENSIONS, FAILURE_FIELDS, RULES, rule
 from datong_platform.standard.sql_text import literal
 
 NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
@@ -153,3 +157,185 @@ def _each(expression: str, samples: list[str | None]) -> list[Any]:
     return query(
         f"select {expression} as found from (select * from values {rows} as samples (place, value)) order by place"
     )["found"].to_pylist()
+
+
+def credit_code(seventeen: str) -> str:
+    """A valid code of these 17 characters, worked out here by another road than in SQL."""
+    alphabet = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+    total = sum(alphabet.index(letter) * 3**place for place, letter in enumerate(seventeen))
+    return seventeen + alphabet[(31 - total % 31) % 31]
+
+
+def resident_id(seventeen: str) -> str:
+    remainder = 0
+    for digit in seventeen:
+        remainder = (remainder + int(digit)) * 2 % 11
+    return seventeen + "0123456789X"[(12 - remainder) % 11]
+
+
+def gs1(body: str) -> str:
+    total = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(body)))
+    return body + str(-total % 10)
+
+
+_LONG = "x" * 41
+
+BROKEN: dict[str, list[tuple[dict[str, Any], list[str | None], list[str | None]]]] = {
+    # rule: parameters, values that keep it, values that break it
+    "required": [({}, ["x"], [None])],
+    "required_if": [({"condition": "true", "because": "b", "because_zh": "不可"}, ["x"], [None])],
+    "required_with": [({"other": "'KGM'"}, ["x"], [None]), ({"other": "null"}, ["x", None], [])],
+    "not_placeholder": [({}, ["上海", "nano", None], ["N/A", " 暂无 ", "-", "#REF!", "TBD", "null"])],
+    "pattern": [({"pattern": "^[A-Z]{2}-[0-9]+$", "form": "AB-1"}, ["AB-12", None], ["ab-12", "AB-", ""])],
+    "one_of": [({"values": ["A", "B"]}, ["A", None], ["C", "a"])],
+    "known_code": [({"code_set": "unit", "source": "'XX'"}, ["KGM"], [None])],
+    "max_length": [({"maximum": 40}, ["机" * 40, None], [_LONG])],
+    "min_length": [({"minimum": 2}, ["机床", None], ["机"])],
+    "readable_text": [({}, ["上海·机床 Ä é", None], ["ä¸Šæµ·ï¼Œ", "锟斤拷", "a\ufffdb", "a\u0007b", "Ã\u00a4"])],
+    "telephone": [
+        (
+            {},
+            ["+8613800138000", "+862158886666;ext=801", "+8651266668888", "+864008001234", "+4930901820", None],
+            [
+                "+8612345678901",
+                "+86138001380",
+                "+8613800138000;13900139000",
+                "+861380013800013900139000",
+                "+0123",
+                "+86",
+            ],
+        )
+    ],
+    "email": [
+        (
+            {},
+            ["a@b.cn", "li.ming+x@mail.example.com", None],
+            [
+                "a@b",
+                "a b@c.cn",
+                "@b.cn",
+                "a..b@c.cn",
+                "a@-b.cn",
+                "a@b..cn",
+                "a@b.c",
+                "a.b.cn",
+                "a@@b.cn",
+                "a@b.cn;c@d.cn",
+            ],
+        )
+    ],
+    "postal_code_cn": [({}, ["200000", "010000", None], ["20000", "2000000", "900000", "20000O"])],
+    "credit_code": [
+        (
+            {},
+            ["91350100M000100Y43", credit_code("91310000607218231"), credit_code("9144030071526726X"), None],
+            ["91350100M000100Y44", "91350100M000100Y4", "91350100I000100Y43", "19350100M000100Y43", ""],
+        )
+    ],
+    "resident_id": [
+        (
+            {},
+            ["11010519491231002X", resident_id("44030119900307123"), None],
+            ["110105194912310021", "110105194902310020", "11010519491231002", "910105194912310020", ""],
+        )
+    ],
+    "gtin": [
+        (
+            {},
+            ["6901234567892", "96385074", "012345678905", gs1("1690123456789"), None],
+            ["6901234567893", "690123456789", "69012345678A2", "9638507", ""],
+        )
+    ],
+    "gln": [({}, [gs1("690123456001"), None], [gs1("69012345600")[:-1] + "x", "96385074", "6901234560017"])],
+    "sscc": [({}, ["106141412345678908", gs1("36901234567890123"), None], ["106141412345678909", "1061414123456789"])],
+    "positive": [({}, ["0.001"], ["0", "-1", None])],
+    "not_negative": [({}, ["0", "5", None], ["-0.001"])],
+    "minimum": [({"minimum": 1}, ["1", None], ["0.999"])],
+    "maximum": [({"maximum": 100}, ["100", None], ["100.001"])],
+    "range": [({"minimum": 0, "maximum": 1}, ["0", "1", None], ["1.001", "-0.001"])],
+    "plausible_date": [({}, ["1990-01-01", "2024-02-29", None], ["1900-01-01", "9999-12-31"])],
+    "compare": [
+        (
+            {"other": "date'2024-01-05'", "operator": ">=", "other_name": "a", "other_name_zh": "a"},
+            ["2024-01-05", None],
+            ["2024-01-04"],
+        )
+    ],
+    "expression": [
+        ({"holds": "value <> 'x'", "because": "b", "because_zh": "不可", "name": "no_x"}, ["y", None], ["x"])
+    ],
+    "unique": [({"occurrences": "2"}, [None], ["x"]), ({"occurrences": "1"}, ["x"], [])],
+    "refers_to": [
+        ({"entity": "material", "found": "null"}, [None], ["M1"]),
+        ({"entity": "material", "found": "'M1'"}, ["M1"], []),
+    ],
+    "type": [
+        (
+            {"source": "value", "sql_type": "decimal(15,3)"},
+            ["1", "1,000.5-", "", "  ", None],
+            ["abc", "1,23", "9999999999999"],
+        ),
+        ({"source": "value", "sql_type": "date"}, ["20240105", "00000000", "0000-00-00", None], ["20240230", "n/a"]),
+    ],
+    "decimals": [
+        ({"scale": 3, "source": "value"}, ["1.123", "1.1230000", "12", "1,000.5-", None], ["1.1234", "0.0001-"])
+    ],
+    "not_after_batch": [
+        ({"batch_at": "timestamp'2024-01-05 00:00:00'"}, ["2024-01-05", None], ["2024-01-07", "2099-01-01"])
+    ],
+}
+_TYPES = {
+    **dict.fromkeys(("positive", "not_negative", "minimum", "maximum", "range"), "decimal(15,3)"),
+    **dict.fromkeys(("plausible_date", "compare", "not_after_batch"), "date"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+def test_rule(services: Settings, name: str) -> None:
+    wrong: list[str] = []
+    for params, keeping, breaking in BROKEN[name]:
+        of_type = str(params.get("sql_type", _TYPES.get(name, "string")))
+        expression = "value" if of_type == "string" else f"({typed('value', of_type)})"
+        failure = RULES[name].failure("amount", expression, params, title_zh="金额", withholds=False)
+        found = _each(f"to_json({failure})", [*keeping, *breaking])
+        wrong += [
+            f"{value!r} was refused: {got}" for value, got in zip(keeping, found, strict=False) if got is not None
+        ]
+        for value, got in zip(breaking, found[len(keeping) :], strict=True):
+            if got is None:
+                wrong.append(f"{value!r} was let pass")
+                continue
+            told = json.loads(got)
+            assert tuple(told) == FAILURE_FIELDS or (value is None and set(told) < set(FAILURE_FIELDS))
+            assert told["field"] == "amount"
+            assert told["rule"] == RULES[name].named(params)
+            assert told["is_withheld"] is False
+            assert re.search(r"[一-龥]", told["reason_zh"])
+            assert not re.search(r"[{}]", told["reason"] + told["reason_zh"])
+    assert not wrong
+
+
+def test_every_rule_belongs_to_a_dimension_and_names_itself_in_both_languages() -> None:
+    for kind in RULES.values():
+        assert kind.dimension in DIMENSIONS
+        assert re.search(r"[一-龥]", kind.title_zh)
+    assert {kind.dimension for kind in RULES.values()} == set(DIMENSIONS) - {"accessibility"}
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "words"),
+    [
+        ("maximum", {}, "lacks maximum"),
+        ("required", {"maximum": 3}, "does not know maximum"),
+        (
+            "compare",
+            {"other": "b", "operator": "~", "other_name": "b", "other_name_zh": "b"},
+            "does not know the operator ~",
+        ),
+    ],
+)
+def test_a_rule_that_is_written_wrongly_is_refused_by_name(name: str, params: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        RULES[name].failure("amount", "amount", params)
+    with pytest.raises(ConfigurationError, match="rule nothing_such"):
+        rule("nothing_such")
