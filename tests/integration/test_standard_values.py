@@ -11,7 +11,7 @@ from datong_platform.engine import query
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import Settings
 from datong_platform.standard.normalise import NORMALISERS, normalise, typed
-from datong_platform.standard.rules import DIMENSIONS, FAILURE_FIELDS, RULES, rule
+from datong_platform.standard.rules import DIMENSIONS, FAILURE_FIELDS, RULES, failures, is_withheld, rule
 from datong_platform.standard.sql_text import literal
 
 NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
@@ -297,7 +297,7 @@ def test_rule(services: Settings, name: str) -> None:
         of_type = str(params.get("sql_type", _TYPES.get(name, "string")))
         expression = "value" if of_type == "string" else f"({typed('value', of_type)})"
         failure = RULES[name].failure("amount", expression, params, title_zh="金额", withholds=False)
-        found = _each(f"to_json({failure})", [*keeping, *breaking])
+        found = _each(f"to_json({failure.element})", [*keeping, *breaking])
         wrong += [
             f"{value!r} was refused: {got}" for value, got in zip(keeping, found, strict=False) if got is not None
         ]
@@ -313,6 +313,25 @@ def test_rule(services: Settings, name: str) -> None:
             assert re.search(r"[一-龥]", told["reason_zh"])
             assert not re.search(r"[{}]", told["reason"] + told["reason_zh"])
     assert not wrong
+
+
+def test_a_row_that_keeps_every_rule_has_no_failures_and_one_that_breaks_two_tells_both(services: Settings) -> None:
+    checks = [
+        rule("required").failure("a", "value"),
+        rule("max_length").failure("a", "value", {"maximum": 2}, withholds=False),
+        rule("one_of").failure("b", "value", {"values": ["ok", "fine"]}),
+    ]
+    told = f"to_json(struct({failures(checks)} as f))"
+    found = [json.loads(row).get("f") for row in _each(told, ["ok", "fine", "other", None])]
+    assert [[failure["rule"] for failure in row or []] for row in found] == [
+        [],
+        ["max_length"],
+        ["max_length", "one_of"],
+        ["required"],
+    ]
+    assert found[0] is None
+    assert _each(is_withheld(f"({failures(checks)})"), ["ok", "fine", "other", None]) == [False, False, True, True]
+    assert _each(is_withheld(f"({failures([])})"), ["ok"]) == [False]
 
 
 def test_every_rule_belongs_to_a_dimension_and_names_itself_in_both_languages() -> None:
