@@ -19,15 +19,15 @@
 
 
 {% macro published(entity, columns) -%}
-    {#- The rows of all systems that no rule withholds. -#}
+    {#- The rows of all systems that no rule withholds, or that a steward let pass. -#}
     {%- for system in var('systems_of')[entity] if system in var('systems') %}
     select
         {%- for column in columns %}
-        {{ column }},
+        {{ 'judged.' if column in ['source_system', 'source_key'] }}{{ column }},
         {%- endfor %}
         _datong_batch_id,
         _datong_ingested_at
-    from {{ ref('int_' ~ system ~ '__' ~ entity) }}
+    from {{ judged(system, entity) }}
     where not {{ is_withheld() }}
     {%- if not loop.last %}
     union all
@@ -38,23 +38,35 @@
 
 {% macro quarantined(entity) -%}
     {#- One row for each record that breaks a rule, with what it breaks and the row as the source sent it. -#}
+    {%- set contract_version = (config.get('meta') or {}).get('contract_version') -%}
     {%- for system in var('systems_of')[entity] if system in var('systems') %}
     select
-        source_system,
-        source_key,
+        judged.source_system,
+        judged.source_key,
         {{ is_withheld() }} as is_withheld,
         concat_ws(', ', transform(_failures, failure -> failure.field)) as field,
         concat_ws(', ', transform(_failures, failure -> failure.rule)) as rule,
         concat_ws('; ', transform(_failures, failure -> failure.reason)) as reason,
+        to_json(_failures) as failures,
         to_json(source_row) as source_row,
+        cast({{ "'" ~ contract_version ~ "'" if contract_version else 'null' }} as string) as contract_version,
+        _decision_id,
         _datong_batch_id,
         _datong_ingested_at
-    from {{ ref('int_' ~ system ~ '__' ~ entity) }}
+    from {{ judged(system, entity) }}
     where size(_failures) > 0
     {%- if not loop.last %}
     union all
     {%- endif %}
     {%- endfor %}
+{%- endmacro %}
+
+
+{% macro judged(system, entity) -%}
+    {#- A part with the rules that stewards let its records pass. -#}
+    {{ ref('int_' ~ system ~ '__' ~ entity) }} as judged
+    left join {{ overrides_of(entity) }} as decided
+        on judged.source_system = decided.source_system and judged.source_key = decided.source_key
 {%- endmacro %}
 
 

@@ -101,16 +101,19 @@ def test_a_report_table_names_the_key_it_is_published_with(manifest: dict[str, A
 
 
 def test_layers_read_only_from_the_layer_below_or_their_own(manifest: dict[str, Any]) -> None:
-    """Staging reads bronze, silver reads its parts, gold reads silver, serve reads gold, silver and code tables."""
+    """Staging reads bronze, silver reads its parts and what stewards decided, gold reads silver, serve reads gold,
+    silver and code tables."""
     allowed = {
         "stg_": ("source", "seed"),
-        "silver": ("int_",),
-        "quarantine": ("int_",),
+        "silver": ("int_", "decisions"),
+        "quarantine": ("int_", "decisions"),
         "gold": ("silver", "gold", "int_", "seed"),
         "serve": ("gold", "silver", "seed"),
     }
 
     def kind(unique_id: str) -> str:
+        if unique_id.startswith("source.datong.ops."):
+            return "decisions"
         if unique_id.startswith(("source.", "seed.")):
             return unique_id.split(".", maxsplit=1)[0]
         node = manifest["nodes"][unique_id]

@@ -20,7 +20,9 @@ OVERRIDE = NewDecision(
 
 
 @pytest.fixture(autouse=True)
-def log_of_its_own(services: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+def log_of_its_own(
+    services: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[None]:
     """A bucket of the test's own, because the log keeps everything."""
     monkeypatch.setenv("DATONG_BUCKET", f"decisions-{abs(hash(request.node.name)) % 10**8}")
     storage.ensure_bucket()

@@ -14,6 +14,7 @@ from datong_platform.names import SCHEMAS, TableName
 from datong_assets.dbt.graph import Graph, Node
 
 UNIQUE_ID = "dbt/unique_id"
+_ON_RECORDS = frozenset({"override", "fix"})
 _PART = re.compile(r"int_(?P<system>[a-z0-9]+(_[a-z0-9]+)*)__(?P<entity>[a-z0-9_]+)\Z")
 
 
@@ -181,12 +182,14 @@ class Facts:
     def decisions_heeded(self, node: Node) -> tuple[frozenset[str], frozenset[str]] | None:
         """Kinds and entities of the decisions that a model heeds; an empty set means all of them, None everything.
 
-        `meta.decisions` says so; a part int_<system>__<entity> heeds the overrides and fixes of its entity.
+        `meta.decisions` says so; silver, quarantine and their parts heed the overrides and fixes of their entity.
         """
         if said := self.meta(node).get("decisions"):
             return frozenset(said.get("kinds") or ()), frozenset(said.get("entities") or ())
         if part := _PART.match(str(node["name"])):
-            return frozenset({"override", "fix"}), frozenset({part["entity"]})
+            return _ON_RECORDS, frozenset({part["entity"]})
+        if node["schema"] in {"silver", "quarantine"}:
+            return _ON_RECORDS, frozenset({self.key(node).path[-1]})
         return None
 
     def _owner_of_group(self, node: Node) -> str | None:
