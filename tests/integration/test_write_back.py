@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psycopg
 import pyarrow as pa
 import pytest
+from datong_infra.sandbox.odata_metadata import metadata
+from datong_ingestion.systems_config import SystemConfig
 from datong_ingestion.write_back import FlowConfig, load_flow, run_flow
 from datong_ingestion.write_back.ledger import LEDGER, Ledger
 from datong_ingestion.write_back.systems import open_target
@@ -32,6 +34,19 @@ from deltalake import DeltaTable, write_deltalake
 ORDERS = "API_SALES_ORDER_SRV/A_SalesOrder"
 DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV/A_MaterialDocumentHeader"
 WORK_ORDERS = "work-orders"
+V4 = "releasedOrders"
+V4_METADATA = b"""<?xml version="1.0" encoding="utf-8"?>
+<edmx:Edmx Version="4.0" xmlns:edmx="http://docs.oasis-open.org/odata/ns/edmx"><edmx:DataServices>
+<Schema Namespace="shop" xmlns="http://docs.oasis-open.org/odata/ns/edm">
+<EntityType Name="releasedOrder"><Key><PropertyRef Name="id"/></Key>
+<Property Name="id" Type="Edm.Guid" Nullable="false"/><Property Name="orderNumber" Type="Edm.Int64"/>
+<Property Name="quantity" Type="Edm.Decimal" Precision="15" Scale="3"/>
+<Property Name="startsAt" Type="Edm.DateTimeOffset"/>
+<NavigationProperty Name="lines" Type="Collection(shop.line)"/></EntityType>
+<EntityType Name="line"><Key><PropertyRef Name="part"/></Key><Property Name="part" Type="Edm.String"/>
+<Property Name="unit" Type="Edm.String"/></EntityType>
+<EntityContainer Name="c"><EntitySet Name="releasedOrders" EntityType="shop.releasedOrder"/></EntityContainer>
+</Schema></edmx:DataServices></edmx:Edmx>"""
 PAGE = 7
 
 
@@ -47,6 +62,7 @@ class FakeSystem:
         self.answered: dict[str, dict[str, Any]] = {}
         self.slow_seconds = 0.0
         self.sessions = 0
+        self.v4_wants_token = False
         self._lock = threading.RLock()
         system = self
 
@@ -62,7 +78,7 @@ class FakeSystem:
                     self.close_connection = True
                     return
                 status, content, headers = answer
-                sent = json.dumps(content).encode()
+                sent = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -102,8 +118,9 @@ class FakeSystem:
         if fault.startswith("wait "):
             time.sleep(float(fault.removeprefix("wait ")))
         time.sleep(self.slow_seconds)
+        served = {"sap": self._erp, "v4": self._erp_v4}.get(parts.path.split("/")[1], self._mes)
         with self._lock:
-            answer = (self._erp if parts.path.startswith("/sap/") else self._mes)(
+            answer = served(
                 method=method,
                 path=parts.path,
                 query=parse_qs(parts.query),
@@ -129,6 +146,8 @@ class FakeSystem:
             self.sessions += 1
             token = {"x-csrf-token": f"token-{self.sessions}", "Set-Cookie": f"SAP_SESSION=s{self.sessions}; Path=/"}
             return 200, {"d": {}}, token
+        if resource.endswith("/$metadata"):
+            return 200, metadata(resource.partition("/")[0], {}), {"Content-Type": "application/xml"}
         if method == "GET":
             wanted = dict.fromkeys(re.findall(r"eq '([^']*)'", query["$filter"][0]))
             field = re.match(r"\w+", query["$filter"][0])
@@ -164,6 +183,49 @@ class FakeSystem:
         shown = {name: {"results": value} if isinstance(value, list) else value for name, value in row.items()}
         etag = {"etag": f'W/"{row["version"]}"'} if "version" in row else {}
         return {**shown, "__metadata": {"uri": "https://inner-host:44300/x", **etag}}
+
+    # an ERP that speaks OData v4
+
+    def _erp_v4(  # noqa: PLR0911
+        self, *, method: str, path: str, query: dict[str, list[str]], headers: Any, body: Any, fault: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        resource, _, key = unquote(path).removeprefix("/v4/").partition("(")
+        rows = self.records[V4]
+        if resource == "$metadata":
+            return 200, V4_METADATA, {"Content-Type": "application/xml"}
+        if resource == "":
+            self.sessions += 1
+            return 200, {"value": []}, {"x-csrf-token": f"token-{self.sessions}", "Set-Cookie": "S=1; Path=/"}
+        if method == "GET":
+            wanted = re.findall(r"orderNumber eq (\d+)(?: or |\Z)", query["$filter"][0])
+            found = [row for row in rows if str(row["orderNumber"]) in wanted]
+            start = int(query.get("$skiptoken", ["0"])[0])
+            page: dict[str, Any] = {"value": [self._shown_v4(row) for row in found[start : start + PAGE]]}
+            if start + PAGE < len(found):
+                condition = query["$filter"][0].replace(" ", "%20")
+                page["@odata.nextLink"] = f"releasedOrders?$filter={condition}&$skiptoken={start + PAGE}"
+            return 200, page, {}
+        if self.v4_wants_token and headers.get("X-CSRF-Token") != f"token-{self.sessions}":
+            return 403, {"error": {"code": "403", "message": "token"}}, {"x-csrf-token": "Required"}
+        if headers.get("OData-Version") != "4.0":
+            return 400, {"error": {"code": "400", "message": "which version?"}}, {}
+        if method == "POST":
+            if any(row["orderNumber"] == body["orderNumber"] for row in rows):
+                return 409, {"error": {"code": "409", "message": "it is there"}}, {}
+            row = {**body, "id": str(uuid.uuid4()), "version": 1}
+            rows.append(row)
+            return 201, self._shown_v4(row), {}
+        row = next((row for row in rows if f"{row['id']})" == key), None)
+        if row is None:
+            return 404, {"error": {"code": "404", "message": f"no {key}"}}, {}
+        if headers.get("If-Match") != f'W/"{row["version"]}"':
+            return 412, {"error": {"code": "412", "message": "changed by JDOE"}}, {}
+        row.update(body, version=row["version"] + 1)
+        return 204, None, {}
+
+    def _shown_v4(self, row: dict[str, Any]) -> dict[str, Any]:
+        shown = {name: value for name, value in row.items() if name != "version"}
+        return {"@odata.etag": f'W/"{row["version"]}"', **shown}
 
     # the MES
 
@@ -483,6 +545,91 @@ class TestConsumption:
 
 
 @pytest.mark.usefixtures("services")
+class TestODataV4:
+    @pytest.fixture
+    def flow(self, system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> FlowConfig:
+        """Work orders to an entity set of OData v4, deep insert and all."""
+        definition = SystemConfig.model_validate(
+            {
+                "system": "shop",
+                "protocol": "odata_v4",
+                "connection": {"base_url": f"{system.url}/v4", "concurrency": 4},
+                "entities": [{"name": "released_order", "source": V4}],
+            }
+        )
+        monkeypatch.setattr("datong_ingestion.write_back.systems.load_system", lambda _name: definition)
+        return flow_like(
+            "production_order_to_mes",
+            write="create_or_update",
+            look_first=True,
+            target={
+                "system": "shop",
+                "resource": V4,
+                "lookup": "orderNumber",
+                "identity": ["id"],
+                "expand": ["lines"],
+                "lookup_rows": 30,
+            },
+            payload={
+                "orderNumber": {"column": "order_no", "as": "integer"},
+                "quantity": "quantity",
+                "startsAt": "planned_start_at",
+                "lines": [{"part": "part_no", "unit": "unit"}],
+            },
+        )
+
+    @pytest.mark.parametrize("wants_token", [False, True])
+    def test_records_are_made_found_by_typed_keys_and_updated_with_the_etag_just_read(
+        self, system: FakeSystem, flow: FlowConfig, wants_token: bool
+    ) -> None:
+        system.v4_wants_token = wants_token
+        write_rows(flow, [work_order(n) for n in range(20)], WORK)
+        result = run_flow(flow)
+        assert (result.sent, result.verified, result.ok) == (20, 20, True), result.problems
+        assert system.records[V4][3]["lines"] == [{"part": "FG-1001", "unit": "pcs"}]
+        assert system.records[V4][3]["startsAt"] == "2026-03-01T16:00:00+00:00"
+        assert (system.sessions > 0) == wants_token
+        write_rows(flow, [work_order(n, quantity=Decimal("77.125")) for n in range(20)], WORK)
+        again = run_flow(flow)
+        assert (again.sent, again.verified, again.ok) == (20, 20, True), again.problems
+        assert {row["quantity"] for row in system.records[V4]} == {77.125}
+        assert len(system.records[V4]) == 20
+
+    def test_lost_replies_and_half_answers_lead_to_no_second_record(self, system: FakeSystem, flow: FlowConfig) -> None:
+        write_rows(flow, [work_order(n) for n in range(6)], WORK)
+        system.faults["POST"] = ["lost after", "lost before", "500 after", "503 after", "429"]
+        result = run_flow(flow)
+        assert (result.verified, result.ok) == (6, True), result.problems
+        assert Counter(row["orderNumber"] for row in system.records[V4]) == {1000000 + n: 1 for n in range(6)}
+
+    def test_a_change_of_somebody_else_in_between_is_a_conflict(self, system: FakeSystem, flow: FlowConfig) -> None:
+        write_rows(flow, [work_order(1)], WORK)
+        assert run_flow(flow).ok
+        write_rows(flow, [work_order(1, quantity=Decimal(5))], WORK)
+
+        def meanwhile(step: str, _: str) -> None:
+            if step == "intended":
+                system.records[V4][0].update(quantity=3, version=9)
+
+        result = run_flow(flow, on_step=meanwhile)
+        assert (result.conflict, result.ok) == (1, False)
+        assert system.records[V4][0]["quantity"] == 3
+
+    def test_a_field_that_the_service_does_not_have_is_named_before_anything_is_sent(
+        self, system: FakeSystem, flow: FlowConfig
+    ) -> None:
+        wrong = FlowConfig.model_validate(
+            flow.model_dump(by_alias=True) | {"payload": {"orderNumber": "order_no", "colour": "unit"}}
+        )
+        write_rows(wrong, [work_order(1)], WORK)
+        result = run_flow(wrong)
+        assert result.stopped is not None
+        assert "does not have: colour" in str(result.stopped)
+        assert "quantity" in str(result.stopped)
+        assert not system.records[V4]
+
+
+@pytest.mark.usefixtures("services")
 class TestWorkOrders:
     def test_orders_arrive_with_plant_time_and_are_verified_after_the_shop_floor_began(
         self, system: FakeSystem
@@ -632,6 +779,8 @@ class TestSalesStatus:
 
 _DYING = """
 import os, sys, threading
+from datong_infra.sandbox.odata_metadata import metadata
+from datong_ingestion.systems_config import SystemConfig
 from datong_ingestion.write_back import FlowConfig, run_flow
 flow = FlowConfig.model_validate_json(sys.stdin.read())
 point, _, count = sys.argv[1].partition(":")

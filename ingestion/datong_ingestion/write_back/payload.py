@@ -23,7 +23,7 @@ from datong_platform.errors import ConfigurationError
 
 from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig, Kind
 
-Dialect = Literal["odata_v2", "rest"]
+Dialect = Literal["odata_v2", "odata_v4", "rest", "sql"]
 Payload = dict[str, Any]
 
 _ODATA_DATE = re.compile(r"/Date\((-?\d+)([+-]\d+)?\)/\Z")
@@ -99,7 +99,7 @@ class PayloadBuilder:
         odata = self.dialect == "odata_v2"
         if kind == "number":
             number = Decimal(str(value))
-            return format(number, "f") if odata else _json_number(name, number)
+            return format(number, "f") if odata or self.dialect == "sql" else _json_number(name, number)
         if kind == "date":
             day = value.astimezone(self.zone).date() if isinstance(value, datetime) else cast("date", value)
             return f"/Date({(day - _EPOCH.date()).days * 86_400_000})/" if odata else day.isoformat()
@@ -107,7 +107,8 @@ class PayloadBuilder:
             moment = _moment(value)
             if odata:
                 return f"/Date({(moment - _EPOCH) // timedelta(milliseconds=1)}+0000)/"
-            return moment.astimezone(self.zone).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+            parts = "microseconds" if self.dialect == "sql" else "milliseconds"
+            return moment.astimezone(self.zone).isoformat(timespec=parts if moment.microsecond else "seconds")
         plain: dict[str, Callable[[Any], Any]] = {"text": str, "boolean": bool, "integer": int}
         return plain[kind](value)
 

@@ -16,9 +16,8 @@ from datong_platform.errors import AuthenticationError, ConfigurationError, Dato
 
 from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.write_back.config import FlowConfig
-from datong_ingestion.write_back.odata import gathered
 from datong_ingestion.write_back.payload import Dialect
-from datong_ingestion.write_back.target import Change, Found, Outcome
+from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
 from datong_ingestion.write_back.wire import Wire, at, rows_with_keys
 
 

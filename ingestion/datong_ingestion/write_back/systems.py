@@ -8,6 +8,7 @@ from datong_platform.errors import ConfigurationError
 
 from datong_ingestion.connections.odata import ODataConnection
 from datong_ingestion.connections.rest import RestConnection
+from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.http import HttpClient
 from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import FlowConfig
@@ -21,23 +22,29 @@ def open_target(flow: FlowConfig, **changes: Any) -> Target:
     ConfigurationError when its system is not defined, cannot be written to, or lacks a value.
     """
     system = load_system(flow.target.system)
-    declared = system.connection
-    connection = declared.resolved(f"write-back flow {flow.flow}").model_copy(update=changes)
-    thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
-    # writing to OData v4 is another dialect ($batch as JSON, no CSRF token), which is not spoken yet
-    known = system.protocol != "odata_v4"
-    if known and isinstance(connection, ODataConnection) and isinstance(declared, ODataConnection):
+    declared = system.connection.model_copy(update=changes)
+    if isinstance(declared, ODataConnection):
+        from datong_ingestion.protocols.odata_v2 import ODataV2
+        from datong_ingestion.protocols.odata_v4 import ODataV4
         from datong_ingestion.write_back.odata import ODataTarget
 
-        client = HttpClient.of(thing, connection, declared)
-        return ODataTarget(flow, connection, Wire(thing, client))
+        changed = system.model_copy(update={"connection": declared})
+        if system.protocol == "odata_v4":
+            return ODataTarget(flow, ODataV4(changed), "odata_v4")
+        return ODataTarget(flow, ODataV2(changed), "odata_v2")
+    connection = declared.resolved(f"write-back flow {flow.flow}")
+    thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
     if isinstance(connection, RestConnection) and isinstance(declared, RestConnection):
         from datong_ingestion.write_back.rest import RestTarget
 
         client = HttpClient.of(thing, connection, declared)
         return RestTarget(flow, connection, Wire(thing, client))
+    if isinstance(connection, SqlConnection):
+        from datong_ingestion.write_back.sql import SqlTarget
+
+        return SqlTarget(flow, connection, declared.names_of("url") or "the user and the password")
     raise ConfigurationError(
         f"write-back flow {flow.flow}",
         f"writes to system {flow.target.system}, whose protocol {system.protocol} cannot be written to.",
-        "choose a system of protocol odata_v2 or rest.",
+        "choose a system of protocol odata_v2, odata_v4, rest or sql.",
     )

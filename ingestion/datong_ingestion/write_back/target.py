@@ -6,11 +6,11 @@ nothing, an unclear outcome may have changed anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from datong_platform.errors import DatongError
+from datong_platform.errors import DatongError, TransientError
 
 from datong_ingestion.write_back.payload import Dialect, Payload
 
@@ -73,3 +73,14 @@ class Target(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
+
+
+def gathered(pieces: Iterable[dict[str, list[Found] | DatongError]]) -> dict[str, list[Found] | DatongError]:
+    """The pieces of a lookup; TransientError when every one of them failed for a passing reason: nobody is there."""
+    held: dict[str, list[Found] | DatongError] = {}
+    for piece in pieces:
+        held |= piece
+    failures = [item for item in held.values() if isinstance(item, TransientError)]
+    if failures and len(failures) == len(held):
+        raise failures[0]
+    return held

@@ -43,7 +43,7 @@ class Wire:
         """Close its connections."""
         self.client.close()
 
-    def get_json(self, url: str, params: Mapping[str, str]) -> Any:
+    def get_json(self, url: str, params: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Any:
         """The JSON at an address; tried again when it cannot be read."""
 
         def read(response: httpx.Response) -> Any:
@@ -53,7 +53,7 @@ class Wire:
                 raise UnreadableBodyError(f"it is no JSON ({error})") from error
 
         return self.client.fetch(
-            read, "GET", url, thing=self.thing, params=params, headers={"Accept": "application/json"}
+            read, "GET", url, thing=self.thing, params=params, headers={"Accept": "application/json", **(headers or {})}
         )
 
     def write(

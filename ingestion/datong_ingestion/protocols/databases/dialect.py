@@ -110,6 +110,19 @@ class Dialect(ABC):
         """A connection with a read-only transaction; the driver's errors as they are."""
 
     @abstractmethod
+    def writer(self, thing: str) -> Any:
+        """A DB-API connection to write by: a transaction begins with its first statement, its session is in UTC, and
+        the database refuses a value that does not fit instead of cutting it. The driver's errors as they are."""
+
+    def parameter(self, place: int) -> str:
+        """How a statement marks its parameter at a place, from 1."""
+        return "%s"
+
+    @abstractmethod
+    def is_duplicate(self, error: Exception) -> bool:
+        """Whether a statement was refused because a row with this unique key is there."""
+
+    @abstractmethod
     def meaning(self, error: Exception) -> Meaning:
         """What an error of the driver comes to."""
 

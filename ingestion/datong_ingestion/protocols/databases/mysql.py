@@ -74,6 +74,7 @@ _BINARY = 63
 # error numbers (MySQL manual, "Server Error Message Reference"; 2xxx are the client's)
 _REFUSED = frozenset({1044, 1045, 1130, 1142, 1143, 1227, 1370, 1410, 1698, 1820, 1862, 3118, 4151})
 _UNKNOWN = frozenset({1046, 1049, 1051, 1054, 1064, 1109, 1146, 1305, 1356, 1060, 1052, 1247})
+_DUPLICATE = frozenset({1062, 1169, 1586})
 _PASSING = frozenset({1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205, 1213, 1226, 1317, 1412, 1927})
 
 
@@ -164,6 +165,17 @@ class MySql(Dialect):
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read, from one moment on."""
         return _Snapshot(self.connect(thing))
+
+    def writer(self, thing: str) -> Connection[Any]:
+        """Strict, whatever the server's default is."""
+        connection = self.connect(thing)
+        with connection.cursor() as first:
+            first.execute("set sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'")
+        connection.autocommit(False)
+        return connection
+
+    def is_duplicate(self, error: Exception) -> bool:
+        return bool(error.args) and error.args[0] in _DUPLICATE
 
     def meaning(self, error: Exception) -> Meaning:
         """By the error's number."""

@@ -233,9 +233,19 @@ class Oracle(Dialect):
         """A read-only transaction."""
         return _Snapshot(self._connect(thing))
 
+    def writer(self, thing: str) -> Any:
+        """Read committed."""
+        return self._connect(thing)
+
+    def parameter(self, place: int) -> str:
+        return f":{place}"
+
+    def is_duplicate(self, error: Exception) -> bool:
+        return _code(error) == "ORA-00001"
+
     def meaning(self, error: Exception) -> Meaning:
         """By the code of the first message."""
-        code = str(getattr(error.args[0] if error.args else None, "full_code", "") or "")
+        code = _code(error)
         if code in _REFUSED:
             return "refused"
         if code in _UNKNOWN:
@@ -254,6 +264,10 @@ class Oracle(Dialect):
         if isinstance(bound, str):
             return "'" + bound.replace("'", "''") + "'"
         return str(bound)
+
+
+def _code(error: Exception) -> str:
+    return str(getattr(error.args[0] if error.args else None, "full_code", "") or "")
 
 
 class _Snapshot(Snapshot):

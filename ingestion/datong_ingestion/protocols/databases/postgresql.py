@@ -150,6 +150,16 @@ class PostgreSql(Dialect):
 
         return _Snapshot(dbapi.connect(self._conninfo))
 
+    def writer(self, thing: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """Read committed, as the server has it by default."""
+        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection.execute("set time zone 'UTC'")
+        connection.autocommit = False
+        return connection
+
+    def is_duplicate(self, error: Exception) -> bool:
+        return isinstance(error, psycopg.errors.UniqueViolation)
+
     def _catalog(self) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(self._conninfo, autocommit=True)
 

@@ -107,6 +107,7 @@ _ENTITIES = "select table_schema + '.' + table_name from information_schema.tabl
 # the server's messages, as the driver passes them on without their numbers; SQLSTATEs become classes of error
 _REFUSED = ("login failed", "permission was denied", "is not able to access the database", "cannot open database")
 _UNKNOWN = ("invalid object name", "invalid column name", "incorrect syntax", "could not find", "ambiguous column")
+_DUPLICATE = ("cannot insert duplicate key",)
 _PASSING = (
     "connection",
     "communication link",
@@ -209,6 +210,18 @@ class SqlServer(Dialect):
     def snapshot(self, thing: str) -> Snapshot:
         """Snapshot isolation, where the database allows it."""
         return _Snapshot(self._connect(thing))
+
+    def writer(self, thing: str) -> Any:
+        """Read committed."""
+        connection = self._connect(thing)
+        connection.autocommit = False
+        return connection
+
+    def parameter(self, place: int) -> str:
+        return "?"
+
+    def is_duplicate(self, error: Exception) -> bool:
+        return any(word in str(error).lower() for word in _DUPLICATE)
 
     def meaning(self, error: Exception) -> Meaning:
         """By the server's words: the driver passes on neither their number nor the SQLSTATE."""
