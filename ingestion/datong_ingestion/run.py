@@ -297,6 +297,9 @@ class EntityIngest:
             except PositionLostError as error:
                 if plan.position is None:
                     raise
+                if _sequence(history.watermark(self.table, history.open_table(self.table))) != _sequence(plan.last):
+                    # not lost: another run read on from it, and the source let go of what that run loaded
+                    return _Read(raced=True)
                 plan = replace(
                     plan,
                     kind=self._kind(None),
@@ -516,6 +519,10 @@ def _keys_are_due(entity: EntityConfig, last: Loaded | None) -> bool:
         return True
     since = datetime.now(UTC) - datetime.fromisoformat(last.keys_read_at)
     return since >= timedelta(hours=entity.detect_deletes_every_hours)
+
+
+def _sequence(last: Loaded | None) -> int:
+    return last.sequence if last else 0
 
 
 def _soft_deleted(mark: SoftDelete, rows: pa.Table, operations: pa.Array) -> pa.Array:

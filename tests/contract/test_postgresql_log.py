@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from datong_ingestion.protocols.postgresql_log import PostgresqlLog
-from datong_ingestion.run import IngestResult, ingest_entity
+from datong_ingestion.run import EntityIngest, IngestResult, Plan, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.errors import AuthenticationError, ConfigurationError, TransientError
@@ -301,6 +301,23 @@ def test_two_runs_at_once_take_every_change_once(table: Table) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: table.ingest({"attempts": 15}, events=True), range(3)))
     assert [row["id"] for row in table.bronze()] == list(range(30))
+
+
+def test_a_run_that_was_overtaken_reads_on_instead_of_reading_everything_anew(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.ingest(events=True)
+    table.put(1, 2)
+    known = EntityIngest._land  # between its plan and its read another run takes all and moves the slot on
+
+    def overtaken(ingest: EntityIngest, plan: Plan) -> Any:
+        monkeypatch.setattr(EntityIngest, "_land", known)
+        table.ingest(events=True)
+        return known(ingest, plan)
+
+    monkeypatch.setattr(EntityIngest, "_land", overtaken)
+    assert not table.ingest(events=True).events
+    assert [row["id"] for row in table.bronze()] == [1, 2]
 
 
 def test_the_slot_moves_on_after_the_load_and_past_a_log_that_is_not_ours(table: Table) -> None:
