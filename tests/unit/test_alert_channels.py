@@ -171,7 +171,7 @@ def mailbox() -> Iterator[tuple[_Mailbox, int]]:
         hostname="127.0.0.1",
         port=port,
         auth_require_tls=False,
-        authenticator=lambda *told: AuthResult(success=told[-1].password == b"mail-word"),
+        authenticator=lambda *told: AuthResult(success=told[-1].password == b"mail-word", handled=False),
     )
     controller.start()
     yield box, port
