@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
-from datong_ingestion.write_back.config import ColumnValue, FlowConfig, load_flows
+from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig, load_flows
 from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.lake.columns import type_name
 
@@ -368,15 +368,22 @@ def _asked(
     return found
 
 
+def written_fields(flow: FlowConfig) -> list[tuple[str, ColumnValue | ConstantValue]]:
+    """What a flow writes: each field's path in the payload, and the value that goes there."""
+    found: list[tuple[str, ColumnValue | ConstantValue]] = []
+    for name, value in flow.payload.items():
+        if isinstance(value, list):
+            found += [(f"{name}[].{inner}", one) for fields in value for inner, one in fields.items()]
+        else:
+            found.append((name, value))
+    return found
+
+
 def _written(flow: FlowConfig) -> list[FieldEntry]:
     found: list[FieldEntry] = []
-    for name, value in flow.payload.items():
-        parts = [(name, value)] if not isinstance(value, list) else []
-        if isinstance(value, list):
-            parts = [(f"{name}[].{inner}", one) for fields in value for inner, one in fields.items()]
-        for path, one in parts:
-            column = isinstance(one, ColumnValue)
-            role = f"from {one.column}" if column else f"always {one.value}"
-            kind = (one.kind or "") if column else ""
-            found.append(FieldEntry(flow.target.system, f"{flow.flow} (write)", path, kind, role, "flow"))
+    for path, one in written_fields(flow):
+        column = isinstance(one, ColumnValue)
+        role = f"from {one.column}" if column else f"always {one.value}"
+        kind = (one.kind or "") if column else ""
+        found.append(FieldEntry(flow.target.system, f"{flow.flow} (write)", path, kind, role, "flow"))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,10 +12,11 @@ from typing import Any, cast
 from datong_platform import page
 from datong_platform.page import Markup
 
+from datong_assets import drawing
 from datong_assets.inventory import FlowEntry, Inventory
 
 LAKE = "Datong"
-_WIDTH, _BOX, _LINE, _GAP = 1180, 250, 18, 22
+_WIDTH, _BOX, _GAP = 1180, 250, 22
 _LAYERS = {"bronze": "as sent", "silver": "conformed", "gold": "facts, dimensions", "serve": "public"}
 
 
@@ -121,41 +122,37 @@ def _drawing(inventory: Inventory) -> Markup:
     }
     rights: list[tuple[str, list[str], int]] = []
     for name, words in right:
-        rights.append((name, words, max(_height(words), len(labels[name]) * _LINE + 8)))
-    tall = max(sum(_height(words) + _GAP for _, words in left), sum(height + _GAP for _, _, height in rights), 240)
+        rights.append((name, words, max(drawing.height(words), len(labels[name]) * drawing.LINE + 8)))
+    tall = max(
+        sum(drawing.height(words) + _GAP for _, words in left), sum(height + _GAP for _, _, height in rights), 240
+    )
     middle_x, right_x = 390, _WIDTH - _BOX
     lake_width = 200
-    parts: list[str] = [
-        '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-        '<path d="M0 0 L8 4 L0 8 z" fill="var(--soft)"/></marker></defs>'
-    ]
-    parts.append(_box((middle_x, _GAP, lake_width, tall - _GAP), LAKE, _lake_words(inventory), strong=True))
+    parts: list[str] = [drawing.HEAD]
+    parts.append(drawing.box((middle_x, _GAP, lake_width, tall - _GAP), LAKE, _lake_words(inventory), strong=True))
     y = _GAP
     for name, words in left:
-        height = _height(words)
-        parts.append(_box((0, y, _BOX, height), name, words))
-        parts.append(_curve(_BOX, y + height / 2, middle_x, y + height / 2))
+        height = drawing.height(words)
+        parts.append(drawing.box((0, y, _BOX, height), name, words))
+        parts.append(drawing.curve(_BOX, y + height / 2, middle_x, y + height / 2))
         y += height + _GAP
     y = _GAP
     for name, words, height in rights:
-        inner = _height(words)
+        inner = drawing.height(words)
         top = y + (height - inner) / 2
-        parts.append(_box((right_x, top, _BOX, inner), name, words))
+        parts.append(drawing.box((right_x, top, _BOX, inner), name, words))
         start, end = middle_x + lake_width, right_x
-        parts.append(_curve(start, y + height / 2, end, y + height / 2))
+        parts.append(drawing.curve(start, y + height / 2, end, y + height / 2))
         told = labels[name]
-        line = y + height / 2 - len(told) * _LINE / 2 + 13
+        line = y + height / 2 - len(told) * drawing.LINE / 2 + 13
         for text in told:
             parts.append(
                 f'<text x="{(start + end) / 2:.0f}" y="{line:.0f}" text-anchor="middle" stroke="var(--back)" '
                 f'stroke-width="6" paint-order="stroke">{html.escape(text)}</text>'
             )
-            line += _LINE
+            line += drawing.LINE
         y += height + _GAP
-    return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {tall + _GAP}" width="100%" role="img" aria-label="Data flow between systems">'
-        f"{''.join(parts)}</svg>"
-    )
+    return drawing.picture(_WIDTH, tall + _GAP, "Data flow between systems", parts)
 
 
 def _labels(flows: Sequence[FlowEntry]) -> list[str]:
@@ -169,32 +166,6 @@ def _labels(flows: Sequence[FlowEntry]) -> list[str]:
 def _lake_words(inventory: Inventory) -> list[str]:
     counts = {"bronze": sum(entry.read for entry in inventory.systems), **inventory.layers}
     return [f"{layer}: {counts[layer]} {meaning}" for layer, meaning in _LAYERS.items() if counts.get(layer)]
-
-
-def _height(words: Sequence[str]) -> int:
-    return 34 + _LINE * len(words)
-
-
-def _box(place: tuple[float, float, float, float], name: str, words: Iterable[str], *, strong: bool = False) -> str:
-    x, y, width, height = place
-    lines = "".join(
-        f'<text x="{x + 14:.0f}" y="{y + 42 + _LINE * at:.0f}" style="fill: var(--soft)">{html.escape(word)}</text>'
-        for at, word in enumerate(words)
-    )
-    edge = "var(--accent)" if strong else "var(--line)"
-    return (
-        f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="8" fill="var(--band)" '
-        f'stroke="{edge}" stroke-width="{2 if strong else 1}"/>'
-        f'<text x="{x + 14:.0f}" y="{y + 23:.0f}" style="font-weight: 600">{html.escape(name)}</text>{lines}'
-    )
-
-
-def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
-    half = (x1 + x2) / 2
-    return (
-        f'<path d="M{x1:.0f} {y1:.0f} C{half:.0f} {y1:.0f} {half:.0f} {y2:.0f} {x2 - 2:.0f} {y2:.0f}" fill="none" '
-        'stroke="var(--soft)" stroke-width="1.5" marker-end="url(#head)"/>'
-    )
 
 
 def page_of(inventory: Inventory) -> str:

@@ -113,6 +113,12 @@ def code(value: Any, *, long: bool = False) -> Markup:
     return element("code", Markup(re.sub(r"([_/.]+)", r"\1<wbr>", html.escape(str(value)))) if long else value)
 
 
+def prose(words: str) -> Markup:
+    """Words of a description, in which `names` stand between backticks."""
+    parts = words.split("`")
+    return joined(element("code", part) if at % 2 and at < len(parts) - 1 else part for at, part in enumerate(parts))
+
+
 def mark(words: str, tone: str) -> Markup:
     """A short word in a tone: good, bad, warn or soft."""
     return element("span", words, class_=f"mark {tone}")
@@ -170,7 +176,6 @@ def document(
     """
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
         f"{element('title', title)}{joined(element('script', src=address, defer=True) for address in scripts)}"
     )
     opening = joined([top, element("h1", title), element("p", under, class_="soft")], "\n")

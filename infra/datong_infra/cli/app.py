@@ -349,6 +349,20 @@ def inventory(
     sources.inventory(what, systems or [], page, live=live, format_=format_)
 
 
+@app.command()
+def dictionary(
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", file_okay=False, help="Where the site goes; else into .datong/dictionary."),
+    ] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Write the data dictionary as a site in Chinese and English: every table, field and code, with its lineage."""
+    from datong_infra.cli import dictionary as dictionaries
+
+    dictionaries.dictionary(folder, format_)
+
+
 @sandbox.command(name="up")
 def sandbox_up(
     scale: Annotated[

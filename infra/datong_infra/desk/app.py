@@ -54,6 +54,7 @@ def app() -> Starlette:
     routes = [
         Route("/health", _health),
         Route("/desk.js", _script),
+        Route("/favicon.ico", _no_icon),
         *(Route(one.path, _endpoint(one), methods=[one.method]) for one in EVERY_PAGE),
         # every other address: the same words for what is not there as for what is not allowed to be known
         Route("/{path:path}", _endpoint(Page("/", _missing))),
@@ -70,6 +71,10 @@ def app() -> Starlette:
 
 def _health(_request: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+def _no_icon(_request: Request) -> Response:
+    return Response(status_code=204)
 
 
 def _script(_request: Request) -> Response:

@@ -122,11 +122,21 @@ def address(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def shown(visit: Visit, title: str, under: Any, body: Iterable[Any], *, notice: str = "", status: int = 200) -> Answer:
+def shown(
+    visit: Visit,
+    title: str,
+    under: Any,
+    body: Iterable[Any],
+    *,
+    notice: str = "",
+    status: int = 200,
+    scripts: Iterable[str] = (),
+) -> Answer:
     """A page in the frame of the desk."""
     parts = [page.element("div", notice, class_="note good", role="status")] if notice else []
     return Answer(
-        page.document(title, under, [*parts, *body], lang=visit.lang, top=_top(visit), scripts=["/desk.js"]), status
+        page.document(title, under, [*parts, *body], lang=visit.lang, top=_top(visit), scripts=["/desk.js", *scripts]),
+        status,
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datong_infra.desk.frame import Page, Section
-from datong_infra.desk.pages import account, home
+from datong_infra.desk.pages import account, dictionary, home
 
-_MODULES = (home,)
+_MODULES = (home, dictionary)
 
 SECTIONS: list[Section] = [module.SECTION for module in _MODULES if module.SECTION]
 PAGES: list[Page] = [*account.PAGES, *(one for module in _MODULES for one in module.PAGES)]

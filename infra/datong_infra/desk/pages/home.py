@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from datong_platform import page
 from datong_platform.errors import DatongError
@@ -14,8 +14,6 @@ from datong_platform.names import TableName
 from datong_platform.page import Markup
 
 from datong_infra.desk.frame import Answer, Page, Section, Visit, moment, problem, shown
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,24 +44,23 @@ class _Table:
 
 
 def _home(visit: Visit) -> Answer:
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        services = pool.submit(_attempt, _services)
-        systems = pool.submit(_attempt, lambda: _systems(visit))
-        tables = pool.submit(_attempt, lambda: _tables(visit))
-    body: list[Markup] = []
-    for found, show in ((services, _of_services), (systems, _of_systems), (tables, _of_tables)):
-        result = found.result()
-        body.append(problem(visit, result) if isinstance(result, DatongError) else show(visit, result))
+    parts = (
+        lambda: _of_systems(visit, _systems(visit)),
+        lambda: _of_tables(visit, _tables(visit)),
+        lambda: _of_services(visit, _services()),
+    )
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        body = list(pool.map(lambda part: _attempt(visit, part), parts))
     now = visit.t("As of", "截至")
     return shown(visit, visit.t("Today", "今日"), f"{now} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", body)
 
 
-def _attempt(look: Callable[[], T]) -> T | DatongError:
+def _attempt(visit: Visit, part: Callable[[], Markup]) -> Markup:
     """One part that fails must not hide the others."""
     try:
-        return look()
+        return part()
     except DatongError as error:
-        return error
+        return problem(visit, error)
 
 
 def _services() -> list[Any]:
@@ -103,7 +100,8 @@ def _systems(visit: Visit) -> list[_System]:
 
 
 def _system(visit: Visit, config: Any) -> _System:
-    from datong_platform.lake import history, quarantine
+    from datong_platform.lake import history
+    from datong_platform.names import quarantine
 
     rows, refused, moments, late = 0, 0, list[datetime | None](), list[str]()
     for entity in config.entities:
@@ -120,7 +118,7 @@ def _system(visit: Visit, config: Any) -> _System:
         if hours and datetime.now(UTC) - read_at > timedelta(hours=hours):
             late.append(entity.name)
         rows += _count(delta)
-        held = history.open_table(quarantine.quarantine(config.system, entity.name))
+        held = history.open_table(quarantine(config.system, entity.name))
         refused += _count(held) if held else 0
     known = [one for one in moments if one]
     return _System(
@@ -176,7 +174,8 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
 def _tables(visit: Visit) -> list[_Table]:
     from datong_assets.dbt import graph as graphs
 
-    graph = graphs.load()
+    with graphs.as_last_parsed():
+        graph = graphs.load()
     names = [node for node in graph.built.values() if node["schema"] == "silver"]
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(lambda node: _table(visit, node), sorted(names, key=lambda node: node["alias"])))

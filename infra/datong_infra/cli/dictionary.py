@@ -1,0 +1,27 @@
+"""The data dictionary on the command line: written as a site, or listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datong_platform import settings
+
+from datong_infra.cli.output import Format, console, print_json, print_line
+
+
+def dictionary(folder: Path | None, format_: Format) -> None:
+    """Write the site; as JSON, print all that it holds."""
+    from datong_assets import dictionary as dictionaries
+    from datong_assets import dictionary_page
+
+    with console(error=True).status("reading contracts and lineage"):
+        found = dictionaries.dictionary()
+    first = dictionary_page.site(found, folder or settings.home() / "dictionary")
+    if format_ is Format.json:
+        print_json(found.as_dict() | {"page": str(first)})
+        return
+    fields = sum(len(table.fields) for table in found.tables)
+    print_line(f"{len(found.tables)} tables, {fields} fields and {len(found.code_sets)} code lists, in two languages.")
+    for note in found.notes:
+        print_line(note, "yellow")
+    print_line(f"Page: {first}")
