@@ -80,10 +80,10 @@
 
 {% macro is_withheld() -%}
     {#- A rule that withholds is broken, and no steward let the record pass it (macro judged). -#}
-    size(array_except(
+    coalesce(size(array_except(
         transform(
             filter(_failures, failure -> failure.is_withheld), failure -> concat(failure.field, '.', failure.rule)
         ),
         coalesce(_overrides, array())
-    )) > 0
+    )) > 0, false)
 {%- endmacro %}

@@ -49,6 +49,7 @@
         concat_ws('; ', transform(_failures, failure -> failure.reason)) as reason,
         to_json(_failures) as failures,
         to_json(source_row) as source_row,
+        {{ checked_row(entity) }} as checked_row,
         cast({{ "'" ~ contract_version ~ "'" if contract_version else 'null' }} as string) as contract_version,
         _decision_id,
         _datong_batch_id,
@@ -59,6 +60,27 @@
     union all
     {%- endif %}
     {%- endfor %}
+{%- endmacro %}
+
+
+{% macro checked_row(entity) -%}
+    {#- What the standard made of the row, as JSON of texts: shown beside the row as it was sent. -#}
+    {%- set columns = [] -%}
+    {%- set models = graph.nodes.values() if execute else [] -%}
+    {%- for node in models if node.resource_type == 'model' and node.schema == 'silver' and node.name == entity -%}
+        {%- for column in node.columns if not column.startswith('_datong_') and column not in ['source_system', 'source_key'] -%}
+            {%- do columns.append(column) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- if columns -%}
+        to_json(named_struct(
+            {%- for column in columns %}
+            '{{ column }}', cast({{ column }} as string){{ ',' if not loop.last }}
+            {%- endfor %}
+        ))
+    {%- else -%}
+        cast(null as string)
+    {%- endif -%}
 {%- endmacro %}
 
 

@@ -4,14 +4,15 @@ From `dbt_project/` to assets [schema, table]. Sources bear the keys of the bron
 that fails stops what reads the table, as in plain `dbt build`, and fails the run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from datong_platform import settings
 from datong_platform.errors import DatongError, TerminalError
-from datong_platform.standard import decisions
+from datong_platform.standard import cases, decisions
 from pydantic import Field
 
 from datong_assets import lake_facts
@@ -87,7 +88,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 return
             if len(stale) < len(parsed.built):
                 select, indirect = _selectors(parsed, stale), "eager"
-        with client.process(parsed.project) as dbt:
+        with client.process(parsed.project) as dbt, _recorded(context):
             events = dbt.build(select, indirect=indirect)
             for event, known in _with_lake_facts(events, facts):
                 if isinstance(event, NodeStarted):
@@ -98,6 +99,17 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                     context.log.error(str(error))
                 yield from _told(event, known, error, facts, inputs)
     fail(failures)
+
+
+@contextmanager
+def _recorded(context: dg.AssetExecutionContext) -> Generator[None]:
+    """What the build came to is written down when it ends, also when it failed on its way: cases."""
+    try:
+        yield
+    finally:
+        change = cases.update(context.run_id)
+        if change.words:
+            context.log.info(f"quarantine: {change.words}.")
 
 
 def _up_to_date(stale: Sequence[str], inputs: UpToDate, facts: Facts) -> Iterator[dg.AssetCheckResult]:

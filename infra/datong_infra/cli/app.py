@@ -58,7 +58,7 @@ secrets = typer.Typer(
 app.add_typer(secrets)
 quarantine = typer.Typer(
     name="quarantine",
-    help="What sources sent and nobody could read: with its bytes, place and reason.",
+    help="What could not be read or breaks a rule: list, show, then fix, override, replay.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -271,26 +271,115 @@ def profile(
 @quarantine.command(name="list")
 def quarantine_list(
     system: Annotated[str | None, typer.Argument(help="A source system; all when none is named.")] = None,
+    entity: Annotated[
+        str | None, typer.Option("--entity", help="Only one entity, of the system or the standard.")
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """List the entities of which something was refused: how much, when, and why."""
+    """List what is in quarantine: by entity what could not be read, by rule what is not as the standard asks."""
     from datong_infra.cli import quarantine as held
 
-    held.listing(system, format_)
+    held.listing(system, entity, format_)
 
 
 @quarantine.command(name="show")
 def quarantine_show(
     system: Annotated[str, typer.Argument(help="A source system.")],
-    entity: Annotated[str, typer.Argument(help="One of its entities.")],
+    entity: Annotated[str, typer.Argument(help="One of its entities, or an entity of the standard.")],
+    *,
+    key: Annotated[str | None, typer.Option("--key", help="One record in full: as sent and as checked.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Only records that break this rule.")] = None,
     batch: Annotated[str | None, typer.Option("--batch", help="Only what came in this batch.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the newest.")] = 20,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Show refused rows, messages or segments of an entity, newest first: place, reason, and the bytes as sent."""
+    """Show what could not be read, with its bytes and place, and the records that break a rule; newest first."""
     from datong_infra.cli import quarantine as held
 
-    held.show(system, entity, batch, limit, format_)
+    held.show(system, entity, key=key, rule=rule, batch=batch, limit=limit, format_=format_)
+
+
+RecordSystem = Annotated[str, typer.Argument(help="The source system of the record.")]
+RecordEntity = Annotated[str, typer.Argument(help="An entity of the standard, as in sales_order.")]
+RecordKey = Annotated[str, typer.Argument(help="The record's key in its system, as `quarantine show` has it.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who decides; else the user of this machine.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why. It is kept with the decision.")]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", help="Until when: a day as 2026-12-31, a time, or days as 30d.")
+]
+InsteadOption = Annotated[bool, typer.Option("--instead", help="Replace what was decided before.")]
+
+
+@quarantine.command(name="fix")
+def quarantine_fix(
+    system: RecordSystem,
+    entity: RecordEntity,
+    key: RecordKey,
+    values: Annotated[list[str], typer.Argument(help="FIELD=VALUE, by the contract's field names.")],
+    why: WhyOption,
+    *,
+    who: WhoOption = None,
+    until: UntilOption = None,
+    instead: InsteadOption = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Put values in place of those that came; they are checked like any other. The source stays as it is."""
+    from datong_infra.cli import quarantine as held
+
+    held.fix(system, entity, key, values, who=who, why=why, until=until, instead=instead, format_=format_)
+
+
+@quarantine.command(name="override")
+def quarantine_override(
+    system: RecordSystem,
+    entity: RecordEntity,
+    key: RecordKey,
+    why: WhyOption,
+    *,
+    rule: Annotated[str | None, typer.Option("--rule", help="Only this rule; else all that withhold it.")] = None,
+    who: WhoOption = None,
+    until: UntilOption = None,
+    instead: InsteadOption = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Let a record pass the rules that withhold it, until the override expires or is withdrawn."""
+    from datong_infra.cli import quarantine as held
+
+    held.override(system, entity, key, rule=rule, who=who, why=why, until=until, instead=instead, format_=format_)
+
+
+@quarantine.command(name="withdraw")
+def quarantine_withdraw(
+    decision_id: Annotated[str, typer.Argument(help="Id of a decision, as `quarantine decisions` has it.")],
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Take a decision back: an override, a fix, or any other."""
+    from datong_infra.cli import quarantine as held
+
+    held.withdraw(decision_id, who, why, format_)
+
+
+@quarantine.command(name="decisions")
+def quarantine_decisions(
+    entity: Annotated[str | None, typer.Option("--entity", help="Only those on one entity.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only of one kind, as in override.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what was taken back.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List what people decided: what is in force, and what has expired and waits for somebody to look again."""
+    from datong_infra.cli import quarantine as held
+
+    held.decided(entity, kind, everything=everything, format_=format_)
+
+
+@quarantine.command(name="replay")
+def quarantine_replay(format_: FormatOption = Format.table) -> None:
+    """Try what is in quarantine again: builds what changed since, and lists what was released. Safe to repeat."""
+    from datong_infra.cli import quarantine as held
+
+    held.replay(format_)
 
 
 @user.command(name="add")

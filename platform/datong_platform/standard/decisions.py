@@ -23,13 +23,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 
 from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
 from datong_platform.names import TableName
-from datong_platform.settings import settings
+from datong_platform.settings import DBT_PROJECT, settings
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -58,7 +59,7 @@ _COLUMNS: dict[str, tuple[pa.DataType, bool, str]] = {
     "field": (pa.string(), True, "Field that it speaks of"),
     "rule": (pa.string(), True, "Rule that it speaks of"),
     "value": (pa.string(), True, "The value decided on, as text"),
-    "detail": (pa.string(), True, "What else belongs to it, JSON"),
+    "detail": (pa.string(), True, "Evidence, and how things were, JSON"),
     "who": (pa.string(), False, "Who decided"),
     "why": (pa.string(), False, "Why"),
     "decided_at": (pa.timestamp("us", "UTC"), False, "When, UTC"),
@@ -101,6 +102,7 @@ class NewDecision:
     rule: str | None = None
     value: str | None = None
     detail: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    """Evidence, and how things were; what is decided is `value`, so two decisions that differ in this only are one."""
     valid_until: datetime | None = None
     withdraws: str | None = None
     """The decision that this one replaces (for kind withdraw: takes back)."""
@@ -164,7 +166,7 @@ def record_all(new: Sequence[NewDecision]) -> list[Decision]:
             )
         return done
 
-    return _patiently(write, DECISIONS)
+    return patiently(write, DECISIONS)
 
 
 def withdraw(decision_id: str, who: str, why: str) -> Decision:
@@ -184,7 +186,7 @@ def log(kind: str | None = None, entity: str | None = None) -> list[Decision]:
     def read() -> list[Decision]:
         return _read(_open(DECISIONS, "Decisions of people; only ever added to"))
 
-    return _only(_patiently(read, DECISIONS), kind, entity)
+    return _only(patiently(read, DECISIONS), kind, entity)
 
 
 def active(kind: str | None = None, entity: str | None = None, *, at: datetime | None = None) -> list[Decision]:
@@ -224,7 +226,7 @@ def refresh(at: datetime | None = None) -> bool:
         )
         return True
 
-    return _patiently(write, ACTIVE)
+    return patiently(write, ACTIVE)
 
 
 def identities() -> dict[tuple[str, str], str]:
@@ -234,7 +236,7 @@ def identities() -> dict[tuple[str, str], str]:
         return _decisions(_open(ACTIVE, "Decisions in force at the last build").to_pyarrow_table())
 
     ids: dict[tuple[str, str], list[str]] = {}
-    for decision in _patiently(read, ACTIVE):
+    for decision in patiently(read, ACTIVE):
         ids.setdefault((decision.kind, decision.entity), []).append(decision.decision_id)
     return {about: hashlib.sha256(",".join(sorted(found)).encode()).hexdigest()[:16] for about, found in ids.items()}
 
@@ -265,6 +267,15 @@ def until(text: str, time_zone: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+@lru_cache(maxsize=1)
+def plant_time_zone() -> str:
+    """The time zone in which the plant's days are cut, as the dbt project says it."""
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load((DBT_PROJECT / "dbt_project.yml").read_text(encoding="utf-8"))
+    return str(content["vars"]["plant_time_zone"])
+
+
 _ABOUT = ("kind", "entity", "source_system", "source_key", "other_system", "other_key", "field", "rule")
 
 
@@ -291,9 +302,9 @@ def _thing(decision: NewDecision) -> tuple[Any, ...]:
 
 
 def _content(decision: NewDecision) -> str:
-    """All that is said, for telling whether two decisions are one; who says it and why does not matter."""
+    """What is decided, for telling whether two decisions are one; who says it, why and on what evidence is not it."""
     said = {name: getattr(decision, name) for name in (*_ABOUT, "value", "valid_until")}
-    return json.dumps({**said, "detail": dict(decision.detail)}, sort_keys=True, default=str, ensure_ascii=False)
+    return json.dumps(said, sort_keys=True, default=str, ensure_ascii=False)
 
 
 def _added(held: Sequence[Decision], new: Sequence[NewDecision]) -> tuple[list[Decision], list[Decision]]:
@@ -407,7 +418,7 @@ def _open(table: TableName, description: str) -> DeltaTable:
     )
 
 
-def _patiently(action: Callable[[], _T], table: TableName) -> _T:
+def patiently(action: Callable[[], _T], table: TableName) -> _T:
     """Repeat what another writer's commit, or the store, got in the way of."""
     from deltalake.exceptions import DeltaError
 
@@ -419,7 +430,7 @@ def _patiently(action: Callable[[], _T], table: TableName) -> _T:
                 raise ServiceError(
                     f"table {table}",
                     f"cannot be read or written: {' '.join(str(error).split())}",
-                    "run `datong doctor`; nothing was decided.",
+                    "run `datong doctor`, then try again: nothing was written.",
                 ) from error
             # at random, or two that met would meet again
             time.sleep(random.uniform(0.02, 0.1) * min(attempt + 1, 8))  # noqa: S311
