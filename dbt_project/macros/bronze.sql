@@ -83,6 +83,6 @@
 
 {% macro crosswalk(system, code_set, source_code, alias) -%}
     {#- Joins the system's crosswalk as `alias`; `alias`.code is the standard's code, null when there is none. -#}
-    left join {{ ref('crosswalk_' ~ system) }} as {{ alias }}
+    left join {{ ref('code_mapping_' ~ system) }} as {{ alias }}
         on {{ alias }}.code_set = '{{ code_set }}' and {{ alias }}.source_code = {{ source_code }}
 {%- endmacro %}

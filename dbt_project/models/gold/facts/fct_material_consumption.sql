@@ -28,12 +28,6 @@ material as (
 
 ),
 
-unit as (
-
-    select * from {{ ref('unit') }}
-
-),
-
 /* the ERP's documents that name an event; a reversed one does not count */
 posted as (
 
@@ -67,7 +61,7 @@ select
         consumption.quantity
         * case
             when consumption.quantity_unit = material.base_unit then 1
-            when event_unit.dimension = base_unit.dimension then event_unit.factor / base_unit.factor
+            else coalesce(own_conversion.factor, conversion.factor)
         end as decimal(18, 3)
     ) as base_quantity,
     material.base_unit,
@@ -86,6 +80,6 @@ left join component
         and consumption.reservation_item_id = component.reservation_item_id
         and consumption.material_id = component.material_id
 left join material on consumption.material_id = material.material_id
-left join unit as event_unit on consumption.quantity_unit = event_unit.unit
-left join unit as base_unit on material.base_unit = base_unit.unit
+{{ join_unit_conversion('conversion', 'consumption.quantity_unit', 'material.base_unit') }}
+{{ join_material_unit_conversion('own_conversion', 'material', 'consumption.quantity_unit', 'material.base_unit') }}
 left join posted on consumption.event_id = posted.reference_document

@@ -66,6 +66,8 @@ select
     item.quantity_unit,
     item.amount,
     item.currency,
+    cast(item.amount * company_rate.rate as decimal(18, 2)) as company_amount,
+    '{{ var("company_currency") }}' as company_currency,
     item.delivery_status,
     item.is_rejected,
     coalesce(production.production_order_count, 0) as production_order_count,
@@ -76,6 +78,9 @@ select
 from item
 inner join sales_order
     on item.source_system = sales_order.source_system and item.sales_order_id = sales_order.sales_order_id
+{{ join_currency_conversion(
+    'company_rate', 'item.currency', "'" ~ var("company_currency") ~ "'", 'sales_order.ordered_on'
+) }}
 left join customer
     on sales_order.source_system = customer.source_system and sales_order.customer_id = customer.source_customer_id
 left join production

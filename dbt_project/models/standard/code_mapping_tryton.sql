@@ -1,0 +1,3 @@
+{{ config(enabled='tryton' in var('systems')) }}
+
+{{ code_mapping('tryton') }}
