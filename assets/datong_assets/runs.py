@@ -146,6 +146,32 @@ def write_back(
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
 
 
+def reconcile(
+    what: str,
+    *,
+    options: Sequence[str] = (),
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Reconcile a system with its bronze tables, or compute the `balances`. ConfigurationError for an unknown system.
+
+    `options`: `anew`, `keys`, `as_is`, as `datong_ingestion.reconcile` has them.
+    """
+    from datong_ingestion.systems_config import load_system
+
+    from datong_assets.components.quality import OPTIONS
+
+    if what != "balances":
+        load_system(what)
+    if options:
+        tags = {**(tags or {}), OPTIONS: ",".join(options)}
+    with graph.as_last_parsed():
+        return _run(
+            f"reconcile {what}", f"reconcile_{what}", None, on_progress=on_progress, tags=tags, instance=instance
+        )
+
+
 def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance | None = None) -> CycleResult:
     """Ingest every system, build, publish, write back. One cycle at a time: TransientError when another is at work."""
     from datong_ingestion.systems_config import load_systems

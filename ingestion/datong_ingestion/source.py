@@ -11,13 +11,14 @@ Extractors know nothing of the lake, of an engine or of an orchestrator: from a 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 from datong_platform.errors import TransientError
 from datong_platform.lake import refused
+from datong_platform.quality.windows import Totals, Window
 
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, SystemConfig
 
@@ -119,6 +120,34 @@ class Partitions(Protocol):
     def partitions(self, entity: EntityConfig, column: str, count: int) -> list[str]:
         """At most `count` conditions on a column, each fit to be an entity's `filter`, that between them hold every row
         exactly once, rows without a value in it included. ConfigurationError when there is no such column."""
+        ...
+
+
+@runtime_checkable
+class Reconciles(Protocol):
+    """A source that tells totals of what it holds, so that bronze can be proven complete without reading it anew.
+
+    All of it keeps the entity's `filter`, and counts rows that are marked as deleted.
+    """
+
+    def reconciles(self, entity: EntityConfig, description: Description, window: Window) -> bool:
+        """Whether the system can count the rows of such a window."""
+        ...
+
+    def totals(
+        self, entity: EntityConfig, description: Description, windows: Sequence[Window], sums: Sequence[str]
+    ) -> list[Totals]:
+        """Count, and where the system can also the sums and a digest of the keys, of each window.
+
+        The digest is the sum over all rows of the first 60 bits of the MD5 of the key, its parts as text joined by a
+        slash, nothing for null.
+        """
+        ...
+
+    def listed(
+        self, entity: EntityConfig, description: Description, window: Window, fields: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """The key fields of a window's rows, `fields`, and the window's field as `_by`."""
         ...
 
 

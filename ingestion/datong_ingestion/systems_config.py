@@ -158,6 +158,18 @@ class SoftDelete(Model):
     ]
 
 
+class Reconciliation(Model):
+    """How an entity is reconciled with its system."""
+
+    by: str = ""
+    """Field whose windows are compared: when a row last changed, or else when it was made. By default the cursor, a
+    field that is named like one, or a key that is a whole number; without any the table is compared whole."""
+    sums: list[str] = []
+    """Fields whose sums are compared; by default the first eight exact numbers that are no key."""
+    off: str = ""
+    """Why it is not reconciled, where it is not to be."""
+
+
 class EntityConfig(Model):
     """One entity of a system, and how it is read."""
 
@@ -206,6 +218,7 @@ class EntityConfig(Model):
     partition_filters: list[str] = []
     """Backfill: conditions, in the words of `filter`, that between them hold every row exactly once; instead of ranges,
     and where the system finds none by itself."""
+    reconcile: Reconciliation = Reconciliation()
     schema_policy: Literal["evolve", "rescue", "freeze"] = "evolve"
     """When the source's schema changed: `evolve` takes new fields and wider types into the table, `rescue` keeps the
     table and puts what is new or does not fit into `_datong_rescued`, `freeze` stops with an error."""

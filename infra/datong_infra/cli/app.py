@@ -24,8 +24,9 @@ Work with it, part by part:
 5. datong publish: bring the checked BI tables to PostgreSQL
 6. datong write-back: carry decisions back to the systems and verify them
 7. datong cycle: steps 3 to 6 for every system
-8. datong sql "select …": look at any table
-9. datong down: stop everything
+8. datong reconcile: prove that the lake holds what the systems hold
+9. datong sql "select …": look at any table
+10. datong down: stop everything
 
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
@@ -190,6 +191,36 @@ def cycle(format_: FormatOption = Format.table) -> None:
     from datong_infra.cli import work
 
     work.cycle(format_)
+
+
+@app.command()
+def reconcile(
+    what: Annotated[
+        str | None,
+        typer.Argument(help="A source system, or `balances`; everything when nothing is named.", metavar="[SYSTEM]"),
+    ] = None,
+    *,
+    keys: Annotated[
+        bool,
+        typer.Option("--keys", help="Compare the keys themselves where a system gives no totals of them: reads more."),
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Prove again, window by window, what was proven before.")
+    ] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Ingest nothing before judging a table that cannot tell newer rows apart.")
+    ] = False,
+    last: Annotated[bool, typer.Option("--last", help="Show what was found the last time; compare nothing.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Prove that the lake holds what the systems hold, and that what must add up does. Exit status 1 when it does not.
+
+    Differences name their keys; ops.verified_through tells how far each table is proven.
+    """
+    from datong_infra.cli import reconcile as reconciling
+
+    options = [name for name, wanted in (("keys", keys), ("anew", anew), ("as_is", as_is)) if wanted]
+    reconciling.reconcile(what, options, last=last, format_=format_)
 
 
 @app.command()

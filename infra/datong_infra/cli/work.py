@@ -57,7 +57,7 @@ def reporter() -> Callable[[Progress], None]:
     return tell
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Keep the libraries' own logging off the terminal: progress and errors are told by us."""
     for name in ("dagster", "dbt", "py4j", "pyspark", "httpx", "botocore"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -65,7 +65,7 @@ def _quiet() -> None:
 
 def ingest(system: str, entities: list[str] | None, format_: Format) -> None:
     """Ingest a system."""
-    _quiet()
+    quiet()
     from datong_assets import runs
 
     _finish([runs.ingest(system, entities, on_progress=reporter())], format_)
@@ -73,7 +73,7 @@ def ingest(system: str, entities: list[str] | None, format_: Format) -> None:
 
 def build(selection: str | None, everything: bool, format_: Format) -> None:
     """Build the dbt project."""
-    _quiet()
+    quiet()
     from datong_assets import runs
 
     _finish([runs.build(selection, everything=everything, on_progress=reporter())], format_)
@@ -81,7 +81,7 @@ def build(selection: str | None, everything: bool, format_: Format) -> None:
 
 def publish(format_: Format) -> None:
     """Publish the BI tables."""
-    _quiet()
+    quiet()
     from datong_assets import runs
 
     _finish([runs.publish(on_progress=reporter())], format_)
@@ -89,7 +89,7 @@ def publish(format_: Format) -> None:
 
 def write_back(flow: str | None, release: Sequence[str], format_: Format) -> None:
     """Run the write-back flows."""
-    _quiet()
+    quiet()
     from datong_assets import runs
 
     _finish([runs.write_back(flow, release=release, on_progress=reporter())], format_)
@@ -108,7 +108,7 @@ def cycle(format_: Format) -> None:
 
 def run_cycle() -> CycleResult:
     """The whole cycle, with progress on standard error."""
-    _quiet()
+    quiet()
     from datong_assets import runs
 
     return runs.cycle(reporter())

@@ -12,7 +12,7 @@ import re
 import threading
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, PositionLostError, ProtocolError, SchemaError
+from datong_platform.quality.compare import BY
+from datong_platform.quality.windows import Totals, Window
 
 from datong_ingestion import cursor
 from datong_ingestion.connections.odata import ODataConnection
@@ -31,6 +33,8 @@ from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 
 _MODES: frozenset[Mode] = frozenset({"full", "cursor", "delta_token"})
 _REFUSALS = (400, 404, 410, 412)
+_NOT_COUNTED = (400, 404, 405, 500, 501)
+"""How services say that they have no `$count`, or not with such a filter."""
 _LOST = re.compile(r"delta.?(token|link)|version ?stamp|full sync", re.IGNORECASE)
 _KEY_PREDICATE = re.compile(r"\((.*)\)\Z", re.DOTALL)
 _KEY_PART = re.compile(r"(?:(\w+)=)?(?:(?:\w+)?'((?:[^']|'')*)'|([^',]+))(?:,|\Z)")
@@ -276,19 +280,91 @@ class OData(ABC):
         if entity.detect_deletes:
             yield from self._keys(entity, description)
 
+    def reconciles(self, entity: EntityConfig, description: Description, window: Window) -> bool:
+        """Whether the service counts the rows of such a window: it is asked once, and can refuse."""
+        return self._count(entity, description, window) is not None
+
+    def totals(
+        self, entity: EntityConfig, description: Description, windows: Sequence[Window], sums: Sequence[str]
+    ) -> list[Totals]:
+        """Counts by `$count`; with sums where the version has `$apply` and the service allows it."""
+        return [self.total(entity, description, window, sums) for window in windows]
+
+    def total(self, entity: EntityConfig, description: Description, window: Window, sums: Sequence[str]) -> Totals:
+        """The totals of one window. ProtocolError when the service no longer counts."""
+        rows = self._count(entity, description, window)
+        if rows is None:
+            raise ProtocolError(
+                self.thing(entity),
+                f"refuses to count where {window}.",
+                "leave it out by `reconcile.off`, or by a field.",
+            )
+        return Totals(rows)
+
+    def listed(
+        self, entity: EntityConfig, description: Description, window: Window, fields: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Keys and fields of a window's rows, by `$select` and `$filter`."""
+        names: list[str] = list(dict.fromkeys([*description.keys, *fields, *([window.by] if window.by else [])]))
+        condition = self.condition(entity, description, window)
+        for rows in self._selected(entity, description, names, condition, by_content=bool(description.keys)):
+            by = rows.column(window.by) if window.by else pa.nulls(len(rows))
+            yield rows.select(list(dict.fromkeys([*description.keys, *fields]))).append_column(BY, by)
+
+    def condition(self, entity: EntityConfig, description: Description, window: Window) -> str:
+        """The `$filter` of a window, the entity's own kept; empty for none."""
+        parts = [entity.filter] if entity.filter else []
+        if window.is_null:
+            parts.append(f"{window.by} eq null")
+        elif window.by:
+            kind = description.schema.field(window.by).type
+            if window.low is not None:
+                parts.append(f"{window.by} ge {self.literal(window.low, kind)}")
+            if window.high is not None:
+                parts.append(f"{window.by} lt {self.literal(window.high, kind)}")
+            if window.low is None and window.high is None:
+                parts.append(f"{window.by} ne null")
+        return " and ".join(f"({text})" for text in parts) if parts[1:] else "".join(parts)
+
+    def _count(self, entity: EntityConfig, description: Description, window: Window) -> int | None:
+        """`$count` of a window; None when the service refuses it."""
+        service, path = self.address(entity)
+        params = dict(entity.params)
+        if condition := self.condition(entity, description, window):
+            params["$filter"] = condition
+        response = self.http.request(
+            "GET",
+            f"{self.root(service)}{path}/$count",
+            thing=self.thing(entity),
+            params=params,
+            headers={**self.headers, "Accept": "text/plain, */*"},
+            accept=_NOT_COUNTED,
+        )
+        text = response.text.strip().lstrip("\ufeff")
+        return int(text) if response.status_code == 200 and text.isdigit() else None
+
     def _keys(self, entity: EntityConfig, description: Description) -> Iterator[Page]:
         """The keys of all that exists now."""
-        thing = self.thing(entity)
         if not description.keys:
-            raise ConfigurationError(thing, "has no key to compare.", "name its `keys`, or leave out detect_deletes.")
+            raise ConfigurationError(
+                self.thing(entity), "has no key to compare.", "name its `keys`, or leave out detect_deletes."
+            )
+        for rows in self._selected(entity, description, list(description.keys), entity.filter, by_content=True):
+            yield Page(description.schema.empty_table(), keys=rows)
+
+    def _selected(
+        self, entity: EntityConfig, description: Description, names: Sequence[str], condition: str, *, by_content: bool
+    ) -> Iterator[pa.Table]:
+        """Some fields of the rows that meet a condition."""
+        thing = self.thing(entity)
         service, path = self.address(entity)
         root = self.root(service)
-        schema = pa.schema([description.schema.field(name) for name in description.keys])
+        schema = pa.schema([description.schema.field(name) for name in names])
         reader = self.reader(schema, self.entity_set(entity), thing, resuming=False)
-        guard = EndGuard(thing, by_content=True)
-        params = {**self.params, **entity.params, "$select": ",".join(description.keys)}
-        if entity.filter:
-            params["$filter"] = entity.filter
+        guard = EndGuard(thing, by_content=by_content)
+        params = {**self.params, **entity.params, "$select": ",".join(names)}
+        if condition:
+            params["$filter"] = condition
         headers = {**self.headers, "Prefer": f"odata.maxpagesize={self.connection.page_size}"}
         url, first = f"{root}{path}", True
         while True:
@@ -302,7 +378,7 @@ class OData(ABC):
                 accept=() if first else (410,),
             )
             guard.rows(page.rows)
-            yield Page(description.schema.empty_table(), keys=page.rows)
+            yield page.rows
             following = self.links(page, entity.model_copy(update={"mode": "full"}))[0]
             if not following:
                 return

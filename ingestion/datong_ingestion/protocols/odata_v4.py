@@ -14,19 +14,23 @@ Microsoft "Use change tracking to synchronize data with external systems", Busin
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
+import httpx
 import pyarrow as pa
 from datong_platform.errors import ProtocolError
 from datong_platform.lake.columns import UTC_TIMESTAMP, compute
+from datong_platform.quality.windows import Totals, Window
 
 from datong_ingestion.connections.odata import ODataV4Options
 from datong_ingestion.json_pages import FastCast, JsonPage, JsonReader
 from datong_ingestion.protocols.odata import EntitySet, OData, decimal_kind, with_keys
 from datong_ingestion.source import DELETE, UPDATE, Description, Page
-from datong_ingestion.systems_config import EntityConfig
+from datong_ingestion.systems_config import EntityConfig, SystemConfig
 from datong_ingestion.values import MisfitError, to_text
 
 _REMOVED = ("@removed", "@odata.removed")
@@ -35,6 +39,9 @@ _IDS = ("@odata.id", "@id", "id")
 _LINKS = ("/$link", "/$deletedLink")
 _AT_ONCE = 20
 """Rows that are read again in one request: their keys make its address long."""
+
+_NO_APPLY = (400, 404, 405, 500, 501)
+"""How services say that they do not aggregate."""
 
 _SIMPLE: dict[str, pa.DataType] = {
     "Edm.String": pa.string(),
@@ -59,6 +66,10 @@ class ODataV4(OData):
     """A connected OData v4 service root."""
 
     headers = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.01"}  # noqa: RUF012
+
+    def __init__(self, system: SystemConfig) -> None:
+        super().__init__(system)
+        self._no_apply: set[tuple[str, str]] = set()
 
     def kind(self, element: ET.Element, thing: str) -> pa.DataType:
         edm = element.get("Type", "")
@@ -168,6 +179,28 @@ class ODataV4(OData):
             operations = pa.repeat(pa.scalar(UPDATE), len(page.rows))
             yield Page(page.rows, operations, page.rescued, page.unexpected, reached if last else None)
 
+    def total(self, entity: EntityConfig, description: Description, window: Window, sums: Sequence[str]) -> Totals:
+        """By `$apply` (OData Extension for Data Aggregation 4.0, 3.2), once it was refused by `$count` alone."""
+        place = self.address(entity)
+        if not sums or place in self._no_apply:
+            return super().total(entity, description, window, sums)
+        condition = self.condition(entity, description, window)
+        added = ",".join(["$count as datong_rows", *(f"{name} with sum as datong_{name}" for name in sums)])
+        steps = [f"filter({condition})"] if condition else []
+        response = self.http.request(
+            "GET",
+            f"{self.root(place[0])}{place[1]}",
+            thing=self.thing(entity),
+            params={**entity.params, "$apply": "/".join([*steps, f"aggregate({added})"])},
+            headers=self.headers,
+            accept=_NO_APPLY,
+        )
+        told = _aggregated(response, sums)
+        if told is None:
+            self._no_apply.add(place)
+            return super().total(entity, description, window, sums)
+        return told
+
     def literal(self, value: Any, kind: pa.DataType) -> str:
         """A value in a `$filter` (OData ABNF, primitive literals)."""
         if pa.types.is_timestamp(kind):
@@ -179,6 +212,23 @@ class ODataV4(OData):
         if pa.types.is_string(kind):
             return "'{}'".format(str(value).replace("'", "''"))
         return str(value)
+
+
+def _aggregated(response: httpx.Response, sums: Sequence[str]) -> Totals | None:
+    """The totals in the answer to an `$apply`; None when it is none, as of a service that passes over what it does not
+    know. Of no rows, some services give one row of nulls and others none."""
+    if response.status_code != 200:
+        return None
+    try:
+        rows = json.loads(response.content, parse_float=Decimal)["value"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not rows:
+        return Totals(0, dict.fromkeys(sums, Decimal(0)))
+    row = rows[0]
+    if len(rows) != 1 or "datong_rows" not in row or any(f"datong_{name}" not in row for name in sums):
+        return None
+    return Totals(int(row["datong_rows"] or 0), {name: Decimal(str(row[f"datong_{name}"] or 0)) for name in sums})
 
 
 def _key_literal(value: Any, edm: str, literal: Callable[[Any, pa.DataType], str]) -> str:

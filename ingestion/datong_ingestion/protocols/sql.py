@@ -15,13 +15,16 @@ import importlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, DatongError, TransientError
+from datong_platform.quality.compare import BY
+from datong_platform.quality.lake_side import can_digest
+from datong_platform.quality.windows import Totals, Window
 
 from datong_ingestion import cursor
 from datong_ingestion.connections.sql import SqlConnection
@@ -32,6 +35,7 @@ from datong_ingestion.values import Rescue
 
 _MODES: frozenset[Mode] = frozenset({"full", "cursor"})
 _RAW = "_datong_raw_"
+_WHICH = "datong_window"
 _DIALECTS = {
     "postgresql": "postgresql:PostgreSql",
     "postgres": "postgresql:PostgreSql",
@@ -156,6 +160,87 @@ class Sql:
         middle = [f"{name} >= {low} and {name} < {high}" for low, high in itertools.pairwise(literals)]
         return [f"{name} < {literals[0]} or {name} is null", *middle, f"{name} >= {literals[-1]}"]
 
+    def reconciles(self, entity: EntityConfig, description: Description, window: Window) -> bool:
+        """A database counts whatever it holds."""
+        return True
+
+    def totals(
+        self, entity: EntityConfig, description: Description, windows: Sequence[Window], sums: Sequence[str]
+    ) -> list[Totals]:
+        """Counts, sums and, where the database hashes as the lake does, the digest of the keys: one statement."""
+        if not windows:
+            return []
+        thing = self._thing(entity)
+        relation = self._relation(entity, thing)
+        columns = {item.name: item for item in relation.columns}
+        chosen = [name for name in sums if name in columns]
+        digest = self._digest(entity, description, columns)
+        cases = " ".join(
+            f"when {self._within(window, columns, relation)} then {index}" for index, window in enumerate(windows)
+        )
+        added = [self.dialect.sum_text(columns[name].raw) for name in chosen]
+        measured = ["count(*) as n", *(f"{text} as s{index}" for index, text in enumerate(added))]
+        if digest:
+            measured.append(f"{digest} as digest")
+        where = " and ".join(f"({text})" for text in _conditions(entity)) or "1 = 1"
+        placed = f"select source.*, case {cases} end as {_WHICH} from {self.dialect.source_as(entity)} where {where}"
+        told_of = f"from ({placed}) placed where {_WHICH} is not null group by {_WHICH}"
+        statement = f"select {_WHICH}, {', '.join(measured)} {told_of}"
+        told: dict[int, Totals] = {}
+        with self._gate, self._snapshot(thing) as snapshot:
+            for table in self._stream(snapshot, statement, thing):
+                for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                    values = [Decimal(str(_decoded(value) or 0)) for value in row[2:]]
+                    told[int(row[0])] = Totals(
+                        int(row[1]), dict(zip(chosen, values, strict=False)), values[-1] if digest else None
+                    )
+        nothing = Totals(0, dict.fromkeys(chosen, Decimal(0)), Decimal(0) if digest else None)
+        return [told.get(index, nothing) for index in range(len(windows))]
+
+    def listed(
+        self, entity: EntityConfig, description: Description, window: Window, fields: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Keys and fields of a window's rows, read as rows are."""
+        thing = self._thing(entity)
+        relation = self._relation(entity, thing)
+        columns = {item.name: item for item in relation.columns}
+        names = list(dict.fromkeys([*description.keys, *(name for name in fields if name in columns)]))
+        chosen = [columns[name] for name in names]
+        conditions = [*_conditions(entity), self._within(window, columns, relation)]
+        by = relation.cursor if window.is_expression else columns.get(window.by)
+        extra = f"{by.select} as {self.dialect.quoted(BY)}" if by else ""
+        schema = pa.schema([description.schema.field(name) for name in names])
+        with self._gate, self._snapshot(thing) as snapshot:
+            for table in self._stream(snapshot, self._select(entity, chosen, conditions, extra), thing):
+                rows = _agreed(table, chosen, schema, relation)[0]
+                told = relation.fit(_whole(table.column(BY)), by.kind, BY, Rescue()) if by else pa.nulls(len(rows))
+                yield rows.append_column(BY, told)
+
+    def _within(self, window: Window, columns: Mapping[str, Column], relation: Relation) -> str:
+        """The condition of a window."""
+        if not window.by:
+            return "1 = 1"
+        found = relation.cursor if window.is_expression else columns.get(window.by)
+        if found is None:
+            raise ConfigurationError(
+                f"system {self.system}",
+                f"has no field {window.by}, whose windows are to be compared.",
+                "name another as `reconcile.by` in the entity's defs.yaml.",
+            )
+        raw, kind = (f"({window.by})" if window.is_expression else found.raw), found.kind
+        if window.is_null:
+            return f"{raw} is null"
+        parts = [f"{raw} >= {self.dialect.literal(window.low, kind)}"] if window.low is not None else []
+        parts += [f"{raw} < {self.dialect.literal(window.high, kind)}"] if window.high is not None else []
+        return f"({' and '.join(parts) or f'{raw} is not null'})"
+
+    def _digest(self, entity: EntityConfig, description: Description, columns: Mapping[str, Column]) -> str:
+        """The expression of the keys' digest; empty where this database or these keys have none."""
+        keys = [columns[name] for name in description.keys if name in columns]
+        if entity.events or not keys or not can_digest([item.kind for item in keys]):
+            return ""
+        return self.dialect.digest([item.raw for item in keys])
+
     def _bounds(self, entity: EntityConfig, item: Column, relation: Relation, count: int, thing: str) -> list[Any]:
         """Where one range ends and the next begins, ascending."""
         if count < 2:
@@ -259,6 +344,10 @@ def _cursor_values(
         return rows.column(entity.cursor)
     name = CURSOR if entity.cursor_expression else entity.cursor
     return relation.fit(_whole(table.column(name)), kind, name, Rescue())
+
+
+def _decoded(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _even(low: Any, high: Any, count: int) -> list[Any]:

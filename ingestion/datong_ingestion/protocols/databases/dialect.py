@@ -7,7 +7,7 @@ errors mean. Everything about modes, cursors, key sets and partitions is `protoc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -139,6 +139,19 @@ class Dialect(ABC):
         if entity.query:
             return f"({entity.query.strip().rstrip(';')}) as source"
         return ".".join(self.quoted(part) for part in self.table(entity) if part)
+
+    def source_as(self, entity: EntityConfig) -> str:
+        """What stands after `from`, by the name `source`."""
+        return self.source(entity) if entity.query else f"{self.source(entity)} source"
+
+    def sum_text(self, raw: str) -> str:
+        """The exact sum of a column, as text, so that no driver rounds it."""
+        return f"cast(sum({raw}) as varchar(60))"
+
+    def digest(self, keys: Sequence[str]) -> str:
+        """The sum, as text, of the first 60 bits of the MD5 of keys, their texts joined by a slash, in UTF-8; empty
+        where this database has no such hash."""
+        return ""
 
     def table(self, entity: EntityConfig) -> tuple[str, str]:
         """Schema and name of an entity that is a table."""

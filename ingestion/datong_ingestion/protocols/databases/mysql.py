@@ -8,7 +8,7 @@ text loses digits, decimals of more than 38 digits, unsigned numbers, a server t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -136,7 +136,7 @@ class MySql(Dialect):
         """By the description of an empty result, which tells the same of tables and of queries."""
         extra = f", ({entity.cursor_expression}) as {CURSOR}" if entity.cursor_expression else ""
         with closing(self.connect(thing)) as catalog, catalog.cursor() as rows:
-            rows.execute(f"select source.*{extra} from {self._named(entity)} limit 0")
+            rows.execute(f"select source.*{extra} from {self.source_as(entity)} limit 0")
             fields = _fields(rows.connection)
             keys: list[str] = []
             if not entity.query:
@@ -157,10 +157,6 @@ class MySql(Dialect):
             if item.name == CURSOR
         ]
         return Relation(tuple(columns), tuple(keys), cursor[0] if cursor else None, from_text)
-
-    def _named(self, entity: EntityConfig) -> str:
-        source = self.source(entity)
-        return source if entity.query else f"{source} as source"
 
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read, from one moment on."""
@@ -201,6 +197,16 @@ class MySql(Dialect):
         if isinstance(bound, str):
             return f"_utf8mb4 x'{bound.encode().hex()}'" if bound else "''"
         return str(bound)
+
+    def sum_text(self, raw: str) -> str:
+        """MySQL casts to `char`."""
+        return f"cast(sum({raw}) as char(60))"
+
+    def digest(self, keys: Sequence[str]) -> str:
+        """By `md5`, of the key in UTF-8."""
+        joined = ", ".join(f"coalesce(convert({key} using utf8mb4), '')" for key in keys)
+        hashed = f"conv(substr(md5(concat_ws('/', {joined})), 1, 15), 16, 10)"
+        return f"cast(sum(cast({hashed} as decimal(30, 0))) as char(60))"
 
 
 class _Snapshot(Snapshot):

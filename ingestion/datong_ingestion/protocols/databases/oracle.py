@@ -210,7 +210,7 @@ class Oracle(Dialect):
         # a name without quotes is Oracle's in upper case
         extra = f', ({entity.cursor_expression}) as "{CURSOR}"' if entity.cursor_expression else ""
         with closing(self._connect(thing)) as catalog, closing(catalog.cursor()) as rows:
-            rows.execute(f"select source.*{extra} from {self._named(entity)} where 1 = 0")
+            rows.execute(f"select source.*{extra} from {self.source_as(entity)} where 1 = 0")
             described = list(rows.description or [])
             keys: list[str] = []
             if not entity.query:
@@ -225,9 +225,6 @@ class Oracle(Dialect):
         if entity.query:
             return f"({entity.query.strip().rstrip(';')}) source"
         return super().source(entity)
-
-    def _named(self, entity: EntityConfig) -> str:
-        return self.source(entity) if entity.query else f"{self.source(entity)} source"
 
     def snapshot(self, thing: str) -> Snapshot:
         """A read-only transaction."""
@@ -251,6 +248,10 @@ class Oracle(Dialect):
         if code in _UNKNOWN:
             return "unknown"
         return "passing" if code in _PASSING or isinstance(error, OSError) else "other"
+
+    def sum_text(self, raw: str) -> str:
+        """With a point, whatever the session's language writes."""
+        return f"to_char(sum({raw}), 'TM9', 'NLS_NUMERIC_CHARACTERS=''.,''')"
 
     def literal(self, bound: Any, kind: pa.DataType) -> str:
         """Times as they are in any session. A local one as a `date`, cut to the second: so an index on a `date` column

@@ -7,7 +7,7 @@ of a database in SQL_ASCII.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -186,6 +186,12 @@ class PostgreSql(Dialect):
         if isinstance(bound, str):
             return "'" + bound.replace("'", "''") + "'"
         return str(bound)
+
+    def digest(self, keys: Sequence[str]) -> str:
+        """By `md5`, of the key in UTF-8 whatever the database's encoding is."""
+        joined = ", ".join(f"coalesce({key}::text, '')" for key in keys)
+        hashed = f"md5(convert_to(concat_ws('/', {joined}), 'UTF8'))"
+        return f"sum(('x' || substr({hashed}, 1, 15))::bit(60)::bigint)::text"
 
 
 class _Snapshot(Snapshot):

@@ -177,7 +177,7 @@ class SqlServer(Dialect):
     def relation(self, entity: EntityConfig, thing: str) -> Relation:
         """By the server's description of the statement, without running it."""
         extra = f", ({entity.cursor_expression}) as {CURSOR}" if entity.cursor_expression else ""
-        statement = f"select source.*{extra} from {self._named(entity)}"
+        statement = f"select source.*{extra} from {self.source_as(entity)}"
         with closing(self._connect(thing)) as catalog:
             described = _asked(catalog, _DESCRIBE, [statement])
             if len(described) == 1 and described[0][5]:
@@ -203,9 +203,6 @@ class SqlServer(Dialect):
             consistent,
             () if consistent else (note,),
         )
-
-    def _named(self, entity: EntityConfig) -> str:
-        return self.source(entity) if entity.query else f"{self.source(entity)} as source"
 
     def snapshot(self, thing: str) -> Snapshot:
         """Snapshot isolation, where the database allows it."""
