@@ -33,6 +33,7 @@ class DatongServices(dbtPlugin):
         warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
         _connect.cache_clear()
         _open_with_engine()
+        _offer_matching()
 
 
 def _open_with_engine() -> None:
@@ -51,6 +52,23 @@ def _open_with_engine() -> None:
 
     open_.finds_engine = True  # pyright: ignore[reportFunctionMemberAccess]
     SparkConnectionManager.open = staticmethod(open_)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _offer_matching() -> None:
+    """Let macros call `adapter.match_records` (materialization `matched`)."""
+    from dbt.adapters.spark.impl import SparkAdapter
+
+    def match_records(_self: Any, entity: str, sql: str) -> None:
+        from datong_platform import engine
+        from datong_platform.standard.matching import run
+
+        try:
+            run.match(entity, engine.query(sql))
+        except DatongError as error:
+            raise DbtRuntimeError(str(error)) from error
+
+    SparkAdapter.match_records = match_records  # pyright: ignore[reportAttributeAccessIssue]
+    SparkAdapter._available_ = SparkAdapter._available_ | {"match_records"}  # pyright: ignore
 
 
 @cache

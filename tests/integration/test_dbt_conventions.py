@@ -107,7 +107,8 @@ def test_layers_read_only_from_the_layer_below_or_their_own(manifest: dict[str, 
         "stg_": ("source", "seed"),
         "silver": ("int_", "decisions"),
         "quarantine": ("int_", "decisions"),
-        "gold": ("silver", "gold", "int_", "seed"),
+        "gold": ("silver", "gold", "int_", "seed", "ops"),
+        "ops": ("silver", "decisions"),
         "serve": ("gold", "silver", "seed"),
     }
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import dagster as dg
 from datong_platform.standard import decisions
+from datong_platform.standard.matching import model as matching
 
 from datong_assets import lake_facts
 from datong_assets.checked import passed_since
@@ -95,6 +96,7 @@ class UpToDate:
             "code": node["checksum"]["checksum"],
             "config": node["config"],
             "tests": self._tests.get(unique_id, []),
+            "matching": self._matching(node),
             "inputs": {parent: self._identity(parent, node) for parent in self._graph.parents(unique_id)},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -110,6 +112,11 @@ class UpToDate:
             for (kind, entity), identity in found
             if (not kinds or kind in kinds) and (not entities or entity in entities)
         )
+
+    def _matching(self, node: Node) -> str | None:
+        """How the records of a crosswalk of golden records are matched."""
+        entity = self._facts.meta(node).get("entity")
+        return matching.fingerprint(entity) if node["config"].get("materialized") == "matched" and entity else None
 
     def _is_decisions(self, unique_id: str) -> bool:
         source = self._graph.sources.get(unique_id)

@@ -13,10 +13,12 @@ sales_order as (
 customer as (
 
     select
-        source_system,
-        source_customer_id,
-        customer_id
-    from {{ ref('int_customer_company') }}
+        customer.source_system,
+        customer.customer_id as source_customer_id,
+        golden.golden_id as customer_id
+    from {{ ref('customer') }} as customer
+    inner join {{ ref('golden_customer') }} as golden
+        on customer.source_system = golden.source_system and customer.source_key = golden.source_key
 
 ),
 

@@ -1,0 +1,73 @@
+{#
+    Golden records. A model ops.golden_<entity> selects what is compared of each record; the materialization `matched`
+    has Python match them (datong_platform.standard.matching) and write who is who. Each golden table then takes its
+    cells by the authority file: for each field from the system that knows it best.
+#}
+
+{% materialization matched, adapter='spark' -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- call statement('main') -%}
+        select 1
+    {%- endcall -%}
+    {%- do adapter.match_records(model.config.meta.entity, compiled_code) -%}
+    {{ run_hooks(post_hooks) }}
+    {{ return({'relations': [target_relation]}) }}
+{%- endmaterialization %}
+
+
+{% macro survivors(entity, fields, flags=[]) -%}
+    {#- One row per golden record of an entity: the cells of `fields` by authority, of `flags` true when any record says
+        so, and for each cell the record that it comes from (`sources`). Reads the CTE `record`: the entity's records
+        with their golden_id and the number that people know them by (record_number). -#}
+    {%- set owners = authority(entity) -%}
+    select
+        golden_id,
+        {%- for field in fields %}
+        min_by({{ field }}, case when {{ field }} is not null then {{ place_by(owners, field) }} end) as {{ field }},
+        {%- endfor %}
+        {%- for flag in flags %}
+        coalesce(max({{ flag }}), false) as {{ flag }},
+        {%- endfor %}
+        cast(count(*) as int) as record_count,
+        concat_ws(', ', array_sort(collect_set(concat(source_system, ':', record_number)))) as records,
+        named_struct(
+            {%- for field in fields %}
+            '{{ field }}',
+            min_by(
+                concat(source_system, ':', record_number),
+                case when {{ field }} is not null then {{ place_by(owners, field) }} end
+            ){{ ',' if not loop.last }}
+            {%- endfor %}
+        ) as sources
+    from (
+        select
+            *
+            {%- for order in orders_of(owners, fields) %},
+            row_number() over (
+                partition by golden_id
+                order by
+                    case source_system {%- for system in order %} when '{{ system }}' then {{ loop.index }}{% endfor %} else 99 end,
+                    source_system,
+                    changed_at desc,
+                    source_key asc
+            ) as place_by_{{ order | join('_') }}
+            {%- endfor %}
+        from record
+    ) as placed
+    group by golden_id
+{%- endmacro %}
+
+
+{% macro place_by(owners, field) -%}
+    place_by_{{ owners.get(field, owners['*']) | join('_') }}
+{%- endmacro %}
+
+
+{% macro orders_of(owners, fields) -%}
+    {%- set orders = [] -%}
+    {%- for field in fields if owners.get(field, owners['*']) not in orders -%}
+        {%- do orders.append(owners.get(field, owners['*'])) -%}
+    {%- endfor -%}
+    {{ return(orders) }}
+{%- endmacro %}

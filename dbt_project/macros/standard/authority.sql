@@ -1,0 +1,9 @@
+{# Made from standard/authority.yaml by `datong standard compile`. -#}
+
+{% macro authority(entity) -%}
+    {{ return({
+        'customer': {"*": ["erp", "tryton", "crm"], "phone": ["erp", "tryton", "crm"]},
+        'supplier': {"*": ["erp", "tryton"]},
+        'material': {"*": ["erp", "tryton", "mes"]}
+    }[entity]) }}
+{%- endmacro %}

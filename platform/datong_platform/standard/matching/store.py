@@ -1,0 +1,150 @@
+"""The tables of golden records, all in `ops`, written by delta-rs.
+
+- `golden_<entity>`: the crosswalk, one row per record of a system with its golden id. The golden tables come from it.
+- `match_record_<entity>`: what the last run knew of each record, also of those that are gone, so that they get their
+  id back when they return.
+- `match_pair_<entity>`: pairs that were joined, or that a steward is asked about, each with its evidence.
+- `golden_history`: what ever happened to an id; only added to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from datong_platform.lake import history
+from datong_platform.names import TableName
+from datong_platform.settings import settings
+from datong_platform.standard.matching import features, pairs
+from datong_platform.standard.matching.identity import Happened
+
+if TYPE_CHECKING:
+    import duckdb
+
+HISTORY = TableName("ops", "golden_history")
+GOLDEN_SCHEMA = pa.schema(
+    [
+        ("golden_id", pa.string()),
+        ("source_system", pa.string()),
+        ("source_key", pa.string()),
+        ("matched_by", pa.string()),
+        ("score", pa.float64()),
+        ("record_count", pa.int32()),
+    ]
+)
+PAIR_SCHEMA = pa.schema([*pairs.PAIR, ("state", pa.string()), ("decision_id", pa.string())])
+"""`state`: joined, review (a steward is asked), conflict (sure, and refused by an exclusive key), apart (decided)."""
+HISTORY_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("entity", pa.string()),
+        ("golden_id", pa.string()),
+        ("event", pa.string()),
+        ("source_system", pa.string()),
+        ("source_key", pa.string()),
+        ("other_id", pa.string()),
+        ("run", pa.int64()),
+        ("happened_at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+def golden(entity: str) -> TableName:
+    """The crosswalk of an entity."""
+    return TableName("ops", f"golden_{entity}")
+
+
+def records(entity: str) -> TableName:
+    """What is known of the records of an entity."""
+    return TableName("ops", f"match_record_{entity}")
+
+
+def pairs_of(entity: str) -> TableName:
+    """The pairs of an entity."""
+    return TableName("ops", f"match_pair_{entity}")
+
+
+def record_schema(kind: str) -> pa.Schema:
+    """What is known of a record: what is compared, and its id."""
+    held = [("golden_id", pa.string()), ("golden_run", pa.int64()), ("first_run", pa.int64()), ("is_gone", pa.bool_())]
+    return pa.schema([*features.SCHEMAS[kind], *held])
+
+
+def read(connection: duckdb.DuckDBPyConnection, table: TableName, schema: pa.Schema, name: str) -> None:
+    """Make DuckDB's table `name` of a Delta table; empty where there is none yet."""
+    delta = history.open_table(table)
+    if delta is None:
+        connection.register("_held", schema.empty_table())
+    else:
+        connection.register("_held", delta.to_pyarrow_dataset(schema=schema))
+    connection.execute(f"create or replace table {name} as select * from _held")
+    connection.unregister("_held")
+
+
+def write(table: TableName, rows: pa.Table | pa.RecordBatchReader) -> None:
+    """Replace a table by rows, in one commit."""
+    from deltalake import write_deltalake
+
+    write_deltalake(
+        settings().table_uri(table),
+        rows,
+        mode="overwrite",
+        schema_mode="overwrite",
+        configuration={"delta.logRetentionDuration": "interval 30 days"},
+        storage_options=settings().storage_options(),
+    )
+
+
+def is_there(table: TableName) -> bool:
+    """Whether a table was ever written."""
+    return history.open_table(table) is not None
+
+
+def remember(entity: str, run: int, events: Sequence[Happened]) -> None:
+    """Add what a run did to the history, once: a run that is repeated after a crash finds its events there."""
+    from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+
+    if not events:
+        return
+    delta = DeltaTable.create(
+        settings().table_uri(HISTORY),
+        Schema.from_arrow(HISTORY_SCHEMA),
+        mode="ignore",
+        name=HISTORY.name,
+        description="What ever happened to golden records; only added to",
+        storage_options=settings().storage_options(),
+    )
+    ids = [_event_id(entity, run, event) for event in events]
+    application = f"datong:golden:{entity}:{hashlib.sha256(''.join(ids).encode()).hexdigest()[:16]}"
+    if delta.transaction_version(application) is not None:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "event_id": event_id,
+            "entity": entity,
+            "golden_id": event.golden_id,
+            "event": event.event,
+            "source_system": event.unique_id.partition("/")[0] or None,
+            "source_key": event.unique_id.partition("/")[2] or None,
+            "other_id": event.other_id or None,
+            "run": run,
+            "happened_at": now,
+        }
+        for event_id, event in zip(ids, events, strict=True)
+    ]
+    write_deltalake(
+        delta,
+        pa.Table.from_pylist(rows, schema=HISTORY_SCHEMA),
+        mode="append",
+        commit_properties=CommitProperties(app_transactions=[Transaction(application, 1)]),
+    )
+
+
+def _event_id(entity: str, run: int, event: Happened) -> str:
+    said = f"{entity} {run} {event.event} {event.golden_id} {event.unique_id} {event.other_id}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
