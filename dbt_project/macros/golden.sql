@@ -16,15 +16,16 @@
 {%- endmaterialization %}
 
 
-{% macro survivors(entity, fields, flags=[]) -%}
+{% macro survivors(entity, fields, flags=[], together=[]) -%}
     {#- One row per golden record of an entity: the cells of `fields` by authority, of `flags` true when any record says
-        so, and for each cell the record that it comes from (`sources`). Reads the CTE `record`: the entity's records
+        so, and for each cell the record that it comes from (`sources`). The fields of a list in `together` come from one
+        record, the one that has the list's first field: a price is worth nothing beside another system's currency. Reads the CTE `record`: the entity's records
         with their golden_id and the number that people know them by (record_number). -#}
     {%- set owners = authority(entity) -%}
     select
         golden_id,
         {%- for field in fields %}
-        min_by({{ field }}, case when {{ field }} is not null then {{ place_by(owners, field) }} end) as {{ field }},
+        min_by({{ field }}, {{ place_of(owners, field, together) }}) as {{ field }},
         {%- endfor %}
         {%- for flag in flags %}
         coalesce(max({{ flag }}), false) as {{ flag }},
@@ -34,10 +35,10 @@
         named_struct(
             {%- for field in fields %}
             '{{ field }}',
-            min_by(
-                concat(source_system, ':', record_number),
-                case when {{ field }} is not null then {{ place_by(owners, field) }} end
-            ){{ ',' if not loop.last }}
+            case
+                when min_by({{ field }}, {{ place_of(owners, field, together) }}) is not null
+                    then min_by(concat(source_system, ':', record_number), {{ place_of(owners, field, together) }})
+            end{{ ',' if not loop.last }}
             {%- endfor %}
         ) as sources
     from (
@@ -56,6 +57,16 @@
         from record
     ) as placed
     group by golden_id
+{%- endmacro %}
+
+
+{% macro place_of(owners, field, together) -%}
+    {#- The place of a record among those that have the field, or the first of the fields that go with it. -#}
+    {%- set lead = namespace(field=field) -%}
+    {%- for group in together if field in group -%}
+        {%- set lead.field = group[0] -%}
+    {%- endfor -%}
+    case when {{ lead.field }} is not null then {{ place_by(owners, lead.field) }} end
 {%- endmacro %}
 
 

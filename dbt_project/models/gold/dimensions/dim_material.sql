@@ -1,6 +1,33 @@
-with material as (
+with record as (
 
-    select * from {{ ref('material') }}
+    select
+        material.*,
+        material.material_id as record_number,
+        golden.golden_id
+    from {{ ref('material') }} as material
+    inner join {{ ref('golden_material') }} as golden
+        on material.source_system = golden.source_system and material.source_key = golden.source_key
+
+),
+
+survivor as (
+
+    {{ survivors(
+        'material',
+        fields=[
+            'material_name',
+            'material_name_zh',
+            'material_type',
+            'material_group',
+            'base_unit',
+            'net_weight',
+            'weight_unit',
+            'standard_price',
+            'currency',
+        ],
+        flags=['is_marked_for_deletion'],
+        together=[['net_weight', 'weight_unit'], ['base_unit', 'standard_price', 'currency']],
+    ) }}
 
 ),
 
@@ -11,18 +38,20 @@ unit as (
 )
 
 select
-    material.source_system,
-    material.material_id,
-    material.material_name,
-    material.material_name_zh,
-    material.material_type,
-    material.material_group,
-    material.base_unit,
+    survivor.golden_id as golden_material_id,
+    survivor.material_name,
+    survivor.material_name_zh,
+    survivor.material_type,
+    survivor.material_group,
+    survivor.base_unit,
     unit.title_zh as base_unit_zh,
-    material.net_weight,
-    material.weight_unit,
-    material.standard_price,
-    material.currency,
-    material.is_marked_for_deletion
-from material
-left join unit on material.base_unit = unit.unit
+    survivor.net_weight,
+    survivor.weight_unit,
+    survivor.standard_price,
+    survivor.currency,
+    survivor.is_marked_for_deletion,
+    survivor.record_count,
+    survivor.records,
+    survivor.sources
+from survivor
+left join unit on survivor.base_unit = unit.unit

@@ -43,7 +43,7 @@ place as (
 
 material as (
 
-    select * from {{ ref('dim_material') }}
+    select * from {{ ref('int_material_of_system') }}
 
 ),
 

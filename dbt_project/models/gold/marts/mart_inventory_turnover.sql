@@ -91,7 +91,7 @@ averaged as (
 
 material as (
 
-    select * from {{ ref('dim_material') }}
+    select * from {{ ref('int_material_of_system') }}
 
 )
 

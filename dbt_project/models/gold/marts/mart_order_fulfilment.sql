@@ -12,7 +12,7 @@ customer as (
 
 material as (
 
-    select * from {{ ref('dim_material') }}
+    select * from {{ ref('int_material_of_system') }}
 
 ),
 

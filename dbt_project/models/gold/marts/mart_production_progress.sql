@@ -6,7 +6,7 @@ with production_order as (
 
 material as (
 
-    select * from {{ ref('dim_material') }}
+    select * from {{ ref('int_material_of_system') }}
 
 ),
 
