@@ -172,6 +172,22 @@ def reconcile(
         )
 
 
+def quality(
+    *,
+    everything: bool = False,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Score the entities that changed, or `everything`, and hold every bronze table against its own history."""
+    from datong_assets.components.quality import EVERYTHING
+
+    if everything:
+        tags = {**(tags or {}), EVERYTHING: "all"}
+    with graph.as_last_parsed():
+        return _run("quality", "quality", None, on_progress=on_progress, tags=tags, instance=instance)
+
+
 def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance | None = None) -> CycleResult:
     """Ingest every system, build, publish, write back. One cycle at a time: TransientError when another is at work."""
     from datong_ingestion.systems_config import load_systems

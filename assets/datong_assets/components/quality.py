@@ -2,12 +2,14 @@
 
 For each system a check `reconciled` on its bronze tables, run by the job `reconcile_<system>`; for each balance of
 `standard/reconciliation.yaml` a check on the table that it names, run by `reconcile_balances`. All comparisons are kept
-in `ops.reconciliation`, by the run's id.
+in `ops.reconciliation`, by the run's id. The job `quality` measures an asset `quality/<entity>` for each silver entity,
+whose metadata plot its scores, and checks bronze tables for what is out of the ordinary.
 """
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,12 +22,19 @@ from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
     from datong_ingestion.reconcile import Reconciled
+    from datong_platform.quality.anomalies import Anomaly
     from datong_platform.quality.balances import Balance, Balanced
 
 RECONCILED = "reconciled"
 BALANCES = "reconcile_balances"
 OPTIONS = "datong/reconcile"
 """The tag of a run that says how: `anew`, `keys`, `as_is`, with commas between."""
+QUALITY = "quality"
+NOT_WORSE = "not_worse"
+UNUSUAL = ("freshness_as_usual", "volume_as_usual")
+EVERYTHING = "datong/measure"
+"""The tag of a run that measures what did not change as well."""
+_FALL = 0.02
 _SHOWN = 20
 """Keys that a check lists."""
 
@@ -46,27 +55,74 @@ class Quality(dg.Component, dg.Model, dg.Resolvable):
         checks = [_system_checks(system) for system in systems.values()]
         present = [balance for balance in balances() if _is_defined(balance, systems)]
         checks.append(_balance_checks(present))
+        measured, unusual = self._scores(context), _anomaly_checks(systems)
         jobs = [
             dg.define_asset_job(
                 name, selection=dg.AssetSelection.checks(check), description=f"{check.node_def.description}"
             )
             for name, check in zip([*(f"reconcile_{name}" for name in systems), BALANCES], checks, strict=True)
         ]
+        jobs.append(
+            dg.define_asset_job(
+                QUALITY,
+                selection=dg.AssetSelection.assets(measured) | dg.AssetSelection.checks(unusual),
+                description="Score every entity that changed, and look for what is out of the ordinary.",
+            )
+        )
         schedules = [
             dg.ScheduleDefinition(
                 name=f"{job.name}_schedule",
                 job=job,
                 cron_schedule=self.schedule,
                 description=f"{job.description}",
-                default_status=dg.DefaultScheduleStatus.RUNNING,
+                default_status=dg.DefaultScheduleStatus.STOPPED,
             )
             for job in jobs
             if self.schedule
         ]
-        return dg.Definitions(asset_checks=checks, jobs=jobs, schedules=schedules)
+        return dg.Definitions(assets=[measured], asset_checks=[*checks, unusual], jobs=jobs, schedules=schedules)
+
+    def _scores(self, context: dg.ComponentLoadContext) -> dg.AssetsDefinition:
+        from datong_platform.standard.contract import contracts
+
+        known = contracts("silver")
+
+        @dg.multi_asset(
+            name="score_entities",
+            specs=[
+                dg.AssetSpec(
+                    key=dg.AssetKey([QUALITY, name]),
+                    deps=[dg.AssetKey(["silver", name]), dg.AssetKey(["quarantine", name])],
+                    description=f"{each.title_zh} · Quality of {each.title.lower()} by the dimensions of GB/T 36344.",
+                    group_name=QUALITY,
+                    owners=[self.owner],
+                    kinds={"delta", "dashboard"},
+                    skippable=True,
+                    metadata={"dagster/table_name": "ops.quality_score"},
+                )
+                for name, each in known.items()
+            ],
+            check_specs=[
+                dg.AssetCheckSpec(
+                    NOT_WORSE,
+                    asset=dg.AssetKey([QUALITY, name]),
+                    description=f"No score fell by more than {_FALL:.0%} since it was last measured.",
+                )
+                for name in known
+            ],
+            can_subset=True,
+        )
+        def score_entities(
+            context: dg.AssetExecutionContext,
+        ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+            chosen = [key.path[-1] for key in context.selected_asset_keys]
+            with explained(QUALITY):
+                yield from _score(context, chosen)
+
+        return score_entities
 
 
-def _is_defined(balance: "Balance", systems: dict[str, SystemConfig]) -> bool:
+def _is_defined(balance: "Balance", systems: Mapping[str, SystemConfig]) -> bool:
     """Whether the table that bears a balance's check is an asset: of a system that is defined, or a model."""
     schema, _, name = balance.checked_on.partition(".")
     system, _, entity = name.partition("__")
@@ -306,3 +362,136 @@ def _balance_result(one: "Balanced") -> dg.AssetCheckResult:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.TableMetadataValue:
     records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
     return dg.TableMetadataValue(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
+
+
+def _score(
+    context: dg.AssetExecutionContext, entities: Sequence[str]
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    from datong_platform.quality import scores
+
+    before = {(row["entity"], row["source_system"], row["dimension"]): row["score"] for row in scores.latest()}
+    everything = EVERYTHING in context.run.tags
+    found = scores.measure(sorted(entities), everything=everything)
+    scores.keep(context.run.run_id, found)
+    for entity in dict.fromkeys(one.entity for one in found):
+        mine = [one for one in found if one.entity == entity]
+        total = {one.dimension: one for one in mine if not one.source_system}
+        key = dg.AssetKey([QUALITY, entity])
+        rules = {rule: count for one in total.values() for rule, count in one.rules.items()}
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata={
+                **{dimension: round(one.score, 6) for dimension, one in total.items()},
+                **{
+                    f"{one.source_system}_{one.dimension}": round(one.score, 6)
+                    for one in mine
+                    if one.source_system and one.dimension == scores.OVERALL
+                },
+                "records": total[scores.OVERALL].records,
+                "records_with_a_broken_rule": total[scores.OVERALL].broken,
+                "broken_rules": _table(("rule", "times"), [(rule, str(count)) for rule, count in rules.items()]),
+            },
+        )
+        fell = [
+            f"{one.dimension} {one.source_system} from {held:.1%} to {one.score:.1%}".replace("  ", " ")
+            for one in mine
+            if (held := before.get((entity, one.source_system, one.dimension))) is not None and one.score < held - _FALL
+        ]
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=NOT_WORSE,
+            passed=not fell,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(fell) or "As good as before.",
+            metadata={"score": round(total[scores.OVERALL].score, 6)},
+        )
+        tell(
+            Progress(
+                "table",
+                QUALITY,
+                entity,
+                ok=True,
+                rows=total[scores.OVERALL].records,
+                detail=", ".join(f"{name} {one.score:.2%}" for name, one in total.items()),
+            )
+        )
+    measured = {one.entity for one in found}
+    for entity in sorted(set(entities) - measured):
+        # a check that a run planned and did not tell would count as one without a result
+        yield dg.AssetCheckResult(
+            asset_key=dg.AssetKey([QUALITY, entity]),
+            check_name=NOT_WORSE,
+            passed=True,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="Nothing changed since it was last measured.",
+        )
+
+
+def _anomaly_checks(systems: Mapping[str, SystemConfig]) -> dg.AssetChecksDefinition:
+    words = {
+        "freshness_as_usual": "Rows come as often as they used to, and within the hours that were agreed.",
+        "volume_as_usual": "The last whole day, or the last whole read, brought as many rows as usual.",
+    }
+    tables = {
+        _bronze_key(system, entity.name): (system, entity) for system in systems.values() for entity in system.entities
+    }
+
+    @dg.multi_asset_check(
+        name="anomalies",
+        specs=[dg.AssetCheckSpec(name, asset=key, description=words[name]) for key in tables for name in UNUSUAL],
+        description="Hold every bronze table against its own history.",
+        can_subset=True,
+    )
+    def anomalies(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from datong_platform.quality.anomalies import judged
+
+        def one(key: dg.AssetKey) -> "list[Anomaly] | DatongError":
+            system, entity = tables[key]
+            try:
+                return judged(system.table(entity.name), entity.freshness_hours or system.freshness_hours)
+            except DatongError as error:
+                return error
+
+        chosen = context.selected_asset_check_keys
+        keys = [key for key in tables if any(check.asset_key == key for check in chosen)]
+        failures: list[DatongError] = []
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            for key, outcome in zip(keys, pool.map(one, keys), strict=True):
+                if isinstance(outcome, DatongError):
+                    failures.append(outcome)
+                    continue
+                found = {f"{item.what}_as_usual": item for item in outcome}
+                for name in UNUSUAL:
+                    if dg.AssetCheckKey(key, name) in chosen:
+                        yield _verdict(key, name, found.get(name))
+        fail(failures)
+
+    return anomalies
+
+
+def _verdict(key: dg.AssetKey, name: str, item: "Anomaly | None") -> dg.AssetCheckResult:
+    if item is None:
+        return dg.AssetCheckResult(
+            asset_key=key,
+            check_name=name,
+            passed=True,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="Nothing of it was ingested yet.",
+        )
+    table = ".".join(key.path)
+    if not item.ok:
+        tell(Progress("table", QUALITY, table, ok=False, detail=item.words))
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=item.ok,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{item.verdict}: {item.words}.",
+        metadata={
+            "verdict": item.verdict,
+            "value": float(item.value),
+            "usual": float(item.usual),
+            "limit_low": float(item.limit_low),
+            "limit_high": float(item.limit_high),
+        },
+    )

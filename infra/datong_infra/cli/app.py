@@ -224,6 +224,22 @@ def reconcile(
 
 
 @app.command()
+def quality(
+    entity: Annotated[str | None, typer.Argument(help="A silver entity; all when none is named.")] = None,
+    *,
+    history: Annotated[bool, typer.Option("--history", help="Every score there was, oldest first.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Show the scores that were measured last; measure nothing.")
+    ] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Score every entity by the quality dimensions of GB/T 36344, and name the rules that are broken most."""
+    from datong_infra.cli import quality as scored
+
+    scored.quality(entity, history=history, last=last, format_=format_)
+
+
+@app.command()
 def sql(
     statement: Annotated[str, typer.Argument(help='A statement, as in "select * from gold.fct_production".')],
     door: Annotated[

@@ -32,6 +32,7 @@ NAMED = 200
 """Keys that a balance names; it counts the rest."""
 DEFINITIONS = DBT_PROJECT / "standard" / "reconciliation.yaml"
 _UNITS = TableName("staging", "unit")
+_MATERIAL_UNITS = TableName("staging", "material_unit")
 
 Kind = Literal["balance", "systems", "layers"]
 
@@ -50,6 +51,10 @@ class Term(_Model):
     value: str
     unit: str = ""
     """The column of its unit or currency; empty for a plain number."""
+    material: str = ""
+    """The column of the material whose own units (a box of ten) are converted as well."""
+    material_system: str = "_of.source_system"
+    """The system that knows the material, as an expression."""
     where: str = ""
 
     @model_validator(mode="after")
@@ -212,7 +217,7 @@ def _attempt(balance: Balance, known: set[str]) -> Balanced:
 
 
 def _computed(balance: Balance, known: set[str], started: float) -> Balanced:
-    compared = _statement(balance, with_units=str(_UNITS) in known)
+    compared = _statement(balance, known)
     totals = _asked(
         balance,
         f"select _unit, count(*) as facts, sum(case when _differs then 1 else 0 end) as different, "
@@ -248,10 +253,10 @@ def _computed(balance: Balance, known: set[str], started: float) -> Balanced:
     )
 
 
-def _statement(balance: Balance, *, with_units: bool) -> str:
+def _statement(balance: Balance, known: set[str]) -> str:
     """One row for each key and unit: both sides, and whether they differ."""
-    terms = [_term(balance, term, "_left", with_units) for term in balance.left]
-    terms += [_term(balance, term, "_right", with_units) for term in balance.right]
+    terms = [_term(balance, term, "_left", known) for term in balance.left]
+    terms += [_term(balance, term, "_right", known) for term in balance.right]
     keys = ", ".join(quoted(name) for name in balance.keys)
     summed = (
         f"select {keys}, _unit, _dimension, sum(_left) as _left, sum(_right) as _right "
@@ -260,24 +265,31 @@ def _statement(balance: Balance, *, with_units: bool) -> str:
     return f"select *, abs(_left - _right) > {_allowed(balance.tolerance)} as _differs from ({summed}) as summed"
 
 
-def _term(balance: Balance, term: Term, side: str, with_units: bool) -> str:
+def _term(balance: Balance, term: Term, side: str, known: set[str]) -> str:
     keys = ", ".join(f"_of.{quoted(name)}" for name in balance.keys)
     relation = f"({term.query})" if term.query else term.table
     where = f"where {term.where}" if term.where.strip() else ""
     unit = f"cast({term.unit} as string)" if term.unit else "''"
     inner = f"(select *, {term.value} as _value, {unit} as _said from {relation} as _read {where}) as _of"
-    converted = "cast(_of._value as decimal(38, 9))"
-    if with_units and term.unit:
-        inner += f" left join {_UNITS} as _u on _of._said = _u.unit"
+    converted, said = "cast(_of._value as decimal(38, 9))", "_of._said"
+    if str(_UNITS) in known and term.unit:
+        if term.material and str(_MATERIAL_UNITS) in known:
+            # a box of this material is so many pieces
+            inner += (
+                f" left join {_MATERIAL_UNITS} as _m on _of.{quoted(term.material)} = _m.material_id "
+                f"and _of._said = _m.unit and _m.source_system = {term.material_system}"
+            )
+            converted = f"cast(cast({converted} as decimal(26, 9)) * coalesce(_m.factor, 1) as decimal(38, 9))"
+            said = "coalesce(_m.base_unit, _of._said)"
+        inner += f" left join {_UNITS} as _u on {said} = _u.unit and _u.factor is not null"
         times = "coalesce(cast(_u.factor as decimal(18, 9)), 1)"
-        factor = f"cast(cast({converted} as decimal(26, 9)) * {times} as decimal(38, 9))"
+        converted = f"cast(cast({converted} as decimal(26, 9)) * {times} as decimal(38, 9))"
         # of units that are no dimension's, as currencies are, each is its own
-        base = (
-            f"left join (select dimension, min(unit) as unit from {_UNITS} where factor = 1 group by dimension) as _b "
+        inner += (
+            f" left join (select dimension, min(unit) as unit from {_UNITS} where factor = 1 group by dimension) as _b "
+            "on _u.dimension = _b.dimension"
         )
-        base += "on _u.dimension = _b.dimension"
-        name, dimension = "coalesce(_b.unit, _of._said, '')", "coalesce(_u.dimension, _of._said, '')"
-        converted, inner = factor, f"{inner} {base}"
+        name, dimension = f"coalesce(_b.unit, {said}, '')", f"coalesce(_u.dimension, {said}, '')"
     else:
         name = dimension = "coalesce(_of._said, '')"
     nothing = "cast(0 as decimal(38, 9))"

@@ -124,7 +124,7 @@ def append(run_id: str, entries: Iterable[Entry], checked_at: datetime | None = 
     ]
     if rows:
         table = pa.Table.from_pylist(rows, schema=_RECONCILIATION)
-        engine.retry_conflicts(lambda: write_deltalake(_opened(RECONCILIATION, _RECONCILIATION), table, mode="append"))
+        engine.retry_conflicts(lambda: write_deltalake(opened(RECONCILIATION, _RECONCILIATION), table, mode="append"))
     return len(rows)
 
 
@@ -136,7 +136,7 @@ def mark(marks: Sequence[Mark]) -> None:
 
     def merge() -> None:
         (
-            _opened(VERIFIED, _VERIFIED)
+            opened(VERIFIED, _VERIFIED)
             .merge(
                 rows,
                 predicate="held.source_system = new.source_system and held.entity = new.entity",
@@ -153,7 +153,7 @@ def mark(marks: Sequence[Mark]) -> None:
 
 def marks(system: str | None = None) -> list[Mark]:
     """How far tables are proven, of one system or of all, in order."""
-    found = [Mark(**row) for row in _rows(VERIFIED)]
+    found = [Mark(**row) for row in held(VERIFIED)]
     return sorted(
         (one for one in found if system in {None, one.source_system}), key=lambda one: (one.source_system, one.entity)
     )
@@ -161,7 +161,7 @@ def marks(system: str | None = None) -> list[Mark]:
 
 def entries(run_id: str | None = None, *, name: str | None = None) -> list[dict[str, Any]]:
     """The comparisons of a run, by default the newest one of each name, each with its part; `examples` as a list."""
-    rows = [row for row in _rows(RECONCILIATION) if name in {None, row["name"]}]
+    rows = [row for row in held(RECONCILIATION) if name in {None, row["name"]}]
     if run_id is not None:
         rows = [row for row in rows if row["run_id"] == run_id]
     else:
@@ -176,11 +176,12 @@ def entries(run_id: str | None = None, *, name: str | None = None) -> list[dict[
 
 def create() -> None:
     """Make both tables where they are not there yet."""
-    _opened(RECONCILIATION, _RECONCILIATION)
-    _opened(VERIFIED, _VERIFIED)
+    opened(RECONCILIATION, _RECONCILIATION)
+    opened(VERIFIED, _VERIFIED)
 
 
-def _rows(table: TableName) -> list[dict[str, Any]]:
+def held(table: TableName) -> list[dict[str, Any]]:
+    """The rows of one of quality's own tables; none when it is not there."""
     delta = history.open_table(table)
     if delta is None:
         return []
@@ -190,7 +191,8 @@ def _rows(table: TableName) -> list[dict[str, Any]]:
     ).to_pylist()
 
 
-def _opened(table: TableName, schema: pa.Schema) -> DeltaTable:
+def opened(table: TableName, schema: pa.Schema) -> DeltaTable:
+    """One of quality's own tables, made when it is not there yet."""
     from deltalake import DeltaTable
 
     return history.open_table(table) or DeltaTable.create(
