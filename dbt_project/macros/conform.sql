@@ -18,6 +18,46 @@
 {%- endmacro %}
 
 
+{% macro conformed(entity) -%}
+    {#- silver.<entity>: the rows of all systems that no rule withholds, with the columns of its contract. A table that
+        is merged gets differences only; which ones those are its properties say, from the contract. -#}
+    {%- set columns = columns_of(entity) -%}
+    {%- if '_datong_version' in columns -%}
+    with published as (
+        {{ published(entity, columns) }}
+    )
+
+    {{ changed_only('published', columns) }}
+    {%- else -%}
+    {{ published(entity, columns) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro conform_demands(entity, references, typed, coded, parents, as_text, computed) -%}
+    {#- What a part says to conform__<entity>(), checked while the model is compiled. -#}
+    {%- set wrong = [] -%}
+    {%- for reference in references if reference not in parents -%}
+        {%- do wrong.append("refers to " ~ reference ~ ". Next: name the CTE that lists them, parents={'" ~ reference
+            ~ "': '...'}, or none where the part itself made the reference from one") -%}
+    {%- endfor -%}
+    {%- for parent in parents if parent not in references -%}
+        {%- do wrong.append("refers to no " ~ parent ~ ". Next: take it out of `parents`") -%}
+    {%- endfor -%}
+    {%- for field in as_text if field not in typed -%}
+        {%- do wrong.append("has no typed field " ~ field ~ ". Next: take it out of `as_text`") -%}
+    {%- endfor -%}
+    {%- for field in computed if field not in coded -%}
+        {%- do wrong.append("has no coded field " ~ field ~ ". Next: take it out of `computed`") -%}
+    {%- endfor -%}
+    {%- if wrong -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": the contract standard/contracts/" ~ entity ~ ".odcs.yaml " ~ wrong | join("; it ") ~ "."
+        ) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro published(entity, columns) -%}
     {#- The rows of all systems that no rule withholds, or that a steward let pass. -#}
     {%- for system in var('systems_of')[entity] if system in var('systems') %}
@@ -65,22 +105,11 @@
 
 {% macro checked_row(entity) -%}
     {#- What the standard made of the row, as JSON of texts: shown beside the row as it was sent. -#}
-    {%- set columns = [] -%}
-    {%- set models = graph.nodes.values() if execute else [] -%}
-    {%- for node in models if node.resource_type == 'model' and node.schema == 'silver' and node.name == entity -%}
-        {%- for column in node.columns if not column.startswith('_datong_') and column not in ['source_system', 'source_key'] -%}
-            {%- do columns.append(column) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {%- if columns -%}
-        to_json(named_struct(
-            {%- for column in columns %}
-            '{{ column }}', cast({{ column }} as string){{ ',' if not loop.last }}
-            {%- endfor %}
-        ))
-    {%- else -%}
-        cast(null as string)
-    {%- endif -%}
+    to_json(named_struct(
+        {%- for column in columns_of(entity) if column not in ['source_system', 'source_key', '_datong_version'] %}
+        '{{ column }}', cast({{ column }} as string){{ ',' if not loop.last }}
+        {%- endfor %}
+    ))
 {%- endmacro %}
 
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from datong_platform.settings import DBT_PROJECT, Settings
+from datong_platform.standard.contract import contracts
 from deltalake import DeltaTable, write_deltalake
 
 pytestmark = pytest.mark.slow
@@ -237,10 +238,12 @@ def test_an_incremental_build_follows_late_doubled_deleted_and_mended_events(lak
 
 def test_conservation_finds_a_row_that_a_model_lost(lake: Lake) -> None:
     place = "models/silver/parts/int_erp__sales_order_item.sql"
-    lake.edit(place, "select * from checked", "select * from checked where sales_order_item_id <> '30'")
+    lake.edit(
+        place, "    from sales_order_item\n", "    from sales_order_item\n    where sales_order_item_id <> '30'\n"
+    )
     selection = ("build", "--select", "int_erp__sales_order_item", "sales_order_item", "quarantine_sales_order_item")
     printed = lake.dbt(*selection, fails=True)
-    lake.edit(place, "select * from checked where sales_order_item_id <> '30'", "select * from checked")
+    lake.edit(place, "\n    where sales_order_item_id <> '30'", "")
     lake.dbt(*selection)
     assert "FAIL 1 conservation_sales_order_item" in printed
     assert "PASS=" in printed
@@ -265,16 +268,28 @@ def test_a_column_can_be_added_removed_and_retyped_by_just_building(lake: Lake) 
 
 
 def test_a_changed_column_of_an_incremental_model_says_what_to_do(lake: Lake) -> None:
-    lake.edit("models/silver/scrap.sql", "    'reason_code',\n", "")
+    columns = "macros/standard/columns.sql"
+    with_reason = "'reason_code',\n            "
+    lake.edit(columns, with_reason, "")
     lake.dbt("run", "--select", "+scrap", "--exclude", "scrap")
-    shutil.copy(DBT_PROJECT / "models/silver/scrap.sql", lake.project / "models/silver/scrap.sql")
+    shutil.copy(DBT_PROJECT / columns, lake.project / columns)
     lake.dbt("run", "--select", "scrap")
-    lake.edit("models/silver/scrap.sql", "    'reason_code',\n", "")
+    lake.edit(columns, with_reason, "")
     printed = lake.dbt("run", "--select", "scrap", fails=True)
     assert "gone: reason_code" in printed
     assert "dbt build --full-refresh --select scrap" in printed
     lake.dbt("run", "--full-refresh", "--select", "scrap")
     assert "reason_code" not in lake.table("silver.scrap").schema().to_arrow().names
+    shutil.copy(DBT_PROJECT / columns, lake.project / columns)
+
+
+def test_every_table_has_exactly_the_columns_and_types_of_its_contract(lake: Lake) -> None:
+    lake.dbt("run", "--full-refresh", "--select", "scrap")
+    for each in contracts().values():
+        built = lake.table(each.table).schema().to_arrow()
+        assert {name: built.field(name).type for name in built.names} == {
+            field.name: arrow_type(field.physical_type) for field in each.columns
+        }, each.table
 
 
 def test_after_a_restart_the_catalog_is_made_again_without_dbt(lake: Lake) -> None:

@@ -1,9 +1,13 @@
 """Contracts: every file is right, and a mistake is told with file, line, field, and what to do about it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from datong_platform.errors import ConfigurationError
+from datong_platform.settings import DBT_PROJECT
+from datong_platform.standard import compile as compiler
+from datong_platform.standard import conform, odcs
 from datong_platform.standard import contract as contracts_of
 from datong_platform.standard.contract import CONTRACTS, Contract, contract, contract_files, contracts, parse, problems
 
@@ -105,3 +109,48 @@ def test_a_key_given_twice_is_told_not_overwritten() -> None:
 def test_an_entity_without_a_contract_lists_those_that_have_one() -> None:
     with pytest.raises(ConfigurationError, match="sales_order_item"):
         contract("sales_order_itm")
+
+
+def test_generated_files_are_as_the_contracts_say() -> None:
+    assert [f"{change.kind} {change.path}" for change in compiler.differences()] == [], "run `datong standard compile`"
+
+
+def test_an_edited_contract_or_a_touched_file_is_seen_and_mended_by_compile(tmp_path: Path) -> None:
+    for path in (compiler.MACROS, compiler.SILVER, compiler.QUARANTINE, compiler.SERVE):
+        shutil.copytree(DBT_PROJECT / path, tmp_path / path)
+    touched = tmp_path / compiler.SILVER / "supplier.yml"
+    touched.write_text(touched.read_text("utf-8").replace("data_type: boolean", "data_type: string"), "utf-8")
+    (tmp_path / compiler.MACROS / "conform__ghost.sql").write_text("{# #}", "utf-8")
+    (tmp_path / compiler.QUARANTINE / "quarantine_customer.sql").unlink()
+    found = {(change.kind, change.path.name) for change in compiler.differences(tmp_path)}
+    assert found == {
+        ("changed", "supplier.yml"),
+        ("stale", "conform__ghost.sql"),
+        ("missing", "quarantine_customer.sql"),
+    }
+    compiler.write(tmp_path)
+    assert compiler.differences(tmp_path) == []
+    assert touched.read_text("utf-8") == (DBT_PROJECT / compiler.SILVER / "supplier.yml").read_text("utf-8")
+
+
+def test_every_contract_is_valid_to_the_published_schema_of_odcs() -> None:
+    assert odcs.problems() == []
+
+
+def test_what_the_published_schema_refuses_is_told_with_line_and_field() -> None:
+    text = ITEM.replace("        required: true\n", "        requird: true\n", 1)
+    found = list(odcs.problems_of(text, CONTRACTS / "sales_order_item.odcs.yaml"))
+    assert any(each.field == "source_system" and "requird" in each.reason for each in found)
+
+
+def test_a_part_that_does_not_name_a_parent_of_its_entity_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="material"):
+        conform.sql(contract("sales_order_item"), "given_rows", parents={"sales_order": "orders"})
+
+
+def test_the_same_sql_is_made_for_a_relation_of_ones_own() -> None:
+    made = conform.sql(contract("sales_order_item"), "(select 1)", parents={"sales_order": "orders", "material": None})
+    assert "left join (select distinct sales_order_id" in made
+    assert "refers_to_material" not in made, "nothing was named to look the material up in"
+    assert "{{" not in made
+    assert "{%" not in made

@@ -1,3 +1,5 @@
+{# Made from standard/contracts/bill_of_material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
 {{ config(alias='bill_of_material') }}
 
 {{ quarantined('bill_of_material') }}

@@ -1,3 +1,5 @@
+{# Made from standard/contracts/contact.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
 {{ config(alias='contact') }}
 
 {{ quarantined('contact') }}

@@ -1,3 +1,5 @@
+{# Made from standard/contracts/operation_confirmation.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
 {{ config(alias='operation_confirmation') }}
 
 {{ quarantined('operation_confirmation') }}

@@ -1,3 +1,5 @@
+{# Made from standard/contracts/supplier.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
 {{ config(alias='supplier') }}
 
 {{ quarantined('supplier') }}

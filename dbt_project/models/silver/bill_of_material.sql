@@ -1,10 +1,3 @@
-{{ published('bill_of_material', columns=[
-    'source_system',
-    'source_key',
-    'bill_of_material_id',
-    'variant',
-    'material_id',
-    'plant_id',
-    'base_quantity',
-    'base_quantity_unit',
-]) }}
+{# Made from standard/contracts/bill_of_material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('bill_of_material') }}

@@ -1,12 +1,3 @@
-{{ published('bill_of_material_item', columns=[
-    'source_system',
-    'source_key',
-    'bill_of_material_id',
-    'variant',
-    'item_id',
-    'material_id',
-    'plant_id',
-    'component_material_id',
-    'quantity',
-    'quantity_unit',
-]) }}
+{# Made from standard/contracts/bill_of_material_item.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('bill_of_material_item') }}

@@ -1,11 +1,3 @@
-{{ published('contact', columns=[
-    'source_system',
-    'source_key',
-    'contact_id',
-    'customer_id',
-    'full_name',
-    'phone',
-    'mobile',
-    'email',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/contact.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('contact') }}

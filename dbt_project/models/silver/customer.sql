@@ -1,19 +1,3 @@
-{{ published('customer', columns=[
-    'source_system',
-    'source_key',
-    'customer_id',
-    'customer_name',
-    'name_key',
-    'customer_group',
-    'credit_code',
-    'country_code',
-    'city',
-    'street',
-    'postal_code',
-    'phone',
-    'email',
-    'erp_customer_id',
-    'is_blocked',
-    'created_on',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/customer.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('customer') }}

@@ -1,18 +1,3 @@
-{{ published('material', columns=[
-    'source_system',
-    'source_key',
-    'material_id',
-    'material_name',
-    'material_name_zh',
-    'material_type',
-    'material_group',
-    'base_unit',
-    'gross_weight',
-    'net_weight',
-    'weight_unit',
-    'standard_price',
-    'currency',
-    'is_marked_for_deletion',
-    'created_on',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('material') }}

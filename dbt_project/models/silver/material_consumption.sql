@@ -1,27 +1,3 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='merge',
-    unique_key=['source_system', 'source_key'],
-    post_hook='drop view if exists {{ this.identifier }}__dbt_tmp',
-) }}
+{# Made from standard/contracts/material_consumption.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% set columns = [
-    'source_system',
-    'source_key',
-    'event_id',
-    'production_order_id',
-    'material_id',
-    'reservation_item_id',
-    'quantity',
-    'quantity_unit',
-    'lot_id',
-    'consumed_at',
-    'recorded_at',
-    '_datong_version',
-] %}
-
-with published as (
-    {{ published('material_consumption', columns) }}
-)
-
-{{ changed_only('published', columns) }}
+{{ conformed('material_consumption') }}

@@ -1,13 +1,3 @@
-{{ published('opportunity', columns=[
-    'source_system',
-    'source_key',
-    'opportunity_id',
-    'customer_id',
-    'title',
-    'stage',
-    'amount',
-    'currency',
-    'probability',
-    'expected_close_on',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/opportunity.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('opportunity') }}

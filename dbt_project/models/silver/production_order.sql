@@ -1,19 +1,3 @@
-{{ published('production_order', columns=[
-    'source_system',
-    'source_key',
-    'production_order_id',
-    'production_order_type',
-    'material_id',
-    'plant_id',
-    'quantity',
-    'delivered_quantity',
-    'quantity_unit',
-    'planned_start_on',
-    'planned_end_on',
-    'actual_start_on',
-    'actual_end_on',
-    'sales_order_id',
-    'sales_order_item_id',
-    'status',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/production_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('production_order') }}

@@ -1,16 +1,3 @@
-{{ published('production_order_component', columns=[
-    'source_system',
-    'source_key',
-    'production_order_id',
-    'reservation_id',
-    'reservation_item_id',
-    'source_reservation',
-    'source_reservation_item',
-    'material_id',
-    'plant_id',
-    'storage_location_id',
-    'required_quantity',
-    'withdrawn_quantity',
-    'quantity_unit',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/production_order_component.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('production_order_component') }}

@@ -1,11 +1,3 @@
-{{ published('production_order_operation', columns=[
-    'source_system',
-    'source_key',
-    'production_order_id',
-    'sequence_id',
-    'operation_id',
-    'operation_name',
-    'work_center_id',
-    'quantity',
-    'quantity_unit',
-]) }}
+{# Made from standard/contracts/production_order_operation.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('production_order_operation') }}

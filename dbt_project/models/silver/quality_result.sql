@@ -1,28 +1,3 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='merge',
-    unique_key=['source_system', 'source_key'],
-    post_hook='drop view if exists {{ this.identifier }}__dbt_tmp',
-) }}
+{# Made from standard/contracts/quality_result.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% set columns = [
-    'source_system',
-    'source_key',
-    'event_id',
-    'production_order_id',
-    'characteristic',
-    'measured_value',
-    'lower_limit',
-    'upper_limit',
-    'measured_unit',
-    'result',
-    'inspected_at',
-    'recorded_at',
-    '_datong_version',
-] %}
-
-with published as (
-    {{ published('quality_result', columns) }}
-)
-
-{{ changed_only('published', columns) }}
+{{ conformed('quality_result') }}

@@ -1,21 +1,3 @@
-{{ published('sales_order', columns=[
-    'source_system',
-    'source_key',
-    'sales_order_id',
-    'sales_order_type',
-    'sales_organization_id',
-    'distribution_channel',
-    'customer_id',
-    'customer_order_number',
-    'ordered_on',
-    'requested_delivery_on',
-    'amount',
-    'currency',
-    'status',
-    'delivery_status',
-    'is_delivery_blocked',
-    'production_status',
-    'created_on',
-    'created_by',
-    'changed_at',
-]) }}
+{# Made from standard/contracts/sales_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('sales_order') }}

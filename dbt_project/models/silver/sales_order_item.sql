@@ -1,19 +1,3 @@
-{{ published('sales_order_item', columns=[
-    'source_system',
-    'source_key',
-    'sales_order_id',
-    'sales_order_item_id',
-    'material_id',
-    'item_text',
-    'plant_id',
-    'storage_location_id',
-    'quantity',
-    'delivered_quantity',
-    'quantity_unit',
-    'amount',
-    'currency',
-    'status',
-    'delivery_status',
-    'is_rejected',
-    'rejection_reason',
-]) }}
+{# Made from standard/contracts/sales_order_item.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('sales_order_item') }}

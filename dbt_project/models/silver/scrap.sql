@@ -1,27 +1,3 @@
-{{ config(
-    materialized='incremental',
-    incremental_strategy='merge',
-    unique_key=['source_system', 'source_key'],
-    post_hook='drop view if exists {{ this.identifier }}__dbt_tmp',
-) }}
+{# Made from standard/contracts/scrap.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% set columns = [
-    'source_system',
-    'source_key',
-    'event_id',
-    'production_order_id',
-    'operation_id',
-    'material_id',
-    'quantity',
-    'quantity_unit',
-    'reason_code',
-    'scrapped_at',
-    'recorded_at',
-    '_datong_version',
-] %}
-
-with published as (
-    {{ published('scrap', columns) }}
-)
-
-{{ changed_only('published', columns) }}
+{{ conformed('scrap') }}

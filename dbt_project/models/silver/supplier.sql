@@ -1,14 +1,3 @@
-{{ published('supplier', columns=[
-    'source_system',
-    'source_key',
-    'supplier_id',
-    'supplier_name',
-    'credit_code',
-    'country_code',
-    'city',
-    'street',
-    'postal_code',
-    'phone',
-    'is_blocked',
-    'created_on',
-]) }}
+{# Made from standard/contracts/supplier.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('supplier') }}

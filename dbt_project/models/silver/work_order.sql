@@ -1,16 +1,3 @@
-{{ published('work_order', columns=[
-    'source_system',
-    'source_key',
-    'work_order_id',
-    'production_order_id',
-    'material_id',
-    'quantity',
-    'good_quantity',
-    'scrap_quantity',
-    'quantity_unit',
-    'status',
-    'planned_start_at',
-    'planned_end_at',
-    'version',
-    'updated_at',
-]) }}
+{# Made from standard/contracts/work_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{{ conformed('work_order') }}

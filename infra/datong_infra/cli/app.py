@@ -69,6 +69,14 @@ user = typer.Typer(
 )
 app.add_typer(user)
 
+standard = typer.Typer(
+    name="standard",
+    help="The standard: contracts of every table, and what is made from them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(standard)
+
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the listing.")]
 EngineOption = Annotated[
     str | None,
@@ -656,3 +664,34 @@ def secrets_set(
     from datong_infra.cli import sources
 
     sources.secrets_set(name, in_keyring=keyring)
+
+
+@standard.command(name="compile")
+def standard_compile(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit status 1 when a file differs.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Write the macros, models and properties that the contracts under dbt_project/standard say."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.compile_(check=check, format_=format_)
+
+
+@standard.command(name="lint")
+def standard_lint(format_: FormatOption = Format.table) -> None:
+    """Check every contract: file, line, field, what is wrong, and what to do. Exit status 1 when something is."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.lint(format_)
+
+
+@standard.command(name="list")
+def standard_list(
+    layer: Annotated[str | None, typer.Argument(help="silver or serve; both when it is not given.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the contracts with their version, owner, fields and rules."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.listing(layer, format_)

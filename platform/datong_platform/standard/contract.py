@@ -24,6 +24,8 @@ import yaml
 
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
+from datong_platform.standard.normalise import NORMALISERS
+from datong_platform.standard.rules import RULES
 
 STANDARD = DBT_PROJECT / "standard"
 CONTRACTS = STANDARD / "contracts"
@@ -54,8 +56,12 @@ FIELD_PROPERTIES = (
     "derived_from",
     "mask",
     "on_unknown_code",
+    "form",
 )
 RULE_PROPERTIES = ("on_failure", "hold_above", "stop_above", "parent")
+
+GIVEN_BY_CONFORM = {"source", "found", "occurrences"}
+"""Parameters of rules that name columns which `conform` makes; a contract does not give them."""
 
 _SEVERITIES: dict[OnFailure, str] = {"withhold": "error", "empty": "warning", "warn": "info"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -156,6 +162,8 @@ class Field:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
+    form: str | None = None
+    """The pattern in words, for people: a plant's number of four digits."""
     minimum: str | None = None
     maximum: str | None = None
     exclusive_minimum: str | None = None
@@ -518,6 +526,7 @@ class _Reader:
             min_length=options.get("minLength"),
             max_length=options.get("maxLength"),
             pattern=options.get("pattern"),
+            form=custom.get("form"),
             **{
                 key: None if options.get(odcs) is None else str(options[odcs])
                 for key, odcs in (
@@ -531,6 +540,14 @@ class _Reader:
             tags=tuple(given.get("tags", ())),
             line=given.line,
         )
+        for each in made.normalise:
+            if each not in NORMALISERS:
+                self.say(
+                    given.line,
+                    name,
+                    f"normaliser {each} is not known.",
+                    f"use one of {', '.join(sorted(NORMALISERS))}.",
+                )
         self._mask(made, given)
         return made, _rules_of_shape(made)
 
@@ -565,11 +582,21 @@ class _Reader:
                     quality.line,
                     name,
                     "the rule is not named.",
-                    "write `implementation: {rule: positive}`; `datong standard rules` lists them.",
+                    "write `implementation: {rule: positive}`, say.",
                 )
                 continue
             kind = str(implementation["rule"])
             params = {key: value for key, value in implementation.items() if key != "rule"}
+            if kind not in RULES:
+                self.say(
+                    implementation.line, name, f"rule {kind} is not known.", f"use one of {', '.join(sorted(RULES))}."
+                )
+                continue
+            try:
+                RULES[kind].checked(name, {**dict.fromkeys(GIVEN_BY_CONFORM & set(RULES[kind].needs), ""), **params})
+            except ConfigurationError as error:
+                self.say(implementation.line, name, f"rule {kind}: {error.reason}", error.next_step)
+                continue
             custom = self._custom(quality, RULE_PROPERTIES, name)
             on = self._on_failure(custom.get("on_failure", "withhold"), quality, name)
             if on == "empty" and of is None:
@@ -583,7 +610,7 @@ class _Reader:
                 )
             made.append(
                 Rule(
-                    name=str(quality.get("name") or kind),
+                    name=RULES[kind].named(params),
                     kind=kind,
                     field=name,
                     params=params,
@@ -742,33 +769,54 @@ def _rules_of_shape(of: Field) -> list[Rule]:
     """What a field's type, options, code set and `required` already say, as rules."""
     made: list[Rule] = []
 
-    def add(kind: str, name: str | None = None, on: OnFailure = "withhold", **params: Any) -> None:
-        made.append(Rule(name or kind, kind, of.name, params, on, line=of.line))
+    def add(kind: str, on: OnFailure = "withhold", **params: Any) -> None:
+        made.append(Rule(RULES[kind].named(params), kind, of.name, params, on, line=of.line))
 
     if of.code_set:
-        add("known_code", f"known_{of.code_set}", of.on_unknown_code, code_set=of.code_set, required=of.is_required)
+        add("known_code", of.on_unknown_code, code_set=of.code_set, is_required=of.is_required)
     elif of.is_required and of.exclusive_minimum != "0":
         add("required")
     if of.logical_type not in {"string"} and not of.derived_from:
-        add("type", None, "withhold" if of.is_required else "empty", type=of.physical_type)
+        add("type", "withhold" if of.is_required else "empty", sql_type=of.physical_type)
+    if of.scale is not None:
+        add("decimals", "warn", scale=of.scale)
     if of.min_length is not None:
-        add("min_length", length=of.min_length)
+        add("min_length", minimum=of.min_length)
     if of.max_length is not None:
-        add("max_length", length=of.max_length)
+        add("max_length", maximum=of.max_length)
     if of.pattern is not None:
-        add("pattern", pattern=of.pattern)
+        add("pattern", pattern=of.pattern, form=of.form or of.pattern)
+    made += [Rule(RULES[kind].named(params), kind, of.name, params, line=of.line) for kind, params in _bounds(of)]
+    return made
+
+
+def _bounds(of: Field) -> Iterator[tuple[str, dict[str, Any]]]:
     bounds = {
         key: value
         for key in ("minimum", "maximum", "exclusive_minimum", "exclusive_maximum")
         if (value := getattr(of, key)) is not None
     }
     if bounds == {"exclusive_minimum": "0"}:
-        add("positive")  # nothing is not above zero either
+        yield "positive", {}  # nothing is not above zero either
     elif bounds == {"minimum": "0"}:
-        add("not_negative")
-    elif bounds:
-        add("range", **bounds)
-    return made
+        yield "not_negative", {}
+    elif bounds.keys() == {"minimum", "maximum"}:
+        yield "range", {key: _bound(value) for key, value in bounds.items()}
+    else:
+        for key, value in bounds.items():
+            if key in {"minimum", "maximum"}:
+                yield key, {key: _bound(value)}
+            else:
+                operator = ">" if key == "exclusive_minimum" else "<"
+                yield "compare", {"other": value, "operator": operator, **_beyond(value)}
+
+
+def _bound(value: str) -> Any:
+    return float(value) if "." in value else int(value) if re.fullmatch(r"-?\d+", value) else value
+
+
+def _beyond(value: str) -> dict[str, str]:
+    return {"other_name": value, "other_name_zh": value}
 
 
 def _reference_rule(reference: Reference, custom: Mapping[str, Any]) -> Rule:

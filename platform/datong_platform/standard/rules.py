@@ -318,9 +318,9 @@ _KINDS = (
     ),
     RuleKind(
         "known_code", "conformity", "has a counterpart in the standard's code set", "代码已对照",
-        lambda e, _: f"{e} is null",
+        lambda e, p: f"{e} is null" if p["is_required"] else f"{e} is null and {is_sent(p['source'])}",
         "{code_set} {source} is not in the crosswalk", "代码集{code_set}的对照表中没有{source}",
-        needs=("code_set", "source"), whole_name=_known_code_name,
+        needs=("code_set", "source"), takes={"is_required": True}, whole_name=_known_code_name,
     ),
     RuleKind(
         "readable_text", "conformity", "is not garbled by a wrong encoding", "无乱码",

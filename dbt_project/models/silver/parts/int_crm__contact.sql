@@ -4,18 +4,14 @@ with contact as (
 
 ),
 
-checked as (
+named as (
 
     select
-        contact.*,
-        contact.account_id as customer_id,
-        contact.updated_at as changed_at,
-        {{ failures([
-            required('contact_id'),
-            required('account_id'),
-        ]) }}
+        *,
+        account_id as customer_id,
+        updated_at as changed_at
     from contact
 
 )
 
-select * from checked
+{{ conform__contact('named') }}

@@ -11,10 +11,8 @@ named as (
         source_key,
         account_id as customer_id,
         account_name as customer_name,
-        {{ company_name_key('account_name') }} as name_key,
         cast(null as string) as customer_group,
-        credit_code as source_credit_code,
-        case when {{ is_credit_code('credit_code') }} then credit_code end as credit_code,
+        credit_code,
         cast(null as string) as country_code,
         city,
         street,
@@ -30,19 +28,6 @@ named as (
         source_row
     from account
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('customer_id'),
-            required('customer_name'),
-            valid_credit_code('credit_code', 'source_credit_code'),
-        ]) }}
-    from named
-
 )
 
-select * from checked
+{{ conform__customer('named') }}

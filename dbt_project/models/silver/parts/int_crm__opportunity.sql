@@ -4,20 +4,14 @@ with opportunity as (
 
 ),
 
-checked as (
+named as (
 
     select
-        opportunity.*,
-        opportunity.account_id as customer_id,
-        opportunity.updated_at as changed_at,
-        {{ failures([
-            required('opportunity_id'),
-            required('account_id'),
-            known_code('currency', 'source_currency', 'currency'),
-            not_negative('amount'),
-        ]) }}
+        *,
+        account_id as customer_id,
+        updated_at as changed_at
     from opportunity
 
 )
 
-select * from checked
+{{ conform__opportunity('named') }}

@@ -56,8 +56,7 @@ joined as (
     select
         known.business_partner_id,
         partner.partner_name,
-        credit_code.credit_code as source_credit_code,
-        case when {{ is_credit_code('credit_code.credit_code') }} then credit_code.credit_code end as credit_code,
+        credit_code.credit_code,
         first_address.country_code,
         first_address.city,
         first_address.street,

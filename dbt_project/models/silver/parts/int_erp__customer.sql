@@ -17,9 +17,7 @@ joined as (
         customer.source_key,
         customer.customer_id,
         coalesce(customer.customer_name, partner.partner_name) as customer_name,
-        {{ company_name_key('coalesce(customer.customer_name, partner.partner_name)') }} as name_key,
         customer.customer_group,
-        partner.source_credit_code,
         partner.credit_code,
         partner.country_code,
         partner.city,
@@ -37,19 +35,6 @@ joined as (
     from customer
     left join partner on customer.customer_id = partner.business_partner_id
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('customer_id'),
-            required('customer_name'),
-            valid_credit_code('credit_code', 'source_credit_code'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__customer('joined') }}

@@ -32,6 +32,7 @@ price as (
     select
         material_id,
         currency,
+        source_currency,
         cast(standard_price / price_quantity as decimal(18, 6)) as standard_price
     from (
         select
@@ -44,7 +45,7 @@ price as (
 
 ),
 
-checked as (
+described as (
 
     select
         product.*,
@@ -52,17 +53,11 @@ checked as (
         coalesce(material_name.material_name_zh, material_name.material_name) as material_name_zh,
         price.standard_price,
         price.currency,
-        {{ failures([
-            required('product.material_id'),
-            known_code('product.material_type', 'product.source_material_type', 'material_type'),
-            known_code('product.base_unit', 'product.source_base_unit', 'unit'),
-            not_negative('product.gross_weight'),
-            not_negative('price.standard_price'),
-        ]) }}
+        price.source_currency
     from product
     left join material_name on product.material_id = material_name.material_id
     left join price on product.material_id = price.material_id
 
 )
 
-select * from checked
+{{ conform__material('described') }}

@@ -8,22 +8,6 @@ material as (
 
     {{ latest('stg_erp__product') }}
 
-),
-
-checked as (
-
-    select
-        production_order.*,
-        {{ failures([
-            required('production_order_id'),
-            required('production_order.material_id'),
-            positive('quantity'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-            refers_to('production_order.material_id', 'material.material_id', 'material'),
-        ]) }}
-    from production_order
-    left join material on production_order.material_id = material.material_id
-
 )
 
-select * from checked
+{{ conform__production_order('production_order', parents={'material': 'material'}, computed=['status']) }}

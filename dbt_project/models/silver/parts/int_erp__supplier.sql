@@ -17,7 +17,6 @@ joined as (
         supplier_role.source_key,
         supplier_role.business_partner_id as supplier_id,
         partner.partner_name as supplier_name,
-        partner.source_credit_code,
         partner.credit_code,
         partner.country_code,
         partner.city,
@@ -33,19 +32,6 @@ joined as (
     left join partner on supplier_role.business_partner_id = partner.business_partner_id
     where supplier_role.partner_role = 'SUPPLIER'
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('supplier_id'),
-            required('supplier_name'),
-            valid_credit_code('credit_code', 'source_credit_code'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__supplier('joined') }}

@@ -12,23 +12,13 @@ production_order as (
 
 ),
 
-checked as (
+versioned as (
 
     select
-        material_consumption.*,
-        material_consumption._datong_batch_id as _datong_version,
-        {{ failures([
-            required('event_id'),
-            required('material_consumption.production_order_id'),
-            required('material_consumption.material_id'),
-            required('consumed_at'),
-            positive('material_consumption.quantity'),
-            known_code('material_consumption.quantity_unit', 'material_consumption.source_quantity_unit', 'unit'),
-            refers_to('material_consumption.production_order_id', 'production_order.production_order_id', 'production_order'),
-        ]) }}
+        *,
+        _datong_batch_id as _datong_version
     from material_consumption
-    left join production_order on material_consumption.production_order_id = production_order.production_order_id
 
 )
 
-select * from checked
+{{ conform__material_consumption('versioned', parents={'production_order': 'production_order'}) }}

@@ -12,22 +12,13 @@ production_order as (
 
 ),
 
-checked as (
+versioned as (
 
     select
-        quality_result.*,
-        quality_result._datong_batch_id as _datong_version,
-        {{ failures([
-            required('event_id'),
-            required('quality_result.production_order_id'),
-            required('characteristic'),
-            required('inspected_at'),
-            known_code('result', 'source_result', 'quality_result'),
-            refers_to('quality_result.production_order_id', 'production_order.production_order_id', 'production_order'),
-        ]) }}
+        *,
+        _datong_batch_id as _datong_version
     from quality_result
-    left join production_order on quality_result.production_order_id = production_order.production_order_id
 
 )
 
-select * from checked
+{{ conform__quality_result('versioned', parents={'production_order': 'production_order'}) }}

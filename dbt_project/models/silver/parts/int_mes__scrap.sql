@@ -12,22 +12,13 @@ production_order as (
 
 ),
 
-checked as (
+versioned as (
 
     select
-        scrap.*,
-        scrap._datong_batch_id as _datong_version,
-        {{ failures([
-            required('event_id'),
-            required('scrap.production_order_id'),
-            required('scrapped_at'),
-            positive('scrap.quantity'),
-            known_code('scrap.quantity_unit', 'scrap.source_quantity_unit', 'unit'),
-            refers_to('scrap.production_order_id', 'production_order.production_order_id', 'production_order'),
-        ]) }}
+        *,
+        _datong_batch_id as _datong_version
     from scrap
-    left join production_order on scrap.production_order_id = production_order.production_order_id
 
 )
 
-select * from checked
+{{ conform__scrap('versioned', parents={'production_order': 'production_order'}) }}

@@ -28,9 +28,7 @@ named as (
         source_key,
         partner_id as customer_id,
         party_name as customer_name,
-        name_key,
         cast(null as string) as customer_group,
-        source_credit_code,
         credit_code,
         country_code,
         city,
@@ -48,19 +46,6 @@ named as (
         source_row
     from in_role
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('customer_id'),
-            required('customer_name'),
-            valid_credit_code('credit_code', 'source_credit_code'),
-        ]) }}
-    from named
-
 )
 
-select * from checked
+{{ conform__customer('named') }}

@@ -29,18 +29,13 @@ balance as (
 
 ),
 
-checked as (
+described as (
 
     select
         *,
-        struct(material_id, plant_id, storage_location_id, quantity, source_quantity_unit) as source_row,
-        {{ failures([
-            required('material_id'),
-            required('plant_id'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-        ]) }}
+        struct(material_id, plant_id, storage_location_id, quantity, source_quantity_unit) as source_row
     from balance
 
 )
 
-select * from checked
+{{ conform__inventory_balance('described', parents={'material': none}, computed=['stock_type']) }}

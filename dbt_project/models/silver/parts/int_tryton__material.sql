@@ -32,6 +32,7 @@ price as (
             cost_price.product_id,
             cost_price.cost_price as standard_price,
             currency.currency,
+            currency.source_currency,
             row_number() over (partition by cost_price.product_id order by cast(cost_price.company_id as int)) as _place
         from cost_price
         inner join company on cost_price.company_id = company.company_id
@@ -64,6 +65,7 @@ joined as (
         cast(null as string) as weight_unit,
         price.standard_price,
         price.currency,
+        price.source_currency,
         not product.is_active as is_marked_for_deletion,
         product.created_on,
         greatest(product.changed_at, product.template_changed_at) as changed_at,
@@ -73,19 +75,6 @@ joined as (
     from product
     left join price on product.product_id = price.product_id
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('material_id'),
-            known_code('base_unit', 'source_base_unit', 'unit'),
-            not_negative('standard_price'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__material('joined', computed=['material_type', 'weight_unit']) }}

@@ -123,21 +123,11 @@ joined as (
     left join sale_line on side.sale_line_id = sale_line.sales_order_item_id
     {{ crosswalk('tryton', 'movement_type', 'side.source_movement_type', 'movement_type') }}
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('posted_on'),
-            required('material_id'),
-            known_code('movement_type', 'source_movement_type', 'movement_type'),
-            positive('quantity'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__material_movement(
+    'joined',
+    parents={'material': 'product', 'material_document': none},
+    computed=['direction'],
+    carry=['product_id'],
+) }}

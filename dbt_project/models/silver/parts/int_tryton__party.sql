@@ -82,14 +82,12 @@ joined as (
     select
         party.*,
         coalesce(party.party_code, concat('(', party.party_id, ')')) as partner_id,
-        {{ company_name_key('party.party_name') }} as name_key,
-        credit_code.credit_code as source_credit_code,
-        case when {{ is_credit_code('credit_code.credit_code') }} then credit_code.credit_code end as credit_code,
+        credit_code.credit_code,
         country.country_code,
         first_address.city,
         first_address.street,
         first_address.postal_code,
-        {{ phone_number('first_mechanism.phone') }} as phone,
+        first_mechanism.phone,
         first_mechanism.email,
         not party.is_active as is_blocked
     from party

@@ -80,20 +80,6 @@ joined as (
             production.production_id = delivered.yielding_production_id
             and production.product_id = delivered.product_id
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('material_id'),
-            positive('quantity'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-            known_code('status', 'source_status', 'production_order_status'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__production_order('joined', parents={'material': 'product'}, carry=['production_id']) }}

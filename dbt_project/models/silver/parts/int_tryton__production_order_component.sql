@@ -42,9 +42,7 @@ joined as (
     select
         move.source_system,
         move.source_key,
-        move.consuming_production_id,
-        production.production_id as found_production_id,
-        production.production_order_id,
+        coalesce(production.production_order_id, concat('(', move.consuming_production_id, ')')) as production_order_id,
         -- the move that will consume is the reservation itself
         move.consuming_production_id as reservation_id,
         move.move_id as reservation_item_id,
@@ -67,20 +65,9 @@ joined as (
     left join unit on move.unit_id = unit.unit_id
     left join location on move.from_location_id = location.location_id
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            refers_to('consuming_production_id', 'found_production_id', 'production_order'),
-            required('material_id'),
-            positive('required_quantity'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__production_order_component(
+    'joined',
+    parents={'production_order': 'production', 'material': 'product'},
+) }}

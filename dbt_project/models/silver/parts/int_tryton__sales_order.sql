@@ -48,7 +48,8 @@ joined as (
         currency.source_currency,
         sale.status,
         sale.source_status,
-        coalesce(sale.delivery_status, 'OPEN') as delivery_status,
+        coalesce(sale.delivery_status, case when sale.source_delivery_status is null then 'OPEN' end) as delivery_status,
+        sale.source_delivery_status,
         false as is_delivery_blocked,
         cast(null as string) as production_status,
         sale.created_on,
@@ -62,19 +63,6 @@ joined as (
     left join currency on sale.currency_id = currency.currency_id
     left join line_total on sale.sale_id = line_total.sale_id
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('customer_id'),
-            known_code('currency', 'source_currency', 'currency'),
-            known_code('status', 'source_status', 'document_status'),
-        ]) }}
-    from joined
-
 )
 
-select * from checked
+{{ conform__sales_order('joined', parents={'customer': 'party'}) }}

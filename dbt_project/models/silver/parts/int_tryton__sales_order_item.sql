@@ -85,8 +85,7 @@ joined as (
         sale_line.source_system,
         sale_line.source_key,
         sale_line.sale_id,
-        sale.sale_id as found_sale_id,
-        coalesce(sale.number, concat('(', sale.sale_id, ')')) as sales_order_id,
+        coalesce(sale.number, concat('(', sale_line.sale_id, ')')) as sales_order_id,
         sale_line.sale_line_id as sales_order_item_id,
         product.material_id,
         coalesce(sale_line.description, product.material_name) as item_text,
@@ -112,6 +111,7 @@ joined as (
         sale_line.currency,
         sale_line.source_currency,
         sale.status,
+        sale.source_status,
         sale.source_status = 'cancelled' as is_rejected,
         case when sale.source_status = 'cancelled' then 'cancelled' end as rejection_reason,
         sale_line._datong_batch_id,
@@ -126,7 +126,7 @@ joined as (
 
 ),
 
-checked as (
+delivered_so_far as (
 
     select
         *,
@@ -134,17 +134,21 @@ checked as (
             when delivered_quantity >= quantity then 'COMPLETE'
             when delivered_quantity > 0 then 'IN_PROCESS'
             else 'OPEN'
-        end as delivery_status,
-        {{ failures([
-            required('sales_order_item_id'),
-            refers_to('sale_id', 'found_sale_id', 'sales_order'),
-            required('material_id'),
-            positive('quantity'),
-            known_code('quantity_unit', 'source_quantity_unit', 'unit'),
-            known_code('currency', 'source_currency', 'currency'),
-        ]) }}
+        end as delivery_status
     from joined
+
+),
+
+numbered_sale as (
+
+    select coalesce(number, concat('(', sale_id, ')')) as sales_order_id
+    from sale
 
 )
 
-select * from checked
+{{ conform__sales_order_item(
+    'delivered_so_far',
+    parents={'sales_order': 'numbered_sale', 'material': 'product'},
+    computed=['delivery_status'],
+    carry=['sale_id'],
+) }}

@@ -28,7 +28,6 @@ named as (
         source_key,
         partner_id as supplier_id,
         party_name as supplier_name,
-        source_credit_code,
         credit_code,
         country_code,
         city,
@@ -42,19 +41,6 @@ named as (
         source_row
     from in_role
 
-),
-
-checked as (
-
-    select
-        *,
-        {{ failures([
-            required('supplier_id'),
-            required('supplier_name'),
-            valid_credit_code('credit_code', 'source_credit_code'),
-        ]) }}
-    from named
-
 )
 
-select * from checked
+{{ conform__supplier('named') }}

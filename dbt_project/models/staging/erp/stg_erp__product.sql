@@ -18,6 +18,7 @@ renamed as (
         try_cast(source.GrossWeight as decimal(15, 3)) as gross_weight,
         try_cast(source.NetWeight as decimal(15, 3)) as net_weight,
         weight_unit.code as weight_unit,
+        source.WeightUnit as source_weight_unit,
         coalesce(try_cast(source.IsMarkedForDeletion as boolean), false) as is_marked_for_deletion,
         try_cast(source.CreationDate as date) as created_on,
         try_cast(source.LastChangeDateTime as timestamp) as changed_at,

@@ -14,6 +14,7 @@ renamed as (
         try_cast(source.StandardPrice as decimal(18, 3)) as standard_price,
         try_cast(source.PriceUnitQty as decimal(5, 0)) as price_quantity,
         currency.code as currency,
+        source.Currency as source_currency,
         source._datong_batch_id,
         source._datong_ingested_at,
         source._datong_operation,

@@ -23,6 +23,7 @@ renamed as (
         status.code as status,
         source.OverallSDProcessStatus as source_status,
         delivery_status.code as delivery_status,
+        source.OverallTotalDeliveryStatus as source_delivery_status,
         coalesce(trim(source.DeliveryBlockReason), '') <> '' as is_delivery_blocked,
         {{ blank_to_null('source.YY1_ProductionStatus_SDH') }} as production_status,
         try_cast(source.CreationDate as date) as created_on,

@@ -24,6 +24,7 @@ renamed as (
         status.code as status,
         source.state as source_status,
         delivery_status.code as delivery_status,
+        source.shipment_state as source_delivery_status,
         cast(source.create_uid as string) as created_by,
         {{ plant_day('source.create_date') }} as created_on,
         coalesce(source.write_date, source.create_date) as changed_at,

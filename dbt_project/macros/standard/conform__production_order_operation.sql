@@ -1,0 +1,120 @@
+{# Made from standard/contracts/production_order_operation.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
+
+{% macro conform__production_order_operation(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+    {#- Production order operation · 生产订单工序, contract 1.0.0. -#}
+    {%- do conform_demands('production_order_operation', ['production_order'], ['quantity'], ['quantity_unit'], parents, as_text, computed) -%}
+select
+    source_system,
+    source_key,
+    production_order_id,
+    sequence_id,
+    operation_id,
+    operation_name,
+    work_center_id,
+    quantity,
+    quantity_unit,
+    source_quantity_unit,
+    _datong_batch_id,
+    _datong_ingested_at,
+    source_row,
+    {%- for column in carry %}
+    {{ column }},
+    {%- endfor %}
+    _failures
+from (
+    select
+        normalised.*,
+        case
+            when (production_order_id is null)
+            {%- if parents['production_order'] %}
+                or (production_order_id is not null and _known_production_order_production_order_id is null)
+            {%- endif %}
+                or (operation_id is null)
+                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
+                or (quantity < 0)
+                or (quantity_unit is null)
+            then filter(
+                array(
+                    case
+                        when production_order_id is null
+                            then named_struct('field', 'production_order_id', 'rule', 'required', 'reason', 'production_order_id is missing', 'reason_zh', '生产订单号缺失', 'raw', cast(production_order_id as string), 'is_withheld', true)
+                    end
+        {%- if parents['production_order'] %},
+                    case
+                        when production_order_id is not null and _known_production_order_production_order_id is null
+                            then named_struct('field', 'production_order_id', 'rule', 'refers_to_production_order', 'reason', concat('production order ', coalesce(cast(production_order_id as string), 'missing'), ' is not known'), 'reason_zh', concat('生产订单', coalesce(cast(production_order_id as string), '空'), '不存在'), 'raw', cast(production_order_id as string), 'is_withheld', true)
+                    end
+        {%- endif %},
+                    case
+                        when operation_id is null
+                            then named_struct('field', 'operation_id', 'rule', 'required', 'reason', 'operation_id is missing', 'reason_zh', '工序号缺失', 'raw', cast(operation_id as string), 'is_withheld', true)
+                    end,
+                    case
+                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', false)
+                    end,
+                    case
+                        when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
+                            then named_struct('field', 'quantity', 'rule', 'decimals', 'reason', concat('quantity may have 3 decimals and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量最多3位小数，实际为', coalesce(cast(source_quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', false)
+                    end,
+                    case
+                        when quantity < 0
+                            then named_struct('field', 'quantity', 'rule', 'not_negative', 'reason', concat('quantity must not be below zero and is ', coalesce(cast(quantity as string), 'missing')), 'reason_zh', concat('数量不得小于零，实际为', coalesce(cast(quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                    end,
+                    case
+                        when quantity_unit is null
+                            then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
+                    end
+                ),
+                failure -> failure is not null
+            )
+        end as _failures
+    from (
+        select
+            source_system,
+            source_key,
+            {{ without_zeros('production_order_id') }} as production_order_id,
+            {{ without_zeros('sequence_id') }} as sequence_id,
+            {{ without_zeros('operation_id') }} as operation_id,
+            {{ blank_to_null('operation_name') }} as operation_name,
+            {{ blank_to_null('work_center_id') }} as work_center_id,
+            {% if 'quantity' in as_text %}try_cast({{ number('quantity') }} as decimal(15,3)){% else %}try_cast(quantity as decimal(15,3)){% endif %} as quantity,
+            quantity as source_quantity,
+            quantity_unit,
+            source_quantity_unit,
+            _datong_batch_id,
+            _datong_ingested_at,
+            source_row
+            {%- for column in carry %},
+            {{ column }}
+            {%- endfor %}
+        from (
+            select
+                given.source_system,
+                given.source_key,
+                coalesce(fixes.production_order_id, given.production_order_id) as production_order_id,
+                coalesce(fixes.sequence_id, given.sequence_id) as sequence_id,
+                coalesce(fixes.operation_id, given.operation_id) as operation_id,
+                coalesce(fixes.operation_name, given.operation_name) as operation_name,
+                coalesce(fixes.work_center_id, given.work_center_id) as work_center_id,
+                {% if 'quantity' in as_text %}coalesce(fixes.quantity, cast(given.quantity as string)){% else %}coalesce(try_cast(fixes.quantity as decimal(15,3)), given.quantity){% endif %} as quantity,
+                coalesce(fixes.quantity_unit, given.quantity_unit) as quantity_unit,
+                given.{{ 'quantity_unit' if 'quantity_unit' in computed else 'source_quantity_unit' }} as source_quantity_unit,
+                given._datong_batch_id,
+                given._datong_ingested_at,
+                given.source_row
+                {%- for column in carry %},
+                given.{{ column }}
+                {%- endfor %}
+            from {{ relation }} as given
+            left join {{ fixes_of('production_order_operation', ['production_order_id', 'sequence_id', 'operation_id', 'operation_name', 'work_center_id', 'quantity', 'quantity_unit']) }} as fixes
+                on given.source_system = fixes.source_system and given.source_key = fixes.source_key
+        ) as mended
+    ) as normalised
+    {%- if parents['production_order'] %}
+    left join (select distinct production_order_id as _known_production_order_production_order_id_0, true as _known_production_order_production_order_id from {{ parents['production_order'] }})
+        on normalised.production_order_id = _known_production_order_production_order_id_0
+    {%- endif %}
+) as checked
+{%- endmacro %}
