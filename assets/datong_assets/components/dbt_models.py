@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 from datong_platform import settings
 from datong_platform.errors import DatongError, TerminalError
-from datong_platform.standard import cases, decisions
+from datong_platform.standard import cases, conservation, decisions
 from pydantic import Field
 
 from datong_assets import lake_facts
@@ -103,10 +103,11 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
 
 @contextmanager
 def _recorded(context: dg.AssetExecutionContext) -> Generator[None]:
-    """What the build came to is written down when it ends, also when it failed on its way: cases."""
+    """What the build came to is written down when it ends, also when it failed on its way: counts and cases."""
     try:
         yield
     finally:
+        conservation.record_build(context.run_id)
         change = cases.update(context.run_id)
         if change.words:
             context.log.info(f"quarantine: {change.words}.")

@@ -18,6 +18,8 @@ from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_sys
 from datong_platform import names
 from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.lake.columns import type_name
+from datong_platform.standard import conservation
+from datong_platform.standard.conservation import Count
 from pydantic import BaseModel
 
 from datong_assets.components.as_written import as_written
@@ -180,6 +182,7 @@ def _ingest(
     """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
     failures: list[DatongError] = []
     step = f"ingest {config.system}"
+    counts: list[Count] = []
     for outcome in _outcomes(config, entities):
         result = outcome.result
         if isinstance(result, DatongError):
@@ -188,6 +191,7 @@ def _ingest(
             tell(Progress("entity", step, outcome.entity, ok=False, error=result))
             continue
         checks = list(_evaluate(config, outcome.entity, result))
+        counts += counted(config.system, outcome.entity, result)
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=metadata_of(result)
         )
@@ -213,6 +217,7 @@ def _ingest(
                 error=error,
             )
         )
+    conservation.record(context.run_id, counts)
     fail(failures)
 
 
@@ -325,6 +330,32 @@ def _refusals(system: str, entity: str, result: "IngestResult", key: dg.AssetKey
         description=description,
         metadata=metadata,
     )
+
+
+def counted(system: str, entity: str, result: "IngestResult") -> "list[Count]":
+    """What became of the rows of the batches loaded now, as their manifests and the table's log tell it."""
+    from datong_platform.lake import history, landing
+
+    if not result.batches:
+        return []
+    rows_in = published = quarantined = deduplicated = lost = 0
+    loads = {loaded.batch_id: loaded for loaded in history.loads(result.table, 2 * len(result.batches) + 20)}
+    for batch in result.batches:
+        manifest, loaded = landing.read_manifest(system, entity, int(batch)), loads.get(batch)
+        if manifest is None or loaded is None:
+            continue
+        # a delete that a baseline found came from no row
+        kept = min(loaded.rows + loaded.deletes, manifest.row_count)
+        repeated = manifest.superseded_rows + manifest.unchanged_rows
+        rows_in, published = rows_in + manifest.received_rows, published + kept
+        quarantined, deduplicated = quarantined + loaded.refused, deduplicated + repeated
+        lost += abs(manifest.received_rows - kept - loaded.refused - repeated)
+    source = f"{system}.{entity}"
+    return [
+        Count(
+            "bronze", str(result.table), system, source, rows_in, published, quarantined, deduplicated, rows_lost=lost
+        )
+    ]
 
 
 def disagreements(system: str, entity: str, result: "IngestResult") -> list[str]:

@@ -323,6 +323,22 @@ def profile(
     sources.profile(system, entity, limit=limit, page=page, values=values, record=record, format_=format_)
 
 
+@app.command(name="conservation")
+def conservation_(
+    run: Annotated[str | None, typer.Option("--run", help="As it was after this run; the beginning of its id.")] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Only bronze, silver or gold.")] = None,
+    runs: Annotated[bool, typer.Option("--runs", help="List the runs that counted something.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Show what became of the rows that came, in every table that can drop rows. Exit status 1 when one is lost."""
+    from datong_infra.cli import conservation
+
+    if runs:
+        conservation.runs(20, format_)
+    else:
+        conservation.show(run, layer, format_)
+
+
 @quarantine.command(name="list")
 def quarantine_list(
     system: Annotated[str | None, typer.Argument(help="A source system; all when none is named.")] = None,
