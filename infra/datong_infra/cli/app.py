@@ -64,6 +64,13 @@ quarantine = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(quarantine)
+golden = typer.Typer(
+    name="match",
+    help="Golden records: which records stand for the same customer, supplier or material; list, show, then decide.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(golden)
 user = typer.Typer(
     name="user", help="Who may log in to the desk, the pages of stewards.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -451,6 +458,127 @@ def quarantine_replay(format_: FormatOption = Format.table) -> None:
     from datong_infra.cli import quarantine as held
 
     held.replay(format_)
+
+
+GoldenEntity = Annotated[str, typer.Argument(help="customer, supplier or material.")]
+
+
+@golden.command(name="list")
+def match_list(
+    entity: Annotated[str | None, typer.Argument(help="Only of one entity.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the likeliest first.")] = 50,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the pairs of records that a person has to decide: too alike to be two, not alike enough to be one."""
+    from datong_infra.cli import match
+
+    match.listing(entity, limit, format_)
+
+
+@golden.command(name="show")
+def match_show(
+    question: Annotated[str, typer.Argument(help="Id of a question, as `match list` has it.")],
+    format_: FormatOption = Format.table,
+) -> None:
+    """Show a pair side by side, with what speaks for and against it, in bits."""
+    from datong_infra.cli import match
+
+    match.show(question, format_)
+
+
+@golden.command(name="accept")
+def match_accept(
+    question: Annotated[str, typer.Argument(help="Id of a question, as `match list` has it.")],
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Decide that the two records are one."""
+    from datong_infra.cli import match
+
+    match.accept(question, who, why, format_)
+
+
+@golden.command(name="reject")
+def match_reject(
+    question: Annotated[str, typer.Argument(help="Id of a question, as `match list` has it.")],
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Decide that the two records are two, for good."""
+    from datong_infra.cli import match
+
+    match.reject(question, who, why, format_)
+
+
+@golden.command(name="merge")
+def match_merge(
+    entity: GoldenEntity,
+    one: Annotated[str, typer.Argument(help="Id of a golden record, as in C-9F2A61C04B7D.")],
+    other: Annotated[str, typer.Argument(help="Id of another; the older of the two ids stays.")],
+    *,
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Make two golden records one."""
+    from datong_infra.cli import match
+
+    match.merge(entity, one, other, who=who, why=why, format_=format_)
+
+
+@golden.command(name="split")
+def match_split(
+    entity: GoldenEntity,
+    golden_id: Annotated[str, typer.Argument(help="Id of a golden record.")],
+    records: Annotated[list[str], typer.Argument(help="The records that leave it, each as SYSTEM/KEY.")],
+    *,
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Take records out of a golden record, for good."""
+    from datong_infra.cli import match
+
+    match.split(entity, golden_id, records, who=who, why=why, format_=format_)
+
+
+@golden.command(name="undo")
+def match_undo(
+    what: Annotated[str, typer.Argument(help="Id of a decision, or of a golden record that was merged into another.")],
+    why: WhyOption,
+    who: WhoOption = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Take back a decision, or a merge: the records part, the old id returns, and they are not merged again."""
+    from datong_infra.cli import match
+
+    match.undo(what, who, why, format_)
+
+
+@golden.command(name="find")
+def match_find(
+    entity: GoldenEntity,
+    wanted: Annotated[str, typer.Argument(help="A golden id, a record as SYSTEM/KEY, or a part of a name.")],
+    format_: FormatOption = Format.table,
+) -> None:
+    """Find which records stand for the same thing: from a system's key to the golden id, and back."""
+    from datong_infra.cli import match
+
+    match.find(entity, wanted, format_)
+
+
+@golden.command(name="history")
+def match_history(
+    entity: Annotated[str | None, typer.Argument(help="Only of one entity.")] = None,
+    golden_id: Annotated[str | None, typer.Option("--id", help="Only of one golden record.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List what happened to golden records: created, joined, left, merged, retired."""
+    from datong_infra.cli import match
+
+    match.history(entity, golden_id, format_)
 
 
 @user.command(name="add")

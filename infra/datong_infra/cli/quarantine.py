@@ -119,7 +119,7 @@ def override(
     from datong_platform.standard import withheld
 
     made = withheld.override(
-        entity, system, key, who=_signed(who), why=why, until=_until(until), rule=rule, instead=instead
+        entity, system, key, who=signed(who), why=why, until=_until(until), rule=rule, instead=instead
     )
     _print_decisions(made, format_, "From the next build on it passes: datong quarantine replay")
 
@@ -145,7 +145,7 @@ def fix(
         if not separator:
             raise ConfigurationError(f"value {text!r}", "names no field.", "write FIELD=VALUE.")
         given[name] = value
-    made = withheld.fix(entity, system, key, given, who=_signed(who), why=why, until=_until(until), instead=instead)
+    made = withheld.fix(entity, system, key, given, who=signed(who), why=why, until=_until(until), instead=instead)
     _print_decisions(made, format_, "It is checked at the next build: datong quarantine replay")
 
 
@@ -153,7 +153,7 @@ def withdraw(decision_id: str, who: str | None, why: str, format_: Format) -> No
     """Take a decision back."""
     from datong_platform.standard import decisions
 
-    made = decisions.withdraw(decision_id, _signed(who), why)
+    made = decisions.withdraw(decision_id, signed(who), why)
     _print_decisions([made], format_, "It holds until the next build: datong quarantine replay")
 
 
@@ -289,7 +289,7 @@ def _refused_row(row: Mapping[str, Any], format_: Format) -> dict[str, Any]:
     }
 
 
-def _signed(who: str | None) -> str:
+def signed(who: str | None) -> str:
     """Who decides: the given name, else the user of this machine."""
     import os
     import pwd
