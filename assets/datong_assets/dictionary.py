@@ -7,7 +7,7 @@ and the code lists; nothing in it is kept by hand. `dictionary_page` makes pages
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,6 +16,7 @@ from datong_ingestion.systems_config import SystemConfig, load_systems
 from datong_ingestion.write_back.config import ColumnValue, FlowConfig, load_flows
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
+from datong_platform.standard import codes
 from datong_platform.standard import contract as contracts
 from datong_platform.standard.rules import DIMENSIONS, RULES
 
@@ -169,7 +170,7 @@ def dictionary(
     )
     missing = sorted(set(known) - set(lineage.tables))
     notes = tuple(f"{name} has a contract and no model." for name in missing)
-    return Dictionary(tables, _code_sets(tables, _seeds(graph)), notes, {table.name: table for table in tables})
+    return Dictionary(tables, _code_sets(tables), notes, {table.name: table for table in tables})
 
 
 class _Lineage:
@@ -408,55 +409,45 @@ def _rule(rule: contracts.Rule) -> RuleEntry:
     )
 
 
-def _code_sets(tables: Sequence[TableEntry], seeds: Mapping[str, Path]) -> tuple[CodeSet, ...]:
+def _code_sets(tables: Sequence[TableEntry]) -> tuple[CodeSet, ...]:
     used: dict[str, list[str]] = {}
     for table in tables:
         for column in table.fields:
             if column.code_set:
                 used.setdefault(column.code_set, []).append(f"{table.name}.{column.name}")
-    called = _crosswalks(seeds)
-    made: dict[str, list[CodeEntry]] = {}
-    for code_set, code, row, note in _codes(seeds):
-        valid = " – ".join(part for part in (row.get("valid_from"), row.get("valid_until")) if part)
-        systems = {
-            system: tuple(codes[code_set, code]) for system, codes in called.items() if codes.get((code_set, code))
-        }
-        made.setdefault(code_set, []).append(CodeEntry(code, row["title"], row["title_zh"], note, valid, systems))
-    return tuple(CodeSet(name, tuple(codes), tuple(used.get(name, ()))) for name, codes in sorted(made.items()))
+    called: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for system, lines in codes.crosswalks().items():
+        for (code_set, source_code), code in lines.items():
+            called.setdefault((code_set, code), {}).setdefault(system, []).append(source_code)
+    notes = _notes()
+    return tuple(
+        CodeSet(
+            name,
+            tuple(
+                CodeEntry(
+                    each.code,
+                    each.title,
+                    each.title_zh,
+                    notes.get((name, each.code), ""),
+                    " – ".join(str(day or "") for day in (each.valid_from, each.valid_until)).strip()
+                    if each.valid_from or each.valid_until
+                    else "",
+                    {system: tuple(ones) for system, ones in called.get((name, each.code), {}).items()},
+                )
+                for each in every.values()
+            ),
+            tuple(used.get(name, ())),
+        )
+        for name, every in sorted(codes.code_sets().items())
+    )
 
 
-def _seeds(graph: Graph) -> dict[str, Path]:
-    """The files of code lists and crosswalks, by their names in the dbt project."""
-    return {
-        str(node["name"]): graph.project / node["original_file_path"]
-        for node in graph.built.values()
-        if node["resource_type"] == "seed"
-    }
+def _notes() -> dict[tuple[str, str], str]:
+    """What else is to be said of a unit or a currency."""
+    units = {("unit", row["unit"]): f"{row['dimension']} × {row['factor']}" for row in _rows("unit")}
+    return units | {("currency", row["currency"]): f"{row['minor_digits']} digits" for row in _rows("currency")}
 
 
-def _codes(seeds: Mapping[str, Path]) -> Iterator[tuple[str, str, Mapping[str, str], str]]:
-    """Code set, code, row and what else is to be said of it."""
-    for row in _rows(seeds["code"]):
-        yield row["code_set"], row["code"], row, ""
-    for row in _rows(seeds["unit"]):
-        yield "unit", row["unit"], row, f"{row['dimension']} × {row['factor']}"
-    for row in _rows(seeds["currency"]):
-        yield "currency", row["currency"], row, f"{row['minor_digits']} digits"
-
-
-def _crosswalks(seeds: Mapping[str, Path]) -> dict[str, dict[tuple[str, str], list[str]]]:
-    """For each system what it calls a code of the standard."""
-    found: dict[str, dict[tuple[str, str], list[str]]] = {}
-    for name, path in sorted(seeds.items()):
-        system = name.removeprefix("crosswalk_")
-        if system == name:
-            continue
-        codes = found.setdefault(system, {})
-        for row in _rows(path):
-            codes.setdefault((row["code_set"], row["code"]), []).append(row["source_code"])
-    return found
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+def _rows(name: str) -> list[dict[str, str]]:
+    with (codes.CODES / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

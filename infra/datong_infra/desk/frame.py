@@ -80,6 +80,10 @@ class Visit:
             )
         return value
 
+    def back(self, start: str) -> str:
+        """Where the form says that one goes on: a page of this desk, else `start`."""
+        return own_address(self.form.get("back", ""), start)
+
     def number(self) -> int:
         """Which page of a list is asked for, from 1."""
         asked = self.asked("page")
@@ -120,6 +124,18 @@ class Page:
 def address(*parts: str) -> str:
     """An address of the desk made of parts that may hold any letter."""
     return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def own_address(to: str, start: str) -> str:
+    """`to` when it is an address of this desk, else `start`: nobody shall be led from here to another site."""
+    is_own = to.startswith("/") and not to.startswith(("//", "/\\")) and not any(ord(letter) < 32 for letter in to)
+    return to if is_own else start
+
+
+def query(**asked: str) -> str:
+    """What stands behind an address to ask for something; nothing where nothing is asked."""
+    kept = {name: value for name, value in asked.items() if value}
+    return f"?{urlencode(kept)}" if kept else ""
 
 
 def shown(

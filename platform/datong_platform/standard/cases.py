@@ -113,23 +113,28 @@ def update(run_id: str, at: datetime | None = None) -> Change:
 def first_seen(entity: str, keys: Iterable[tuple[str, str]] | None = None) -> dict[tuple[str, str, str, str], datetime]:
     """Since when (system, key, field, rule) of an entity are broken; all of them, or those of some (system, key)."""
     log = history.open_table(CASES)
-    if log is None:
-        return {}
     wanted = None if keys is None else set(keys)
+    if log is None or wanted == set():
+        return {}
+    only = f" and source_key in ({', '.join(sorted({_text(key) for _, key in wanted}))})" if wanted else ""
     return {
         (row["source_system"], row["source_key"], row["field"], row["rule"]): row["at"]
-        for row in _latest(log, [entity])
-        if row["state"] == "opened" and (wanted is None or (row["source_system"], row["source_key"]) in wanted)
+        for row in _query(log, f"select * from ({_latest_of([entity], only)}) as latest where state = 'opened'")
+        if wanted is None or (row["source_system"], row["source_key"]) in wanted
     }
 
 
 def oldest(entity: str) -> dict[tuple[str, str, str], datetime]:
     """Since when the oldest open case of each (system, field, rule) of an entity is open."""
-    found: dict[tuple[str, str, str], datetime] = {}
-    for (system, _, field, rule), at in first_seen(entity).items():
-        about = (system, field, rule)
-        found[about] = min(at, found.get(about, at))
-    return found
+    log = history.open_table(CASES)
+    if log is None:
+        return {}
+    rows = _query(
+        log,
+        f"select source_system, field, rule, min(at) as at from ({_latest_of([entity])}) as latest "
+        "where state = 'opened' group by source_system, field, rule",
+    )
+    return {(row["source_system"], row["field"], row["rule"]): row["at"] for row in rows}
 
 
 def of_record(entity: str, system: str, key: str) -> list[dict[str, Any]]:
@@ -182,12 +187,15 @@ def _latest(log: DeltaTable, entities: Sequence[str]) -> list[dict[str, Any]]:
     """The last transition of each case of some entities."""
     if not entities:
         return []
-    names = ", ".join(_text(name) for name in entities)
-    columns = ", ".join(_COLUMNS)
-    return _query(
-        log,
+    return _query(log, _latest_of(entities))
+
+
+def _latest_of(entities: Sequence[str], only: str = "") -> str:
+    """The query of the last transition of each case of some entities; `only` narrows it further."""
+    names, columns = ", ".join(_text(name) for name in entities), ", ".join(_COLUMNS)
+    return (
         f"select {columns} from (select *, row_number() over (partition by case_id order by at desc) as place "
-        f"from cases where entity in ({names})) as aged where place = 1",
+        f"from cases where entity in ({names}){only}) as aged where place = 1"
     )
 
 

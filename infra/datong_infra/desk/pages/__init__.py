@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datong_infra.desk import decided
 from datong_infra.desk.frame import Page, Section
-from datong_infra.desk.pages import account, dictionary, home
+from datong_infra.desk.pages import account, codes, dictionary, home, quarantine, reconciliation
 
-_MODULES = (home, dictionary)
+_MODULES = (home, quarantine, codes, reconciliation, dictionary)
 
 SECTIONS: list[Section] = [module.SECTION for module in _MODULES if module.SECTION]
-PAGES: list[Page] = [*account.PAGES, *(one for module in _MODULES for one in module.PAGES)]
+PAGES: list[Page] = [*account.PAGES, *decided.PAGES, *(one for module in _MODULES for one in module.PAGES)]
