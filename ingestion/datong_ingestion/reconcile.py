@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, DatongError
-from datong_platform.lake import history
+from datong_platform.lake import catalog, history
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
 from datong_platform.lake.load import bronze_schema
 from datong_platform.names import BRONZE_COLUMNS
@@ -120,6 +120,8 @@ def reconcile_system(
     """
     chosen = [system.entity(name) for name in entities] if entities else list(system.entities)
     known = {one.entity: one for one in record.marks(system.system)}
+    # a bronze table that is newer than the last build is not known to the engine
+    catalog.ensure()
     source = connect(system)
 
     def work(entity: EntityConfig) -> Reconciled | DatongError:
@@ -194,15 +196,12 @@ class _Entity:
         if by and self.known and self.known.field == by and not anew:
             verified = windows.from_text(self.known.verified_through, kind)
         asked = windows.planned(by, low, settled, verified, is_expression=is_expression) if by else [Window()]
-        if isinstance(side, _ReadSide):
-            if not keys_too:
-                return self._not("not possible", side.why)
-        elif not side.counts(asked[0]):
+        if isinstance(side, _PowerSide) and not side.counts(asked[0]) and not side.counts(Window()):
+            side = _ReadSide(self.source, self.entity, description, sums, side.why)
+        if isinstance(side, _ReadSide) and not keys_too:
+            return self._not("not possible", side.why)
+        if by and not side.counts(asked[0]):
             asked, by = [Window()], ""
-            if not side.counts(asked[0]):
-                if not keys_too:
-                    return self._not("not possible", side.why)
-                side = _ReadSide(self.source, self.entity, description, sums, side.why)
         bounds = (low, windows.just_after(high)) if high is not None else (None, None)
         comparison = Comparison(
             side, lake, lake.keys, sums, bounds=bounds, settled=settled if by else None, keys_too=keys_too
@@ -360,7 +359,7 @@ class _PowerSide:
 
 
 class _ReadSide:
-    """A source that is read anew: its keys alone where the protocol can ask for them, and everything in one window."""
+    """A source that is read anew, for its keys, the fields that are summed and the one that windows are cut by."""
 
     def __init__(
         self, source: Source, entity: EntityConfig, description: Description, sums: Sequence[str], why: str
@@ -370,24 +369,40 @@ class _ReadSide:
         self._kept: pa.Table | None = None
 
     def counts(self, window: Window) -> bool:
-        """It is read whole."""
-        return not window.by
+        """Whatever is a field of its rows."""
+        return not window.by or window.by in self.description.schema.names
 
     def totals(self, asked: Sequence[Window]) -> list[Totals]:
-        rows = self._read()
-        sums = {name: Decimal(_sum(rows, name) or 0) for name in self.sums}
-        return [Totals(len(rows), sums) for _ in asked]
+        found: list[Totals] = []
+        for window in asked:
+            rows = self._within(window)
+            found.append(Totals(len(rows), {name: Decimal(_sum(rows, name) or 0) for name in self.sums}))
+        return found
 
     def listed(self, window: Window) -> Iterator[pa.Table]:
-        yield self._read()
+        yield self._within(window)
 
-    def _read(self) -> pa.Table:
+    def _within(self, window: Window) -> pa.Table:
+        rows = self._read(window.by)
+        if not window.by:
+            return rows
+        values = rows.column(BY)
+        if window.is_null:
+            return rows.filter(compute.is_null(values))
+        mask = compute.is_valid(values)
+        if window.low is not None:
+            mask = compute.and_(mask, compute.greater_equal(values, pa.scalar(window.low, values.type)))
+        if window.high is not None:
+            mask = compute.and_(mask, compute.less(values, pa.scalar(window.high, values.type)))
+        return rows.filter(compute.fill_null(mask, False))
+
+    def _read(self, by: str) -> pa.Table:
         if self._kept is None:
-            names = list(dict.fromkeys([*self.description.keys, *self.sums]))
-            pages = [page.rows.select(names) for page in self.source.read(self.entity, self.description, None)]
+            names = list(dict.fromkeys([*self.description.keys, *self.sums, *([by] if by else [])]))
             schema = pa.schema([self.description.schema.field(name) for name in names])
+            pages = [page.rows.select(names) for page in self.source.read(self.entity, self.description, None)]
             kept = pa.concat_tables(pages) if pages else schema.empty_table()
-            self._kept = kept.append_column(BY, pa.nulls(len(kept), pa.int32()))
+            self._kept = kept.append_column(BY, kept.column(by) if by else pa.nulls(len(kept), pa.int32()))
         return self._kept
 
 

@@ -37,6 +37,8 @@ def made(house: Any) -> type[Any]:
             """A delta holds the changed fields of a changed row only."""
             self.tracks = True
             self.internal_host = ""
+            self.counts = self.aggregates = True
+            """It has `$count`, and `$apply`."""
 
         def answer(self, path: str, headers: dict[str, str]) -> Any:
             expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -49,12 +51,10 @@ def made(house: Any) -> type[Any]:
             if "$deltatoken" in query:
                 return self._delta(query["$deltatoken"])
             rows = self.store.sorted()
+            if parts.path.endswith("/$count") or "$apply" in query:
+                return self._totals(parts.path, query, rows)
             wanted = re.findall(r"Id eq '([^']*)'", query.get("$filter", ""))
-            if wanted:
-                rows = [row for row in rows if row["Id"] in wanted]
-            elif found := re.search(r"ChangedAt ge (\S+)", query.get("$filter", "")):
-                bound = datetime.fromisoformat(found[1])
-                rows = [row for row in rows if row["ChangedAt"] >= bound]
+            rows = [row for row in rows if row["Id"] in wanted] if wanted else _within(query.get("$filter", ""), rows)
             fields = query["$select"].split(",") if "$select" in query else None
             start, size = int(query.get("$skiptoken", 0)), len(rows) if wanted else self.page_size
             page = [self._row(row, fields) for row in rows[start : start + size]]
@@ -63,6 +63,21 @@ def made(house: Any) -> type[Any]:
                 return self._value(page, {"@odata.nextLink": self._link(f"{kept}&$skiptoken={start + size}")})
             tracked = self.tracks and "track-changes" in headers.get("Prefer", "")
             return self._value(page, self._token() if tracked else {})
+
+        def _totals(self, path: str, query: dict[str, str], rows: list[dict[str, Any]]) -> Any:
+            """`$count`, or an `$apply` of a filter and an aggregate."""
+            applied = re.fullmatch(r"(?:filter\((.*)\)/)?aggregate\((.*)\)", query.get("$apply", ""))
+            if not (self.aggregates if applied else self.counts):
+                return answer_of(b'{"error":{"code":"501","message":"not implemented"}}', 501)
+            if not applied:
+                return answer_of(str(len(_within(query.get("$filter", ""), rows))).encode())
+            kept = _within(applied[1] or "", rows)
+            told: dict[str, Any] = {}
+            for part in applied[2].split(","):
+                what, _, name = part.partition(" as ")
+                field = what.removesuffix(" with sum")
+                told[name] = len(kept) if what == "$count" else sum((row[field] for row in kept), Decimal(0))
+            return self._value([self._encoded(told)], {})
 
         def metadata(self) -> bytes:
             fields = "".join(f'<Property Name="{name}" {text}/>' for name, text in self.types.items())
@@ -115,6 +130,10 @@ def made(house: Any) -> type[Any]:
             }
 
         def _row(self, row: dict[str, Any], fields: list[str] | None) -> dict[str, Any]:
+            names = fields or list({**self.types, **row})
+            return {"@odata.etag": f'W/"{row["Id"]}"', **self._encoded({name: row.get(name) for name in names})}
+
+        def _encoded(self, row: dict[str, Any]) -> dict[str, Any]:
             def encode(value: Any) -> Any:
                 if isinstance(value, datetime):
                     return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -122,13 +141,24 @@ def made(house: Any) -> type[Any]:
                     return value.isoformat()
                 return f"number:{value}" if isinstance(value, Decimal) else value
 
-            names = fields or list({**self.types, **row})
-            return {"@odata.etag": f'W/"{row["Id"]}"', **{name: encode(row.get(name)) for name in names}}
+            return {name: encode(value) for name, value in row.items()}
 
         def _value(self, rows: list[dict[str, Any]], tail: dict[str, str]) -> Any:
             head = {"@odata.context": f"{self.address}/v4/$metadata#Things"}
             text = json.dumps({**head, "value": rows, **tail}, ensure_ascii=False)
             return answer_of(re.sub(r'"number:([^"]*)"', r"\1", text).encode())
+
+    def _within(condition: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that `ChangedAt ge …`, `lt …`, `eq null` and `ne null`, joined by and, let through."""
+        for name, bound in re.findall(r"ChangedAt (ge|lt|eq|ne) ([^\s()]+)", condition):
+            if bound == "null":
+                rows = [row for row in rows if (row["ChangedAt"] is None) == (name == "eq")]
+                continue
+            moment = datetime.fromisoformat(bound)
+            rows = [
+                row for row in rows if row["ChangedAt"] is not None and (row["ChangedAt"] >= moment) == (name == "ge")
+            ]
+        return rows
 
     class ODataV4Rig(house.Rig):  # type: ignore[name-defined,misc]
         """OData v4."""

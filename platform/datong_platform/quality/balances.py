@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from datong_platform import engine
 from datong_platform.errors import ConfigurationError, DatongError, ServiceError
+from datong_platform.lake import catalog
 from datong_platform.names import TableName, parse
 from datong_platform.quality.lake_side import quoted, text_literal
 from datong_platform.quality.record import Entry
@@ -201,6 +202,7 @@ def _balances(path: Path, _stamp: int) -> tuple[Balance, ...]:
 def run(chosen: Sequence[Balance] | None = None) -> list[Balanced]:
     """Compute balances, all that are defined by default; one that fails does not stop the others."""
     wanted = balances() if chosen is None else list(chosen)
+    catalog.ensure()
     known = _known_tables()
     return [_attempt(balance, known) for balance in wanted]
 

@@ -169,8 +169,8 @@ class Comparison:
                         findings.append(Finding(key, "missing in source", "the system has no such row"))
                 elif key not in found.lake:
                     if key in lake:
-                        detail = f"{found.source[key][0]} in the system, {lake[key][0]} in the lake"
-                        findings.append(Finding(key, "older in lake", detail))
+                        if detail := self._different(found.source[key], lake[key]):
+                            findings.append(Finding(key, "older in lake", detail))
                     else:
                         findings.append(Finding(key, "missing in lake", "the lake has no such row"))
                 elif detail := self._different(found.source[key], found.lake[key]):
