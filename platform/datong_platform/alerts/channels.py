@@ -42,6 +42,11 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 _TIMEOUT_SECONDS = 10
 
 
+def severity_rank(severity: str) -> int:
+    """Severities in their order: the higher the worse."""
+    return [str(one) for one in SEVERITIES].index(severity)
+
+
 @dataclass(frozen=True)
 class Message:
     """What people are told. `lines` are paragraphs in plain words, the most important first."""
