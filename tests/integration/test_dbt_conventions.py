@@ -3,12 +3,16 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datong_assets.dbt import units
+from datong_assets.dbt.graph import Graph
+from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
 
 
@@ -141,3 +145,20 @@ def test_a_model_is_a_function_of_what_it_reads(manifest: dict[str, Any]) -> Non
         if found := asking.findall(code):
             wrong[node["name"]] = found
     assert wrong == {}
+
+
+def test_no_model_mixes_units_or_currencies(manifest: dict[str, Any]) -> None:
+    graph = Graph(DBT_PROJECT, DBT_PROJECT, manifest)
+    assert units.violations(graph) == []
+
+
+def test_a_sum_without_its_unit_stops_the_build_before_it_runs(manifest: dict[str, Any], tmp_path: Path) -> None:
+    project = tmp_path / DBT_PROJECT.name
+    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    mart = project / "models" / "gold" / "marts" / "mart_inventory.sql"
+    text = mart.read_text("utf-8")
+    line = "    group by source_system, plant_id, material_id"
+    assert line in text
+    mart.write_text(text.replace(line, "    group by source_system, plant_id", 1), "utf-8")
+    with pytest.raises(ConfigurationError, match=r"mart_inventory\.sql:\d+ mart_inventory\.book_quantity: sum over"):
+        units.demand(Graph(project, project, manifest))

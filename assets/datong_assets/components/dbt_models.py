@@ -17,7 +17,7 @@ from pydantic import Field
 
 from datong_assets import lake_facts
 from datong_assets.alone import alone
-from datong_assets.dbt import client, graph
+from datong_assets.dbt import client, graph, units
 from datong_assets.dbt.client import NodeFinished, NodeStarted
 from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
@@ -88,6 +88,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 return
             if len(stale) < len(parsed.built):
                 select, indirect = _selectors(parsed, stale), "eager"
+        units.demand(parsed)
         with client.process(parsed.project) as dbt, _recorded(context):
             events = dbt.build(select, indirect=indirect)
             for event, known in _with_lake_facts(events, facts):

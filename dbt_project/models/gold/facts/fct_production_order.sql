@@ -43,7 +43,12 @@ confirmed as (
         sum(
             case
                 when cast(confirmation.operation_id as int) = last_operation.operation_number
-                    then confirmation.good_quantity
+                    then
+                        confirmation.good_quantity
+                        * case
+                            when confirmation.quantity_unit = ordered.quantity_unit then 1
+                            else conversion.factor
+                        end
                 else 0
             end
         ) as produced_quantity,
@@ -52,6 +57,11 @@ confirmed as (
         cast(count(distinct confirmation.operation_id) as int) as confirmed_operation_count,
         sum(confirmation.machine_minutes) as machine_minutes
     from confirmation
+    left join production_order as ordered
+        on
+            confirmation.production_order_id = ordered.production_order_id
+            and ordered.source_system = '{{ var("shop_floor_erp") }}'
+    {{ join_unit_conversion('conversion', 'confirmation.quantity_unit', 'ordered.quantity_unit') }}
     left join last_operation
         on
             confirmation.production_order_id = last_operation.production_order_id
@@ -63,10 +73,18 @@ confirmed as (
 scrapped as (
 
     select
-        production_order_id,
-        sum(quantity) as scrapped_quantity
-    from {{ ref('scrap') }}
-    group by production_order_id
+        scrap.production_order_id,
+        sum(
+            scrap.quantity
+            * case when scrap.quantity_unit = ordered.quantity_unit then 1 else conversion.factor end
+        ) as scrapped_quantity
+    from {{ ref('scrap') }} as scrap
+    left join production_order as ordered
+        on
+            scrap.production_order_id = ordered.production_order_id
+            and ordered.source_system = '{{ var("shop_floor_erp") }}'
+    {{ join_unit_conversion('conversion', 'scrap.quantity_unit', 'ordered.quantity_unit') }}
+    group by scrap.production_order_id
 
 ),
 

@@ -25,16 +25,28 @@ customer as (
 production as (
 
     select
-        source_system,
-        sales_order_id,
-        sales_order_item_id,
+        made.source_system,
+        made.sales_order_id,
+        made.sales_order_item_id,
         cast(count(*) as int) as production_order_count,
-        sum(produced_quantity) as produced_quantity,
-        sum(case when status in ('COMPLETED', 'CLOSED') then 1 else 0 end) as finished_count,
-        sum(case when status in ('IN_PRODUCTION', 'COMPLETED', 'CLOSED') then 1 else 0 end) as started_count
-    from {{ ref('fct_production_order') }}
-    where sales_order_id is not null
-    group by source_system, sales_order_id, sales_order_item_id
+        sum(
+            made.produced_quantity
+            * case
+                when made.quantity_unit = item.quantity_unit then 1
+                else coalesce(own_conversion.factor, conversion.factor)
+            end
+        ) as produced_quantity,
+        sum(case when made.status in ('COMPLETED', 'CLOSED') then 1 else 0 end) as finished_count,
+        sum(case when made.status in ('IN_PRODUCTION', 'COMPLETED', 'CLOSED') then 1 else 0 end) as started_count
+    from {{ ref('fct_production_order') }} as made
+    inner join item
+        on
+            made.source_system = item.source_system
+            and made.sales_order_id = item.sales_order_id
+            and made.sales_order_item_id = item.sales_order_item_id
+    {{ join_unit_conversion('conversion', 'made.quantity_unit', 'item.quantity_unit') }}
+    {{ join_material_unit_conversion('own_conversion', 'item', 'made.quantity_unit', 'item.quantity_unit') }}
+    group by made.source_system, made.sales_order_id, made.sales_order_item_id, item.quantity_unit
 
 ),
 
