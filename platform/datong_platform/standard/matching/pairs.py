@@ -58,7 +58,7 @@ def found(connection: duckdb.DuckDBPyConnection, model: Model) -> pa.Table:
             f"""
         select left_id, right_id, probability, weight, levels, sure_by
         from ({_with_evidence(model)})
-        where probability >= {model.review * _KEPT} or sure_by is not null
+        where sure_by is not null or probability >= case when collides then {model.accept} else {model.review * _KEPT} end
         order by left_id, right_id
         """
         )
@@ -170,6 +170,9 @@ def _with_evidence(model: Model) -> str:
         f" when l.{key.column} = r.{key.column}{_likeness(key.needs_likeness_of)} then '{key.name}'"
         for key in model.sure_keys
     )
+    # who has a credit code of its own is nobody's question, unless all else says that it is the same
+    exclusive = [key.column for key in model.sure_keys if key.exclusive]
+    collides = " or ".join(f"coalesce(l.{column} <> r.{column}, false)" for column in exclusive) or "false"
     levels = ", ".join(f"{comparison.name} := gamma_{comparison.name}" for comparison in model.comparisons)
     return f"""
         select
@@ -178,7 +181,8 @@ def _with_evidence(model: Model) -> str:
             scored.match_probability as probability,
             scored.match_weight as weight,
             cast(to_json(struct_pack({levels})) as varchar) as levels,
-            {f"case{sure} end" if sure else "cast(null as varchar)"} as sure_by
+            {f"case{sure} end" if sure else "cast(null as varchar)"} as sure_by,
+            {collides} as collides
         from scored
         inner join compared as l on scored.unique_id_l = l.unique_id
         inner join compared as r on scored.unique_id_r = r.unique_id
