@@ -179,13 +179,30 @@ def quality(
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
-    """Score the entities that changed, or `everything`, and hold every bronze table against its own history."""
-    from datong_assets.components.quality import EVERYTHING
+    """Score the entities that changed since they were last measured, or `everything`."""
+    from datong_platform.quality import scores
 
-    if everything:
-        tags = {**(tags or {}), EVERYTHING: "all"}
+    from datong_assets.components.quality import QUALITY
+
+    keys = None
+    if not everything:
+        started = time.monotonic()
+        keys = [dg.AssetKey([QUALITY, name]) for name in scores.stale()]
+        if not keys:
+            return StepResult(QUALITY, True, [], 0, round(time.monotonic() - started, 2))
     with graph.as_last_parsed():
-        return _run("quality", "quality", None, on_progress=on_progress, tags=tags, instance=instance)
+        return _run(QUALITY, QUALITY, keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def anomalies(
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Hold every bronze table against its own history."""
+    with graph.as_last_parsed():
+        return _run("anomalies", "anomalies", None, on_progress=on_progress, tags=tags, instance=instance)
 
 
 def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance | None = None) -> CycleResult:
@@ -207,6 +224,7 @@ def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance |
         with graph.as_last_parsed():
             steps.append(_attempt("publish", lambda: publish(**common)))
             steps.append(_attempt("write-back", lambda: write_back(**common)))
+            steps.append(_attempt("quality", lambda: quality(**common)))
     events = [event for step in steps for event in step.events]
     return CycleResult(
         cycle_id=cycle_id,

@@ -2,8 +2,9 @@
 
 For each system a check `reconciled` on its bronze tables, run by the job `reconcile_<system>`; for each balance of
 `standard/reconciliation.yaml` a check on the table that it names, run by `reconcile_balances`. All comparisons are kept
-in `ops.reconciliation`, by the run's id. The job `quality` measures an asset `quality/<entity>` for each silver entity,
-whose metadata plot its scores, and checks bronze tables for what is out of the ordinary.
+in `ops.reconciliation`, by the run's id. The job `quality`, which is a part of the cycle, measures an asset
+`quality/<entity>` for each silver entity, whose metadata plot its scores; the job `anomalies` holds every bronze table
+against its own history.
 """
 
 import queue
@@ -29,11 +30,9 @@ RECONCILED = "reconciled"
 BALANCES = "reconcile_balances"
 OPTIONS = "datong/reconcile"
 """The tag of a run that says how: `anew`, `keys`, `as_is`, with commas between."""
-QUALITY = "quality"
+QUALITY, ANOMALIES = "quality", "anomalies"
 NOT_WORSE = "not_worse"
 UNUSUAL = ("freshness_as_usual", "volume_as_usual")
-EVERYTHING = "datong/measure"
-"""The tag of a run that measures what did not change as well."""
 _FALL = 0.02
 _SHOWN = 20
 """Keys that a check lists."""
@@ -62,11 +61,14 @@ class Quality(dg.Component, dg.Model, dg.Resolvable):
             )
             for name, check in zip([*(f"reconcile_{name}" for name in systems), BALANCES], checks, strict=True)
         ]
+        scored = dg.define_asset_job(
+            QUALITY, selection=dg.AssetSelection.assets(measured), description="Score every entity."
+        )
         jobs.append(
             dg.define_asset_job(
-                QUALITY,
-                selection=dg.AssetSelection.assets(measured) | dg.AssetSelection.checks(unusual),
-                description="Score every entity that changed, and look for what is out of the ordinary.",
+                ANOMALIES,
+                selection=dg.AssetSelection.checks(unusual),
+                description=f"{unusual.node_def.description}",
             )
         )
         schedules = [
@@ -80,7 +82,9 @@ class Quality(dg.Component, dg.Model, dg.Resolvable):
             for job in jobs
             if self.schedule
         ]
-        return dg.Definitions(assets=[measured], asset_checks=[*checks, unusual], jobs=jobs, schedules=schedules)
+        return dg.Definitions(
+            assets=[measured], asset_checks=[*checks, unusual], jobs=[*jobs, scored], schedules=schedules
+        )
 
     def _scores(self, context: dg.ComponentLoadContext) -> dg.AssetsDefinition:
         from datong_platform.standard.contract import contracts
@@ -370,8 +374,7 @@ def _score(
     from datong_platform.quality import scores
 
     before = {(row["entity"], row["source_system"], row["dimension"]): row["score"] for row in scores.latest()}
-    everything = EVERYTHING in context.run.tags
-    found = scores.measure(sorted(entities), everything=everything)
+    found = scores.measure(sorted(entities))
     scores.keep(context.run.run_id, found)
     for entity in dict.fromkeys(one.entity for one in found):
         mine = [one for one in found if one.entity == entity]
@@ -423,7 +426,7 @@ def _score(
             check_name=NOT_WORSE,
             passed=True,
             severity=dg.AssetCheckSeverity.WARN,
-            description="Nothing changed since it was last measured.",
+            description="It is not built yet.",
         )
 
 
@@ -437,7 +440,7 @@ def _anomaly_checks(systems: Mapping[str, SystemConfig]) -> dg.AssetChecksDefini
     }
 
     @dg.multi_asset_check(
-        name="anomalies",
+        name=ANOMALIES,
         specs=[dg.AssetCheckSpec(name, asset=key, description=words[name]) for key in tables for name in UNUSUAL],
         description="Hold every bronze table against its own history.",
         can_subset=True,
@@ -480,7 +483,7 @@ def _verdict(key: dg.AssetKey, name: str, item: "Anomaly | None") -> dg.AssetChe
         )
     table = ".".join(key.path)
     if not item.ok:
-        tell(Progress("table", QUALITY, table, ok=False, detail=item.words))
+        tell(Progress("table", ANOMALIES, table, ok=False, detail=item.words))
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=name,

@@ -22,12 +22,15 @@ def quality(entity: str | None, *, history: bool, last: bool, format_: Format) -
         )
     ok = True
     if not last:
-        from datong_infra.cli.work import quiet, reporter
+        from datong_infra.cli.work import print_errors, quiet, reporter
 
         quiet()
         from datong_assets import runs
 
-        ok = runs.quality(everything=True, on_progress=reporter()).ok
+        measured = runs.quality(everything=True, on_progress=reporter())
+        unusual = runs.anomalies(on_progress=reporter())
+        ok = measured.ok and unusual.ok
+        print_errors([*measured.errors, *unusual.errors])
     rows = scores.history_of(entity) if history else scores.latest(entity)
     if format_ is Format.json:
         print_json(rows)

@@ -72,24 +72,30 @@ class Score:
 OVERALL = "overall"
 
 
-def measure(
-    entities: Sequence[str] | None = None, *, everything: bool = True, now: datetime | None = None
-) -> list[Score]:
-    """The scores of silver's entities that are built, or of some; without `everything` only of those whose tables
-    changed since they were last measured. Nothing is kept yet."""
+def stale(now: datetime | None = None) -> list[str]:
+    """The entities that are built and whose tables changed since they were last measured, or were measured long ago."""
+    now = now or datetime.now(UTC)
+    before = _measured_states()
+    known = contracts("silver")
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        states = dict(zip(known, pool.map(_state, known.values()), strict=True))
+
+    def is_stale(name: str) -> bool:
+        state, held = states[name], before.get(name)
+        return state is not None and (held is None or held[0] != state or now - held[1] >= _STALE)
+
+    return [name for name in known if is_stale(name)]
+
+
+def measure(entities: Sequence[str] | None = None, *, now: datetime | None = None) -> list[Score]:
+    """The scores of silver's entities that are built, or of some. Nothing is kept yet."""
     now = now or datetime.now(UTC)
     known = contracts("silver")
     chosen = [known[name] for name in (entities or sorted(known)) if name in known]
-    before = {} if everything else _measured_states()
 
     def one(contract: Contract) -> list[Score]:
         state = _state(contract)
-        if state is None:
-            return []
-        held = before.get(contract.entity)
-        if held and held[0] == state and now - held[1] < _STALE:
-            return []
-        return _scores(contract, state, now)
+        return [] if state is None else _scores(contract, state, now)
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         return [score for scores in pool.map(one, chosen) for score in scores]
@@ -173,7 +179,7 @@ def _scores(contract: Contract, state: str, now: datetime) -> list[Score]:
         cases = [case for name in wanted for case in broken.get(name, [])]
         withheld = sum(count for _, count, is_withheld in cases if is_withheld)
         records = sum(published.get(name, 0) for name in wanted) + withheld
-        parts = _by_rules(contract, system, records, cases, state)
+        parts = by_rules(contract, system, records, cases, state)
         if records:
             late, worst = _lateness(contract, wanted, now)
             parts.append(Score(contract.entity, system, "timeliness", worst, records, 0, late, state))
@@ -184,10 +190,11 @@ def _scores(contract: Contract, state: str, now: datetime) -> list[Score]:
     return found
 
 
-def _by_rules(
+def by_rules(
     contract: Contract, system: str, records: int, cases: Iterable[tuple[list[str], int, bool]], state: str
 ) -> list[Score]:
-    """One score for each dimension that has rules. A record counts once in a dimension, whatever it breaks there."""
+    """One score for each dimension that has rules. `cases` are the rules that some records break, how many these are,
+    and whether they are withheld; a record counts once in a dimension, whatever it breaks there."""
     dimension_of = {rule.name: RULES[rule.kind].dimension for rule in contract.rules if rule.kind in RULES}
     measured = dict.fromkeys(dimension_of.values())
     counted: Counter[str] = Counter()
