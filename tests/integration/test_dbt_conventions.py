@@ -123,6 +123,8 @@ def test_layers_read_only_from_the_layer_below_or_their_own(manifest: dict[str, 
             return unique_id.split(".", maxsplit=1)[0]
         node = manifest["nodes"][unique_id]
         name: str = node["name"]
+        if node["fqn"][1] == "standard":
+            return "seed"
         return "stg_" if name.startswith("stg_") else "int_" if name.startswith("int_") else node["schema"]
 
     wrong = []
