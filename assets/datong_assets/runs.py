@@ -300,9 +300,13 @@ def _run(
     return StepResult(name, done.success, errors, rows, seconds, done.run_id, happened)
 
 
+def definitions() -> dg.Definitions:
+    """All definitions, as this process sees them; read again when a model or a setting changed."""
+    return _definitions(str(settings()), str(graph.load().content["stamp"]))
+
+
 def _job(name: str) -> dg.JobDefinition:
-    stamp = str(graph.load().content["stamp"])
-    return _definitions(str(settings()), stamp).resolve_job_def(name)
+    return definitions().resolve_job_def(name)
 
 
 @lru_cache(maxsize=2)

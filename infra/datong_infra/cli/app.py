@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from datong_infra.cli.alerts import alerts
 from datong_infra.cli.output import Format
 
 _HELP = """Datong connects ERP, MES and CRM under one standard, both ways.
@@ -30,7 +31,7 @@ Work with it, part by part:
 
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
-When something is wrong: datong doctor, datong status, datong logs SERVICE, datong quarantine list.
+When something is wrong: datong alerts list, datong doctor, datong status, datong logs SERVICE, datong quarantine list.
 """
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ sandbox = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(sandbox)
+app.add_typer(alerts)
 new = typer.Typer(
     name="new", help="Make something new: a source's definition.", no_args_is_help=True, rich_markup_mode=None
 )
