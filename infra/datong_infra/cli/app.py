@@ -824,6 +824,58 @@ def standard_compile(
     contracts.compile_(check=check, format_=format_)
 
 
+@standard.command(name="check")
+def standard_check(
+    entity: Annotated[str, typer.Argument(help="An entity of the standard, as in sales_order.")],
+    record: Annotated[
+        str,
+        typer.Option("--record", "-r", help="JSON of a record or a list of them, its file, or - for standard input."),
+    ],
+    system: Annotated[
+        str,
+        typer.Option("--system", "-s", help="The system whose codes the record has; without it the standard's own."),
+    ] = "manual",
+    format_: FormatOption = Format.table,
+) -> None:
+    """Check records entered by hand by the rules of an import; nothing is written. Exit status 1 for a refusal."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.check(entity, record, system, format_)
+
+
+@standard.command(name="codes")
+def standard_codes(
+    system: Annotated[str | None, typer.Argument(help="A source system; all when none is named.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the codes that rows wait for in quarantine, with what each most likely means."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.codes(system, format_)
+
+
+@standard.command(name="map")
+def standard_map(
+    system: Annotated[str, typer.Argument(help="The source system that sends the code.")],
+    code_set: Annotated[str, typer.Argument(help="A code set of the standard, as in unit.")],
+    source_code: Annotated[str, typer.Argument(help="The code as the system sends it.")],
+    code: Annotated[str, typer.Argument(help="The standard's code that it means.")],
+    *,
+    who: Annotated[str, typer.Option("--who", help="Who decides.")],
+    why: Annotated[str, typer.Option("--why", help="Why.")],
+    until: Annotated[
+        str | None, typer.Option("--until", help="In force up to this day or time, or for so long: 2027-01-31, 30d.")
+    ] = None,
+    replaces: Annotated[
+        str | None, typer.Option("--replaces", help="Id of the decision that this one replaces.")
+    ] = None,
+) -> None:
+    """Decide what a system's code means; the next build releases the rows that waited for it."""
+    from datong_infra.cli import standard as contracts
+
+    contracts.map_code(system, code_set, source_code, code, who=who, why=why, until=until, replaces=replaces)
+
+
 @standard.command(name="lint")
 def standard_lint(format_: FormatOption = Format.table) -> None:
     """Check every contract: file, line, field, what is wrong, and what to do. Exit status 1 when something is."""

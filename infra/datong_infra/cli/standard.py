@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
-from datong_platform.errors import DatongError
+from datong_platform.errors import ConfigurationError, DatongError
 
 from datong_infra.cli.output import Format, print_error, print_json, print_line, print_rows
 
@@ -83,3 +85,103 @@ def listing(layer: str | None, format_: Format) -> None:
         if layer in {None, each.layer}
     ]
     print_rows(rows, format_)
+
+
+def check(entity: str, record: str, system: str, format_: Format) -> None:
+    """Check records by the standard (exit status 1 when one would be refused)."""
+    from datong_platform.standard.check import check_records
+
+    checked = check_records(entity, _records(record), system=system)
+    if format_ is Format.json:
+        print_json(
+            [
+                {
+                    "is_taken": each.is_taken,
+                    "values": dict(each.values),
+                    "failures": [asdict(failure) for failure in each.failures],
+                }
+                for each in checked
+            ]
+        )
+    else:
+        for place, each in enumerate(checked, start=1):
+            told = "would be taken" if each.is_taken else "would be refused"
+            print_line(f"Record {place} {told}." if len(checked) > 1 else f"The record {told}.")
+            if each.failures:
+                rows = [{**asdict(failure), "is_refused": failure.is_withheld} for failure in each.failures]
+                print_rows(rows, format_, ["field", "rule", "reason", "reason_zh", "is_refused"])
+            elif each.is_taken:
+                print_rows([{"field": name, "value": value} for name, value in each.values.items()], format_)
+    if not all(each.is_taken for each in checked):
+        raise typer.Exit(1)
+
+
+def _records(given: str) -> list[dict[str, Any]]:
+    """The records that an option gives: as JSON, in a file, or on standard input."""
+    text = sys.stdin.read() if given == "-" else given
+    if given != "-" and not given.lstrip().startswith(("{", "[")):
+        try:
+            text = Path(given).read_text("utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"file {given}", f"cannot be read: {error.strerror}.", "give a file's path, or the JSON itself."
+            ) from error
+    try:
+        found: Any = json.loads(text, parse_float=str)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            "the record", f"is not JSON: {error}.", 'write it as {"field": "value"}, or a list of these.'
+        ) from error
+    listed: list[Any] = found if isinstance(found, list) else [found]
+    if not all(isinstance(each, dict) for each in listed):
+        raise ConfigurationError("the record", "is no JSON object.", 'write it as {"field": "value"}.')
+    return listed
+
+
+def codes(system: str | None, format_: Format) -> None:
+    """List the codes that the standard does not know, with proposals."""
+    from datong_platform.standard import codes as standard_codes
+
+    found = standard_codes.unmapped(system)
+    rows: list[dict[str, Any]] = []
+    for each in found:
+        best = each.proposals[0] if each.proposals else None
+        rows.append(
+            {
+                **asdict(each),
+                "entities": list(each.entities),
+                "code": each.source_code or "(none)",
+                "proposal": f"{best.code} {best.title_zh}" if best else "",
+                "score": best.score if best else None,
+                "evidence": best.evidence if best else "",
+            }
+        )
+    print_rows(
+        rows,
+        format_,
+        ["source_system", "code_set", "code", "rows", "withheld_rows", "entities", "proposal", "score", "evidence"],
+    )
+    if format_ is Format.table and rows:
+        print_line("Decide: datong standard map SYSTEM CODE_SET SOURCE_CODE CODE --who YOU --why REASON")
+
+
+def map_code(
+    system: str,
+    code_set: str,
+    source_code: str,
+    code: str,
+    *,
+    who: str,
+    why: str,
+    until: str | None,
+    replaces: str | None,
+) -> None:
+    """Write a steward's word on a code down."""
+    from datong_platform.standard import codes as standard_codes
+    from datong_platform.standard import decisions
+
+    moment = decisions.until(until, decisions.plant_time_zone()) if until else None
+    made = standard_codes.map_code(
+        system, code_set, source_code, code, who=who, why=why, valid_until=moment, replaces=replaces
+    )
+    print_line(f"{system}'s {code_set} {source_code} means {code}: decision {made.decision_id}. Next: datong build")
