@@ -28,14 +28,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, TransientError
 from datong_platform.settings import connection_value
+
+if TYPE_CHECKING:
+    import httpx
 
 Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
@@ -93,6 +95,8 @@ class _Web(Channel):
 
     def post(self, body: Any, *, params: str = "", headers: dict[str, str] | None = None) -> httpx.Response:
         """The answer, its status judged. `params`: what is added to the address's query."""
+        import httpx
+
         url = self.value(self.url)
         if urlsplit(url).scheme not in {"http", "https"}:
             raise ConfigurationError(self.thing, "has no address that begins with https://.", "set its url.")
