@@ -8,7 +8,6 @@ fit and teaches the reader the shape for the next page.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +25,8 @@ from datong_ingestion.values import Convert, MisfitError, Number, Rescue, cast_t
 _MISSES = 3
 """Pages in a row that did not match before the fast reader is given up for this read."""
 
-_SAMPLE = 100
-"""Rows of a first page that teach its shape."""
+_LARGE = 64 * 1024
+"""Bytes of a first page from which on Arrow guesses its shape, for the exact path would take many times as long."""
 
 _NUMBERS: dict[str, Any] = {"parse_float": Number, "parse_int": Number, "parse_constant": Number}
 
@@ -91,6 +90,8 @@ class JsonReader:
                 self._misses = 0
                 return page
             self._misses += 1
+        elif self._misses < _MISSES and len(body) >= _LARGE and self._guessed(body) and (page := self._fast(body)):
+            return page
         return self._exact(body)
 
     def _fast(self, body: bytes) -> JsonPage | None:
@@ -98,20 +99,9 @@ class JsonReader:
         if shape is None or (not body.isascii() and not _is_utf8(body)):
             return None
         try:
-            table = pj.read_json(
-                io.BytesIO(
-                    b'{"page":' + body.replace(b"\n", b" ") + b"}" if b"\n" in body else b'{"page":' + body + b"}"
-                ),
-                read_options=pj.ReadOptions(use_threads=False, block_size=len(body) + 64),
-                parse_options=pj.ParseOptions(
-                    explicit_schema=pa.schema([("page", shape)]),
-                    unexpected_field_behavior="error",
-                    newlines_in_values=True,
-                ),
-            )
-            if len(table) != 1:
+            page = _as_arrow(body, shape)
+            if page is None:
                 return None
-            page = table.column("page").chunk(0)
             holder = page
             for name in self._path:
                 holder = holder.field(name)
@@ -121,7 +111,48 @@ class JsonReader:
             columns = [self._cast(content.field(item.name), item) for item in self.schema]
         except (pa.ArrowException, KeyError, MisfitError):
             return None
-        return JsonPage(pa.Table.from_arrays(columns, schema=self.schema), None, frozenset(), self._envelope(page), {})
+        envelope = self._envelope(page)
+        self.check(_with(envelope, self._path))
+        marks = {name: content.field(name) for name in self.marks if content.type.get_field_index(name) >= 0}
+        told = any(array.null_count < len(array) for array in marks.values())
+        return JsonPage(
+            pa.Table.from_arrays(columns, schema=self.schema),
+            None,
+            frozenset(),
+            envelope,
+            {name: array.to_pylist() for name, array in marks.items()} if told else {},
+        )
+
+    def _guessed(self, body: bytes) -> bool:
+        """Learn the shape of a first page from what Arrow makes of it; False where only the exact path can tell."""
+        try:
+            page = _as_arrow(body, None)
+        except pa.ArrowException:
+            return False
+        if page is None:
+            return False
+        for path in self.paths:
+            holder = page
+            for name in path:
+                if not pa.types.is_struct(holder.type) or holder.type.get_field_index(name) < 0:
+                    break
+                holder = holder.field(name)
+            else:
+                if pa.types.is_list(holder.type) and pa.types.is_struct(holder.type.value_type):
+                    return self._learn_from(page, path, holder.flatten())
+        return False
+
+    def _learn_from(self, page: pa.Array, path: tuple[str, ...], content: pa.Array) -> bool:
+        """Learn from a page as Arrow read it. Not from one that has a field that is neither described nor ignored."""
+        fields: dict[str, pa.DataType | None] = {}
+        for index, item in enumerate(content.type):
+            if item.name not in self._known:
+                there = compute.index(content.field(index).is_valid(), True).as_py()
+                sent = {name: value for name, value in content[max(there, 0)].as_py().items() if value is not None}
+                if not self.ignored(item.name, {item.name: None, **sent}):
+                    return False
+            fields[item.name] = _as_read(item.type, self._plain(item.name))
+        return self._take(fields, path, lambda rows: _with_rows(page.type, path, rows, self.envelope_fields))
 
     def _cast(self, array: pa.Array, item: pa.Field) -> pa.Array:
         """A column as read, in the agreed type; raises where only the exact path is sure to be right."""
@@ -163,11 +194,6 @@ class JsonReader:
             raise UnreadableBodyError(what) from error
         self.check(page)
         path, rows = self._find(page)
-        if self._shape is None and len(rows) > _SAMPLE and self._misses < _MISSES:
-            # some rows of the first page teach the shape, so that the rest of it is read fast already
-            self._learn(page, path, rows[:: len(rows) // _SAMPLE])
-            if fast := self._fast(body):
-                return fast
         rescue = Rescue()
         columns = [
             column(item.name, item.type, [row.get(item.name) for row in rows], self.converts[item.name], rescue)
@@ -221,29 +247,42 @@ class JsonReader:
     def _learn(self, page: Any, path: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
+        fields = {name: self._field_shape(name, rows) for name in dict.fromkeys(chain.from_iterable(rows))}
+
+        def around(rows_shape: pa.DataType) -> pa.DataType:
+            return self._around(page, path, rows_shape)
+
+        self._take(fields, path, around)
+
+    def _take(
+        self,
+        fields: dict[str, pa.DataType | None],
+        path: tuple[str, ...],
+        around: Callable[[pa.DataType], pa.DataType],
+    ) -> bool:
+        """Take over the shape of a page from its rows' fields; False where the fast reader is given up instead."""
         if self._path != path:
             self._shape = None
         self._path = path
-        fields = {name: self._field_shape(name, rows) for name in dict.fromkeys(chain.from_iterable(rows))}
         for item in self.schema:
             kind = fields.setdefault(item.name, None)
             if kind is not None and kind != item.type and not pa.types.is_string(kind):
                 # numbers in a text field keep their digits, and nested values their order, only on the exact path
                 self._misses = _MISSES
-                return
+                return False
         row_shape = pa.struct([(name, kind or pa.string()) for name, kind in fields.items()])
-
-        def around(value: Any, rest: tuple[str, ...]) -> pa.DataType:
-            if not rest:
-                return pa.list_(row_shape)
-            inner = {name: _shape_of(item, None) or pa.string() for name, item in value.items() if name != rest[0]}
-            if len(rest) == 1:
-                inner = dict.fromkeys(self.envelope_fields, pa.string()) | inner
-            inner[rest[0]] = around(value[rest[0]], rest[1:])
-            return pa.struct(list(inner.items()))
-
-        shape = around(page, path)
+        shape = around(pa.list_(row_shape))
         self._shape = shape if self._shape is None else _merged(self._shape, shape)
+        return True
+
+    def _around(self, value: Any, rest: tuple[str, ...], rows_shape: pa.DataType) -> pa.DataType:
+        if not rest:
+            return rows_shape
+        inner = {name: _shape_of(item, None) or pa.string() for name, item in value.items() if name != rest[0]}
+        if len(rest) == 1:
+            inner = dict.fromkeys(self.envelope_fields, pa.string()) | inner
+        inner[rest[0]] = self._around(value[rest[0]], rest[1:], rows_shape)
+        return pa.struct(list(inner.items()))
 
     def _field_shape(self, name: str, rows: list[dict[str, Any]]) -> pa.DataType | None:
         values = [value for row in rows if (value := row.get(name)) is not None]
@@ -259,6 +298,54 @@ class JsonReader:
         """The type in which Arrow may read a JSON number of a field without losing a digit."""
         index = self.schema.get_field_index(name)
         return self.schema.field(index).type if index >= 0 else None
+
+
+def _as_arrow(body: bytes, shape: pa.DataType | None) -> pa.Array | None:
+    """A page as one Arrow value, of a shape that is known or as Arrow takes it; None when it is not one value."""
+    wrapped = body.lstrip()[:1] != b"{" if shape is None else not pa.types.is_struct(shape)
+    if wrapped:
+        body = b'{"page":' + body + b"}"
+    explicit = None if shape is None else pa.schema([("page", shape)] if wrapped else list(shape))
+    table = pj.read_json(
+        pa.BufferReader(body),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(body) + 64),
+        parse_options=pj.ParseOptions(
+            explicit_schema=explicit,
+            unexpected_field_behavior="infer" if shape is None else "error",
+            newlines_in_values=b"\n" in body,
+        ),
+    )
+    if len(table) != 1:
+        return None
+    page = table.combine_chunks().to_batches()[0].to_struct_array()
+    return page.field("page") if wrapped else page
+
+
+def _as_read(kind: pa.DataType, wanted: pa.DataType | None) -> pa.DataType | None:
+    """The type in which to read what Arrow took for `kind`; None for what was null throughout."""
+    if pa.types.is_null(kind):
+        return None
+    if pa.types.is_struct(kind):
+        return pa.struct([(item.name, _as_read(item.type, None) or pa.string()) for item in kind])
+    if pa.types.is_list(kind):
+        return pa.list_(_as_read(kind.value_type, None) or pa.string())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        exact = wanted is not None and (pa.types.is_decimal(wanted) or pa.types.is_integer(wanted))
+        return wanted if exact else pa.float64()
+    return kind if pa.types.is_boolean(kind) else pa.string()
+
+
+def _with_rows(
+    kind: pa.DataType, path: tuple[str, ...], rows: pa.DataType, envelope_fields: tuple[str, ...]
+) -> pa.DataType:
+    """The shape of a page as Arrow took it, with the rows' own shape in its place."""
+    if not path:
+        return rows
+    inner = {item.name: _as_read(item.type, None) or pa.string() for item in kind if item.name != path[0]}
+    if len(path) == 1:
+        inner = dict.fromkeys(envelope_fields, pa.string()) | inner
+    inner[path[0]] = _with_rows(kind.field(path[0]).type, path[1:], rows, envelope_fields)
+    return pa.struct(list(inner.items()))
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -278,6 +365,11 @@ def _without(page: Any, path: tuple[str, ...]) -> dict[str, Any]:
     if len(path) > 1:
         rest[path[0]] = _without(page[path[0]], path[1:])
     return rest
+
+
+def _with(envelope: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """An envelope with an empty list of rows in its place."""
+    return {**envelope, path[0]: _with(envelope.get(path[0]) or {}, path[1:])} if path else []
 
 
 def _shape_of(value: Any, wanted: pa.DataType | None) -> pa.DataType | None:

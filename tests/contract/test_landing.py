@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from datong_platform.errors import ServiceError
 from datong_platform.lake import landing, load, storage
+from datong_platform.names import bronze
 from deltalake.exceptions import CommitFailedError
 
 Make = Callable[..., dict[str, Any]]
@@ -97,6 +99,31 @@ def test_a_landed_file_that_is_gone_is_named(rest: Any, row: Make, monkeypatch: 
     assert caught.value.next_step
 
 
+def test_landed_files_become_the_tables_own_and_others_are_written_anew(rest: Any, row: Make) -> None:
+    rest.put(*[row(i) for i in range(5)])
+    rest.ingest("full")
+    manifest = landing.read_manifest(rest.name, "thing", 1)
+    assert manifest
+    table = bronze(rest.name, "thing")
+
+    def files() -> list[bytes]:
+        return [storage.get(key) or b"" for key in storage.keys(f"{table.path}/") if key.endswith(".parquet")]
+
+    assert files() == [storage.get(manifest.files[0].key)]
+    kept = rest.bronze()
+    assert {found["_datong_batch_id"] for found in kept} == {manifest.batch_id}
+    # a batch that was landed before its files had all columns of bronze, or under another number
+    for number, batch in ((2, ""), (3, "000000000001")):
+        old = [replace(file, batch=batch) for file in manifest.files]
+        load.load(replace(manifest, sequence=number, files=old))
+        found = rest.bronze()
+        assert {one["_datong_batch_id"] for one in found} == {landing.batch_id(number)}
+        own = ("_datong_batch_id", "_datong_ingested_at")
+        assert [{n: one[n] for n in one if n not in own} for one in found] == [
+            {n: one[n] for n in one if n not in own} for one in kept
+        ]
+
+
 KILLER = """
 import os, signal, sys
 from datong_ingestion.run import ingest_entity
@@ -104,6 +131,7 @@ from datong_ingestion.systems_config import SystemConfig
 from datong_platform.lake import load, storage
 where, definition = sys.argv[1:]
 module, name, when = {"put": (storage, "put", "after"), "manifest": (storage, "put_if_absent", "after"),
+                      "copied": (storage, "copy", "after"),
                       "loading": (load, "_load", "before"), "loaded": (load, "_load", "after")}[where]
 real = getattr(module, name)
 def die(*arguments, **named):
@@ -115,7 +143,7 @@ ingest_entity(SystemConfig.model_validate_json(definition), "thing")
 """
 
 
-@pytest.mark.parametrize("where", ["put", "manifest", "loading", "loaded"])
+@pytest.mark.parametrize("where", ["put", "manifest", "loading", "copied", "loaded"])
 def test_kill_9_and_a_new_run_lose_and_double_nothing(odata: Any, row: Make, where: str) -> None:
     odata.put(*[row(i) for i in range(7)])
     odata.ingest()

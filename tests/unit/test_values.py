@@ -11,8 +11,11 @@ import pyarrow as pa
 import pytest
 from datong_ingestion.http import HttpClient, address, retry_after
 from datong_ingestion.json_pages import JsonReader
+from datong_ingestion.protocols import odata_v2
 from datong_ingestion.values import MisfitError, Number, Rescue, column, converter, to_time
+from datong_platform.lake import landing
 from datong_platform.lake.columns import ContentHash, last_of_each, parse_type, row_keys, widens
+from datong_platform.lake.statistics import delta_statistics
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,81 @@ def test_a_number_longer_than_any_type_is_rescued_on_the_fast_path_too() -> None
     assert page.rows.column("Amount")[7].as_py() is None
     assert page.rescued is not None
     assert json.loads(page.rescued[7].as_py()) == {"Amount": f"{2**128 + 1}.000"}
+
+
+def test_a_later_page_that_tells_an_error_is_noticed_on_the_fast_path() -> None:
+    """An answer of the usual shape, without rows and with its error filled in, would look like the end."""
+    said: list[Any] = []
+    reader = JsonReader(pa.schema([("Id", pa.string())]), [("data", "rows")], check=said.append)
+    rows = json.dumps([{"Id": str(n)} for n in range(300)])
+    for code in ("0", "0", "500"):
+        reader.parse(b'{"code": %b, "message": "", "data": {"rows": %b, "next": 12}}' % (code.encode(), rows.encode()))
+    assert [int(float(page["code"])) for page in said] == [0, 0, 500]
+    assert all("rows" in page["data"] for page in said)
+
+
+@pytest.mark.parametrize("rows", [3, 3000], ids=["small", "large"])
+def test_marks_and_fields_that_are_not_described_are_told_by_every_page(rows: int) -> None:
+    schema = pa.schema([("Id", pa.string()), ("Change", pa.string())])
+    reader = JsonReader(schema, [("data",)], marks=["Change"])
+    body = json.dumps({"data": [{"Id": f"{n:020d}", "Change": "D"} for n in range(rows)]}).encode()
+    for _ in range(3):
+        assert reader.parse(body).marks == {"Change": ["D"] * rows}
+    anew = JsonReader(schema, [("data",)])
+    body = json.dumps({"data": [{"Id": f"{n:020d}", "Change": None, "New": n} for n in range(rows)]}).encode()
+    for _ in range(3):
+        page = anew.parse(body)
+        assert page.unexpected == {"New"}
+        assert page.rescued is not None
+        assert page.rescued[2].as_py() == '{"New": 2}'
+
+
+@pytest.mark.parametrize("null", [False, True], ids=["all there", "some null"])
+@pytest.mark.parametrize("form", ["/Date(%d)/", "/Date(%d+0000)/"])
+@pytest.mark.parametrize("first", [1_700_000_000_000, 999_999_990_000, -5000, 0])
+def test_dates_of_one_form_are_read_like_any_others(first: int, form: str, null: bool) -> None:
+    numbers = [None if null and n % 3 == 0 else first + 10 * n for n in range(2000)]
+    texts = pa.array([None if n is None else form % n for n in numbers])
+    assert odata_v2.milliseconds(texts).to_pylist() == numbers
+    assert odata_v2.milliseconds(texts.slice(7, 90)).to_pylist() == numbers[7:97]
+
+
+@pytest.mark.parametrize("wrong", ["/Date(17x0000000000)/", "/Date(1700000000000)]", "2026-01-01T00:00:00.00", ""])
+def test_a_text_that_only_looks_like_a_date_is_left_to_the_exact_path(wrong: str) -> None:
+    with pytest.raises((MisfitError, pa.ArrowInvalid)):
+        odata_v2.milliseconds(pa.array(["/Date(1700000000000)/", wrong, "/Date(1700000000000)/"]))
+
+
+def test_texts_have_one_digest_if_and_only_if_they_are_equal() -> None:
+    texts = ["", "a", "b", "a" * 8, "a" * 9, "ab" * 9, "a\0", "a\0\0", "部件", *[f"10:{n:010d}" for n in range(50_000)]]
+    digests = landing.digests(pa.array([*texts, *texts]))
+    assert (digests[: len(texts)] == digests[len(texts) :]).all()
+    assert len(set(digests.tolist())) == len(texts)
+    assert (landing.digests(pa.array(texts).slice(3, 4)) == digests[3:7]).all()
+
+
+def test_the_bounds_that_the_log_tells_hold_every_value() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    told = json.loads(
+        delta_statistics(
+            pa.table(
+                {
+                    "key": ["b", "a", None],
+                    "at": pa.array([moment, None, moment], pa.timestamp("us", "UTC")),
+                    "long": ["x" * 65, "", None],
+                    "far": pa.array([2**62, 0, 1]).cast(pa.timestamp("us")),
+                    "amount": pa.array([1, 2, 3], pa.decimal128(38, 9)),
+                }
+            ),
+            ["key", "at", "long", "far", "amount", "absent"],
+        )
+    )
+    assert told == {
+        "numRecords": 3,
+        "minValues": {"key": "a", "at": "2026-01-02T03:04:05.678Z"},
+        "maxValues": {"key": "b", "at": "2026-01-02T03:04:05.679Z"},
+        "nullCount": {"key": 1, "at": 1, "long": 1, "far": 0, "amount": 0},
+    }
 
 
 def test_the_content_hash_does_not_see_page_boundaries_and_sees_everything_else() -> None:

@@ -34,12 +34,17 @@ from datong_platform.lake.columns import (
     schema_to_json,
 )
 from datong_platform.lake.refused import DIGEST, prepared
-from datong_platform.names import OPERATION, RESCUED
+from datong_platform.lake.statistics import delta_statistics
+from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, RESCUED
 
 PART_BYTES = 32 * 1024 * 1024
 """Arrow bytes after which a part is written."""
 KEPT_BATCHES = 20
 """How many batches keep their files after they were loaded, to look into; bronze is the record."""
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
+"""What to keep of a word that holds so many bytes of a text."""
 
 Kind = Literal["full", "baseline", "changes", "rebuild"]
 """`full` replaces the table's rows; `baseline` adds everything that exists and deletes for what is gone; `changes` adds
@@ -53,6 +58,10 @@ class DataFile:
     key: str
     rows: int
     bytes: int
+    batch: str = ""
+    """The batch whose number its rows bear; empty for a file of other columns than those of bronze."""
+    stats: str = ""
+    """What Delta's log says of such a file: its rows, and the least and the greatest of some columns, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -174,16 +183,21 @@ def first_free_sequence(system: str, entity: str) -> int:
     return last + 1
 
 
+def lost(key: str, thing: str) -> ServiceError:
+    """What to raise when a landed file is not there."""
+    return ServiceError(
+        thing,
+        f"landed file {key} is gone, though its manifest names it.",
+        "restore it, or delete the bronze table: the next ingest then starts with a new baseline.",
+    )
+
+
 def read_parts(files: list[DataFile], thing: str) -> Iterator[pa.Table]:
     """The content of files, part by part; ServiceError when one is gone."""
     for file in files:
         body = storage.get(file.key)
         if body is None:
-            raise ServiceError(
-                thing,
-                f"landed file {file.key} is gone, though its manifest names it.",
-                "restore it, or delete the bronze table: the next ingest then starts with a new baseline.",
-            )
+            raise lost(file.key, thing)
         yield pq.read_table(pa.BufferReader(body))
 
 
@@ -225,8 +239,10 @@ class Landing:
         self._rows = 0
         self._started_at = datetime.now(UTC)
         self._pending: list[pa.Table] = []
+        self._unhashed = 0
+        """How many of the last pending pages are not in the hash yet."""
         self._pending_bytes = 0
-        self._parts = _Parts(self._folder, "part")
+        self._parts = _Parts(self._folder, "part", batch_id(sequence), (*keys, *cursors))
         self._key_parts = _Parts(self._folder, "keys")
         self._refused_parts = _Parts(self._folder, "refused")
         self._refused: list[pa.Table] = []
@@ -244,8 +260,6 @@ class Landing:
 
     def add(self, rows: pa.Table, operations: pa.Array, rescued: pa.Array | None, unexpected: frozenset[str]) -> None:
         """Take in a page: rows of the schema, what happened to each, and what did not fit."""
-        if self._hash:
-            self._hash.add(rows)
         self.received_rows += len(rows)
         self.unexpected |= unexpected
         if rescued is None:
@@ -257,6 +271,7 @@ class Landing:
         columns: list[Any] = [*rows.columns, operations, rescued]
         table = pa.Table.from_arrays(columns, schema=self._landed)
         self._pending.append(table)
+        self._unhashed += 1
         self._pending_bytes += table.nbytes
         if self._pending_bytes >= PART_BYTES:
             self._flush()
@@ -292,10 +307,18 @@ class Landing:
         """The hash of what was read so far; only for a full read."""
         if self._hash is None:
             return ""
+        self._hash_pending()
         digest = self._hash.hexdigest()
         if not self.rescued_rows:
             return digest
         return hashlib.sha256(digest.encode() + self._rescued_hash.digest()).hexdigest()
+
+    def _hash_pending(self) -> None:
+        """Take pages into the hash, many at once: each call costs as much as a thousand rows."""
+        if self._hash is not None and self._unhashed:
+            pages = self._pending[-self._unhashed :]
+            self._hash.add(pa.concat_tables(pages).combine_chunks() if pages[1:] else pages[0])
+        self._unhashed = 0
 
     def _hash_rescued(self, rescued: pa.Array, first: int) -> None:
         """What did not fit is content as well: a full read that differs only there is news."""
@@ -312,6 +335,7 @@ class Landing:
         it is there to keep small increments small, and nothing depends on it.
         """
         superseded, unchanged = 0, self._refused_again
+        self._hash_pending()
         self._flush_refused()
         if not self._parts.files:
             table = pa.concat_tables(self._pending) if self._pending else self._landed.empty_table()
@@ -383,9 +407,10 @@ class Landing:
     def _flush(self) -> None:
         if not self._pending:
             return
+        self._hash_pending()
         table = pa.concat_tables(self._pending)
         if self._distinct:
-            self._digests.append(_digests(row_keys(table, self.keys)))
+            self._digests.append(digests(row_keys(table, self.keys)))
         self._parts.write(table)
         self._pending, self._pending_bytes = [], 0
 
@@ -424,8 +449,11 @@ class Landing:
 class _Parts:
     """Parquet files in one folder."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, folder: str, name: str, batch: str = "", told: Sequence[str] = ()) -> None:
+        """`batch`: its rows get the columns of bronze, so that the load can take the files over as they are. `told`:
+        columns whose bounds Delta's log is to tell."""
+        self._folder, self._name, self._batch = folder, name, batch
+        self._told = (*told, BATCH_ID, INGESTED_AT, OPERATION)
         self.files: list[DataFile] = []
         self._deletes: list[int] = []
 
@@ -442,11 +470,28 @@ class _Parts:
         self.files[index] = self._put(self.files[index].key, table)
 
     def _put(self, key: str, table: pa.Table) -> DataFile:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", compression_level=1)
-        body = sink.getvalue().to_pybytes()
+        if self._batch:
+            table = with_batch(table, self._batch, datetime.now(UTC))
+        body = parquet(table)
         storage.put(key, body)
-        return DataFile(key, len(table), len(body))
+        stats = delta_statistics(table, self._told) if self._batch else ""
+        return DataFile(key, len(table), len(body), self._batch, stats)
+
+
+def with_batch(table: pa.Table, batch: str, moment: datetime) -> pa.Table:
+    """Rows with the columns that say in which batch and when they came, those that they had replaced."""
+    table = table.drop_columns([name for name in (BATCH_ID, INGESTED_AT) if name in table.column_names])
+    for name, value in ((BATCH_ID, batch), (INGESTED_AT, moment)):
+        field = BRONZE_FIELDS[name]
+        table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), len(table)))
+    return table
+
+
+def parquet(table: pa.Table) -> bytes:
+    """Rows as the Parquet file that is kept of them."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", compression_level=1, store_decimal_as_integer=True)
+    return sink.getvalue().to_pybytes()
 
 
 def _deletes(table: pa.Table) -> int:
@@ -455,10 +500,28 @@ def _deletes(table: pa.Table) -> int:
     return compute.sum(compute.equal(table.column(OPERATION), "delete")).as_py() or 0
 
 
-def _digests(keys: pa.Array) -> np.ndarray:
-    from pandas.util import hash_array
-
-    return np.asarray(hash_array(keys.to_numpy(zero_copy_only=False), categorize=False))  # pyright: ignore[reportCallIssue]
+def digests(keys: pa.Array) -> np.ndarray:
+    """A number of 64 bits for each text, the same for the same text: eight bytes at a time of all texts at once."""
+    _, offsets, content = keys.buffers()
+    ends = np.frombuffer(offsets, np.int32)[keys.offset : keys.offset + len(keys) + 1].astype(np.int64)
+    found = (ends[1:] - ends[:-1]).astype(np.uint64) * _MIX
+    if content is None:
+        return found
+    # seven bytes more, so that the last word of the last text can be taken from where it begins
+    padded = np.concatenate([np.frombuffer(content, np.uint8)[: int(ends[-1])], np.zeros(8, np.uint8)])
+    words = np.lib.stride_tricks.as_strided(padded[: len(padded) - 7].view(), (len(padded) - 7, 8), (1, 1))
+    starts, left = ends[:-1].copy(), ends[1:] - ends[:-1]
+    rows = np.flatnonzero(left > 0)
+    while len(rows):
+        word = words[starts[rows]].reshape(-1).view(np.uint64)
+        short = np.minimum(left[rows], 8)
+        word &= _MASKS[short]
+        mixed = (found[rows] ^ word) * _MIX
+        found[rows] = mixed ^ (mixed >> np.uint64(29))
+        starts[rows] += 8
+        left[rows] -= 8
+        rows = rows[left[rows] > 0]
+    return found
 
 
 def _apart_when_null(keys: pa.Array, table: pa.Table, columns: list[str], part: int = 0) -> pa.Array:

@@ -1,8 +1,9 @@
 """The load: exactly the files of one manifest, in one commit of the bronze table.
 
-The commit carries the batch's number as a Delta transaction id, so that loading a batch again does nothing, and the
-position that the batch reached, so that the next read starts there. A crash before the commit leaves the table as it
-was; after it, nothing is left to do.
+The files become the table's own as they are, copied within the store, wherever their types are the table's; else they
+are read and written anew. The commit carries the batch's number as a Delta transaction id, so that loading a batch
+again does nothing, and the position that the batch reached, so that the next read starts there. A crash before the
+commit leaves the table as it was; after it, nothing is left to do.
 
 From a `Manifest` to a version of `bronze.<system>__<entity>`. Memory: one part, and for a batch that tells deletes by
 its key set, the keys of the table.
@@ -11,7 +12,10 @@ its key set, the keys of the table.
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from datong_platform.errors import SchemaError, ServiceError
-from datong_platform.lake import history, landing, quarantine
+from datong_platform.lake import history, landing, quarantine, storage
 from datong_platform.lake.columns import (
     BRONZE_FIELDS,
     compute,
@@ -33,13 +37,17 @@ from datong_platform.lake.columns import (
 )
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import DataFile, Manifest
+from datong_platform.lake.statistics import delta_statistics
 from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, TableName, bronze
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction, RemoveAction
 
 _ATTEMPTS = 5
+_COPIES = 8
+"""Landed files that the store copies at once."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +195,12 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         app_transactions=[Transaction(history.application_id(table), manifest.sequence)],
         custom_metadata={history.METADATA_KEY: json.dumps(asdict(loaded), ensure_ascii=False)},
     )
-    if not replaces and not added and not manifest.files and not found:
-        delta.create_write_transaction([], "append", delta.schema(), commit_properties=commit)
+    if not added and _fits(manifest, schema):
+        actions = _taken_over(manifest, table)
+        if vanished is not None and len(vanished):
+            actions.append(_deletes(manifest, table, schema, vanished))
+        mode = "overwrite" if replaces else "append"
+        delta.create_write_transaction(actions, mode, delta.schema(), commit_properties=commit)
     else:
         write_deltalake(
             delta,
@@ -200,6 +212,43 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
     delta.update_incremental()
     landing.remove_old(manifest.system, manifest.entity, manifest.sequence)
     return LoadResult(replace(loaded, version=delta.version()), added, widened, manifest.bytes)
+
+
+def _fits(manifest: Manifest, schema: pa.Schema) -> bool:
+    """Whether the landed files are as the table would have them, so that nothing has to be read and written again."""
+    if manifest.kind == "rebuild" or any(file.batch != manifest.batch_id for file in manifest.files):
+        return False
+    return all(schema.field(column.name).type == column.type for column in manifest.arrow_schema)
+
+
+def _taken_over(manifest: Manifest, table: TableName) -> list[AddAction | RemoveAction]:
+    """The landed files as files of the table: copies, for those of the landing zone go after some batches.
+
+    A copy's name follows from the batch, so that a load that is repeated after a crash makes no second one.
+    """
+
+    def one(file: DataFile) -> AddAction:
+        name = "-".join(file.key.split("/")[-2:])
+        if not storage.copy(file.key, f"{table.path}/{name}"):
+            raise landing.lost(file.key, f"{manifest.system}.{manifest.entity} batch {manifest.batch_id}")
+        return _added(name, file.bytes, file.stats)
+
+    with ThreadPoolExecutor(max_workers=min(_COPIES, len(manifest.files) or 1)) as pool:
+        return list(pool.map(one, manifest.files))
+
+
+def _deletes(manifest: Manifest, table: TableName, schema: pa.Schema, vanished: pa.Table) -> AddAction:
+    """A file of the table with the deletes that the key set of a batch tells."""
+    rows = _completed(manifest, schema, vanished.append_column(*_deleted(len(vanished))))
+    name, body = f"{manifest.batch_id}-{uuid.uuid4().hex[:12]}-deletes.parquet", landing.parquet(rows)
+    storage.put(f"{table.path}/{name}", body)
+    return _added(name, len(body), delta_statistics(rows, [*manifest.keys, BATCH_ID, INGESTED_AT, OPERATION]))
+
+
+def _added(name: str, size: int, stats: str) -> AddAction:
+    from deltalake.transaction import AddAction
+
+    return AddAction(name, size, {}, time.time_ns() // 1_000_000, True, stats)
 
 
 def _last(delta: DeltaTable, table: TableName) -> int:
@@ -226,31 +275,29 @@ def _create(manifest: Manifest, table: TableName) -> DeltaTable:
     )
 
 
+def _completed(manifest: Manifest, schema: pa.Schema, part: pa.Table) -> pa.Table:
+    """Landed rows as rows of the table."""
+    part = landing.with_batch(part, manifest.batch_id, datetime.fromisoformat(manifest.finished_at))
+    columns = [
+        part.column(column.name).cast(column.type)
+        if column.name in part.column_names
+        else pa.nulls(len(part), column.type)
+        for column in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _deleted(rows: int) -> tuple[pa.Field, pa.Array]:
+    return BRONZE_FIELDS[OPERATION], pa.repeat(pa.scalar("delete"), rows)
+
+
 def _batches(manifest: Manifest, schema: pa.Schema, vanished: pa.Table | None) -> Iterator[pa.RecordBatch]:
     thing = f"{manifest.system}.{manifest.entity} batch {manifest.batch_id}"
-    ingested_at = datetime.fromisoformat(manifest.finished_at)
-
-    def complete(part: pa.Table) -> Iterator[pa.RecordBatch]:
-        rows = len(part)
-        constants: dict[str, Any] = {
-            BATCH_ID: pa.repeat(pa.scalar(manifest.batch_id), rows),
-            INGESTED_AT: pa.repeat(pa.scalar(ingested_at, schema.field(INGESTED_AT).type), rows),
-        }
-        columns = [
-            constants[column.name]
-            if column.name in constants
-            else part.column(column.name).cast(column.type)
-            if column.name in part.column_names
-            else pa.nulls(rows, column.type)
-            for column in schema
-        ]
-        yield from pa.Table.from_arrays(columns, schema=schema).to_batches(max_chunksize=65536)
-
     for part in landing.read_parts(manifest.files, thing):
-        yield from complete(part)
+        yield from _completed(manifest, schema, part).to_batches(max_chunksize=65536)
     if vanished is not None and len(vanished):
-        deletes = pa.repeat(pa.scalar("delete"), len(vanished))
-        yield from complete(vanished.append_column(BRONZE_FIELDS[OPERATION], deletes))
+        rows = vanished.append_column(*_deleted(len(vanished)))
+        yield from _completed(manifest, schema, rows).to_batches(max_chunksize=65536)
 
 
 def vanished_keys(manifest: Manifest, delta: DeltaTable) -> pa.Table:

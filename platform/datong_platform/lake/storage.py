@@ -96,6 +96,21 @@ def get(key: str) -> bytes | None:
             raise
 
 
+def copy(key: str, target: str) -> bool:
+    """Copy an object within the bucket, in the store itself: False when there is none."""
+    from botocore.exceptions import ClientError
+
+    bucket = settings().bucket
+    with _named():
+        try:
+            client().copy_object(Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": key})
+        except ClientError as error:
+            if _status(error) == 404:
+                return False
+            raise
+    return True
+
+
 def exists(key: str) -> bool:
     """Whether there is such an object."""
     from botocore.exceptions import ClientError
