@@ -145,7 +145,8 @@ def _system_checks(system: SystemConfig) -> dg.AssetChecksDefinition:
     ]
 
     @dg.multi_asset_check(
-        name=f"reconcile_{system.system}",
+        # not as the job is called: Dagster knows graphs and ops by one list of names
+        name=f"compare_{system.system}",
         specs=specs,
         description=f"Reconcile every entity of {title} with its bronze table.",
         can_subset=True,
@@ -288,7 +289,10 @@ def _balance_checks(balances: "Sequence[Balance]") -> dg.AssetChecksDefinition:
     ]
 
     @dg.multi_asset_check(
-        name=BALANCES, specs=specs, description="Compute the balances of business, systems and layers.", can_subset=True
+        name="compute_balances",
+        specs=specs,
+        description="Compute the balances of business, systems and layers.",
+        can_subset=True,
     )
     def reconcile_balances(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from datong_platform.quality import balances as computed
@@ -440,7 +444,7 @@ def _anomaly_checks(systems: Mapping[str, SystemConfig]) -> dg.AssetChecksDefini
     }
 
     @dg.multi_asset_check(
-        name=ANOMALIES,
+        name="hold_against_history",
         specs=[dg.AssetCheckSpec(name, asset=key, description=words[name]) for key in tables for name in UNUSUAL],
         description="Hold every bronze table against its own history.",
         can_subset=True,
