@@ -893,3 +893,20 @@ def standard_list(
     from datong_infra.cli import standard as contracts
 
     contracts.listing(layer, format_)
+
+
+@standard.command(name="diff")
+def standard_diff(
+    revision: Annotated[str, typer.Argument(help="A commit, branch or tag to compare with, as in HEAD~1.")] = "HEAD",
+    *,
+    breaking: Annotated[bool, typer.Option("--breaking", help="Only what is breaking.")] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Tell breaking from harmless changes of the contracts, and name the tables and write-back flows that each hits.
+
+    Exit status 1 when a contract changed and its version does not tell: breaking is a new major version, the rest a new
+    minor one.
+    """
+    from datong_infra.cli import standard as contracts
+
+    contracts.diff(revision, breaking=breaking, format_=format_)

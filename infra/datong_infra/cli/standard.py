@@ -16,11 +16,13 @@ from datong_infra.cli.output import Format, print_error, print_json, print_line,
 
 def compile_(*, check: bool, format_: Format) -> None:
     """Write what the contracts say, or with `check` only tell which files differ (exit status 1)."""
+    from datong_ingestion.write_back import schemas
     from datong_platform.standard import compile as compiler
 
     try:
-        changes = compiler.differences() if check else compiler.write()
-        count = len(compiler.generated())
+        outbound = schemas.generated()
+        changes = compiler.differences(also=outbound) if check else compiler.write(also=outbound)
+        count = len(compiler.generated()) + len(outbound)
     except DatongError as error:
         print_error(error)
         raise typer.Exit(1) from None
@@ -185,3 +187,58 @@ def map_code(
         system, code_set, source_code, code, who=who, why=why, valid_until=moment, replaces=replaces
     )
     print_line(f"{system}'s {code_set} {source_code} means {code}: decision {made.decision_id}. Next: datong build")
+
+
+def diff(revision: str, *, breaking: bool, format_: Format) -> None:
+    """Tell what changed since a revision, and what it hits; exit status 1 when a version does not tell."""
+    from datong_assets.impact import impacts
+    from datong_platform.standard import diff as differ
+
+    try:
+        old = differ.at_revision(revision)
+        changes = differ.compare(old)
+        wrong = differ.versions_to_raise(old, changes)
+        columns = {each.table: [field.name for field in each.fields] for each in old.values()}
+        found = impacts([change for change in changes if change.is_breaking or not breaking], columns)
+    except DatongError as error:
+        print_error(error)
+        raise typer.Exit(1) from None
+    rows: list[dict[str, Any]] = [
+        {
+            "table": each.change.table,
+            "field": each.change.field,
+            "level": each.change.level,
+            "change": each.change.what,
+            "who_acts": each.change.why,
+            "gold": list(each.gold),
+            "serve": list(each.serve),
+            "write_back": list(each.flows),
+        }
+        for each in found
+    ]
+    if format_ is Format.json:
+        print_json({"since": revision, "changes": rows, "versions_to_raise": [asdict(each) for each in wrong]})
+    elif not rows:
+        print_line(f"Nothing {'breaking ' if breaking else ''}changed in the contracts since {revision}.")
+    else:
+        shown = [
+            {
+                "level": row["level"],
+                "field": ".".join(filter(None, (row["table"], row["field"]))),
+                "change": f"{row['change']}; look at: {row['who_acts']}" if row["who_acts"] else row["change"],
+                "hits": ", ".join([*row["gold"], *row["serve"], *(f"write-back {each}" for each in row["write_back"])])
+                or "nothing further",
+            }
+            for row in rows
+        ]
+        print_rows(shown, format_)
+    for each in wrong:
+        print_error(
+            ConfigurationError(
+                f"contract of {each.table}",
+                f"has version {each.version}, was {each.was}, which does not tell what changed.",
+                f"write `version: {each.needed}`.",
+            )
+        )
+    if wrong:
+        raise typer.Exit(1)

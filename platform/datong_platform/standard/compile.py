@@ -29,6 +29,9 @@ _OWNED = (MACROS,)
 NOTE = "Made from {source} by `datong standard compile`: edit that file, not this one."
 _WIDTH = 130
 
+_SAID_OTHERWISE = {"type", "decimals", "known_code", "refers_to", "unique"}
+"""Rules of a table of serve that its types keep, or that were kept where its rows come from."""
+
 QUARANTINE_COLUMNS = (
     ("source_system", "string", "The system that the row comes from.", "来源系统"),
     ("source_key", "string", "The source's own key, its parts joined by /.", "来源主键"),
@@ -75,19 +78,21 @@ def generated() -> dict[Path, str]:
         )
         made[QUARANTINE / f"quarantine_{entity}.yml"] = _quarantine_properties(each)
     for entity, each in serve.items():
-        key = [{"key": {"arguments": {"columns": list(each.key)}}}]
-        made[SERVE / each.audience / f"{entity}.yml"] = _properties(each, _serve_config(each), key)
+        made[SERVE / each.audience / f"{entity}.yml"] = _properties(each, _serve_config(each), _serve_tests(each))
     return made
 
 
-def differences(project: Path = DBT_PROJECT) -> list[Change]:
-    """The generated files that are not on disk as the contracts say; none when all are."""
-    return list(_differences(generated(), project))
+def differences(project: Path = DBT_PROJECT, also: Mapping[Path, str] | None = None) -> list[Change]:
+    """The generated files that are not on disk as the contracts say; none when all are.
+
+    `also` are files that higher layers make from the contracts, as the schemas of what is written back.
+    """
+    return list(_differences({**generated(), **(also or {})}, project))
 
 
-def write(project: Path = DBT_PROJECT) -> list[Change]:
+def write(project: Path = DBT_PROJECT, also: Mapping[Path, str] | None = None) -> list[Change]:
     """Write what differs, delete what is stale, and tell which files that were."""
-    made = generated()
+    made = {**generated(), **(also or {})}
     changes = list(_differences(made, project))
     for change in changes:
         path = project / change.path
@@ -106,7 +111,8 @@ def _differences(made: Mapping[Path, str], project: Path) -> Iterator[Change]:
             yield Change(path, "missing")
         elif place.read_text("utf-8") != text:
             yield Change(path, "changed")
-    for folder in _OWNED:
+    also_owned = {path.parent for path in made if path.parent.name == "outbound"}
+    for folder in (*_OWNED, *also_owned):
         for place in sorted((project / folder).rglob("*")):
             if place.is_file() and place.relative_to(project) not in made:
                 yield Change(place.relative_to(project), "stale")
@@ -174,11 +180,28 @@ def _silver_tests(each: Contract) -> list[Any]:
     ]
 
 
+def _serve_tests(each: Contract) -> list[Any]:
+    """The key, and every rule that a table whose types dbt enforces can still break."""
+    tests: list[Any] = [{"key": {"arguments": {"columns": list(each.key)}}}]
+    asked = [one for one in each.rules if one.kind not in _SAID_OTHERWISE and one.field not in each.key]
+    if asked:
+        broken = [
+            {
+                "field": one.field,
+                "rule": one.name,
+                "broken_when": rules.RULES[one.kind].broken(one.field, one.field, one.params),
+            }
+            for one in asked
+        ]
+        tests.append({"keeps_contract": {"arguments": {"rules": broken}}})
+    return tests
+
+
 def _properties(each: Contract, config: Mapping[str, Any], tests: Sequence[Any]) -> str:
     lines = [f"# {NOTE.format(source=_source(each))}", "models:", f"  - name: {each.entity}"]
     lines += _description(f"{each.description}", each.grain, "    ")
     lines += ["    config:", *_mapping(config, "      ")]
-    lines += ["    data_tests:", *(f"      - {_flow(test)}" for test in tests), "    columns:"]
+    lines += ["    data_tests:", *(line for test in tests for line in _test(test)), "    columns:"]
     for field in each.columns:
         lines += [
             f"      - name: {field.name}",
@@ -187,6 +210,18 @@ def _properties(each: Contract, config: Mapping[str, Any], tests: Sequence[Any])
             f"        config: {{meta: {_flow(_meta(field))}}}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _test(test: Mapping[str, Any]) -> Iterator[str]:
+    ((name, content),) = test.items()
+    yield f"      - {name}:"
+    yield "          arguments:"
+    for key, value in content["arguments"].items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"            {key}:"
+            yield from (f"              - {_flow(each)}" for each in value)
+        else:
+            yield f"            {key}: {_flow(value)}"
 
 
 def _meta(field: Field) -> dict[str, Any]:
