@@ -59,7 +59,17 @@
 
 
 {% macro published(entity, columns) -%}
-    {#- The rows of all systems that no rule withholds, or that a steward let pass. -#}
+    {#- The rows of all systems that no rule withholds, or that a steward let pass; of an entity that is held, those that
+        its table has already. -#}
+    {%- if is_held(entity, this) %}
+    select
+        {%- for column in columns %}
+        {{ column }},
+        {%- endfor %}
+        _datong_batch_id,
+        _datong_ingested_at
+    from {{ this }}
+    {%- else %}
     {%- for system in var('systems_of')[entity] if system in var('systems') %}
     select
         {%- for column in columns %}
@@ -73,6 +83,7 @@
     union all
     {%- endif %}
     {%- endfor %}
+    {%- endif %}
 {%- endmacro %}
 
 

@@ -12,7 +12,7 @@
             source_system,
             source_key,
             collect_list(concat(field, '.', rule)) as _overrides,
-            concat_ws(', ', sort_array(collect_list(decision_id))) as _decision_id
+            nullif(concat_ws(', ', sort_array(collect_list(decision_id))), '') as _decision_id
         from {{ source('ops', 'active_decision') }}
         where kind = 'override' and entity = '{{ entity }}'
         group by source_system, source_key
@@ -30,7 +30,7 @@
             {%- for field in fields %}
             max(case when field = '{{ field }}' then value end) as {{ field }},
             {%- endfor %}
-            concat_ws(', ', sort_array(collect_list(decision_id))) as _decision_id
+            nullif(concat_ws(', ', sort_array(collect_list(decision_id))), '') as _decision_id
         from {{ source('ops', 'active_decision') }}
         where kind = 'fix' and entity = '{{ entity }}'
         group by source_system, source_key

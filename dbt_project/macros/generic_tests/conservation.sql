@@ -2,7 +2,12 @@
     {#- Rows in = rows published + rows quarantined + rows deduplicated, for each source. Rows in, superseded versions
         and deleted records are counted in bronze by the source's own keys, not by anything that the models made;
         a difference means that a row was lost or doubled on the way. `where` says which rows of the source are this
-        entity at all, `gone` which rows delete their record. Records of systems that are not connected are left out. -#}
+        entity at all, `gone` which rows delete their record. Records of systems that are not connected are left out.
+        Of an entity that is held the rows are counted that would be published. -#}
+    {%- if thresholds_of(entity) and not execute -%}
+        {%- do broken_shares(entity) -%}
+    {%- endif -%}
+    {%- set held = is_held(entity, model) -%}
     {%- set counts -%}
     {%- for record in records if record.system in var('systems') %}
     select
@@ -19,7 +24,11 @@
                 from ({{ _versions(record) }})
             ) as rows_in,
             (
+                {%- if held %}
+                select count(*) from {{ judged(record.system, entity) }} where not {{ is_withheld() }}
+                {%- else %}
                 select count(*) from {{ model }} where source_system = '{{ record.system }}'
+                {%- endif %}
             ) as published,
             (
                 select count(*)
@@ -43,7 +52,8 @@
 {% test conserved(model, entity, left_out=[], waiting=[]) %}
     {#- Every row of an entity of silver is in this table of gold, or is left out by what the table means (`left_out`), or
         waits for another record that a rule withholds (`waiting`). Each entry says which rows: those `with` a row of
-        another entity, or `without` one, found by `on` (the aliases are `record` and `other`), `where` more is asked. -#}
+        another entity, or `without` one, found by `on` (the aliases are `record` and `other`), `where` more is asked.
+        Silver is named without ref(): the model depends on it anyway, and a build of silver alone must not run this. -#}
     {%- set counts -%}
     select
         cast(null as string) as source_system,
@@ -57,14 +67,14 @@
         counted.rows_in - counted.published - counted.left_out - counted.waiting as rows_lost
     from (
         select
-            (select count(*) from {{ ref(entity) }}) as rows_in,
+            (select count(*) from {{ of_silver(entity) }}) as rows_in,
             (select count(*) from {{ model }}) as published,
             {% for entries in [left_out, waiting] -%}
             {%- for entry in entries %}
             (
                 select count(*)
-                from {{ ref(entity) }} as record
-                {{ 'inner' if entry.with is defined else 'left anti' }} join {{ ref(entry.get('with') or entry.without) }} as other
+                from {{ of_silver(entity) }} as record
+                {{ 'inner' if entry.with is defined else 'left anti' }} join {{ of_silver(entry.get('with') or entry.without) }} as other
                     on {{ entry.on }}
                 {%- if entry.where is defined %}
                 where {{ entry.where }}
@@ -77,6 +87,11 @@
     {%- endset -%}
     {{ lost(model, counts) }}
 {% endtest %}
+
+
+{% macro of_silver(entity) -%}
+    {{ api.Relation.create(schema='silver', identifier=entity) }}
+{%- endmacro %}
 
 
 {% macro lost(model, counts) -%}

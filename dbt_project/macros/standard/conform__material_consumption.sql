@@ -131,7 +131,7 @@ from (
                 coalesce(fixes.lot_id, given.lot_id) as lot_id,
                 {% if 'consumed_at' in as_text %}coalesce(fixes.consumed_at, cast(given.consumed_at as string)){% else %}coalesce(try_cast(fixes.consumed_at as timestamp), given.consumed_at){% endif %} as consumed_at,
                 {% if 'recorded_at' in as_text %}coalesce(fixes.recorded_at, cast(given.recorded_at as string)){% else %}coalesce(try_cast(fixes.recorded_at as timestamp), given.recorded_at){% endif %} as recorded_at,
-                given._datong_version,
+                concat_ws(' ', given._datong_version, fixes._decision_id) as _datong_version,
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row

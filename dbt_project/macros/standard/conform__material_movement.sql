@@ -210,7 +210,7 @@ from (
                 coalesce(fixes.item_text, given.item_text) as item_text,
                 coalesce(fixes.created_by, given.created_by) as created_by,
                 {% if 'created_on' in as_text %}coalesce(fixes.created_on, cast(given.created_on as string)){% else %}coalesce(try_cast(fixes.created_on as date), given.created_on){% endif %} as created_on,
-                given._datong_version,
+                concat_ws(' ', given._datong_version, fixes._decision_id) as _datong_version,
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row

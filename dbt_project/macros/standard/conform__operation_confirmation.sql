@@ -169,7 +169,7 @@ from (
                 coalesce(fixes.operator, given.operator) as operator,
                 {% if 'confirmed_at' in as_text %}coalesce(fixes.confirmed_at, cast(given.confirmed_at as string)){% else %}coalesce(try_cast(fixes.confirmed_at as timestamp), given.confirmed_at){% endif %} as confirmed_at,
                 {% if 'recorded_at' in as_text %}coalesce(fixes.recorded_at, cast(given.recorded_at as string)){% else %}coalesce(try_cast(fixes.recorded_at as timestamp), given.recorded_at){% endif %} as recorded_at,
-                given._datong_version,
+                concat_ws(' ', given._datong_version, fixes._decision_id) as _datong_version,
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row

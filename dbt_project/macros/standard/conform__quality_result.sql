@@ -151,7 +151,7 @@ from (
                 given.{{ 'result' if 'result' in computed else 'source_result' }} as source_result,
                 {% if 'inspected_at' in as_text %}coalesce(fixes.inspected_at, cast(given.inspected_at as string)){% else %}coalesce(try_cast(fixes.inspected_at as timestamp), given.inspected_at){% endif %} as inspected_at,
                 {% if 'recorded_at' in as_text %}coalesce(fixes.recorded_at, cast(given.recorded_at as string)){% else %}coalesce(try_cast(fixes.recorded_at as timestamp), given.recorded_at){% endif %} as recorded_at,
-                given._datong_version,
+                concat_ws(' ', given._datong_version, fixes._decision_id) as _datong_version,
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row

@@ -126,7 +126,7 @@ from (
                 coalesce(fixes.reason_code, given.reason_code) as reason_code,
                 {% if 'scrapped_at' in as_text %}coalesce(fixes.scrapped_at, cast(given.scrapped_at as string)){% else %}coalesce(try_cast(fixes.scrapped_at as timestamp), given.scrapped_at){% endif %} as scrapped_at,
                 {% if 'recorded_at' in as_text %}coalesce(fixes.recorded_at, cast(given.recorded_at as string)){% else %}coalesce(try_cast(fixes.recorded_at as timestamp), given.recorded_at){% endif %} as recorded_at,
-                given._datong_version,
+                concat_ws(' ', given._datong_version, fixes._decision_id) as _datong_version,
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row

@@ -65,6 +65,7 @@ def generated() -> dict[Path, str]:
         MACROS / "normalise.sql": normalise.macros(),
         MACROS / "check_characters.sql": rules.macros(),
         MACROS / "columns.sql": _columns_macro(silver),
+        MACROS / "thresholds.sql": _thresholds_macro(silver),
         **{path.relative_to(DBT_PROJECT): text for path, text in authority.compiled().items()},
     }
     for entity, each in silver.items():
@@ -132,6 +133,32 @@ def _source(each: Contract) -> str:
     return each.path.relative_to(DBT_PROJECT).as_posix()
 
 
+def _thresholds_macro(silver: Mapping[str, Contract]) -> str:
+    lines = [
+        "{# " + NOTE.format(source="standard/contracts/") + " #}",
+        "",
+        "{% macro thresholds_of(entity) -%}",
+        "    {#- The rules that may be broken by a share of an entity's rows only, and what happens above it. -#}",
+        "    {{ return({",
+    ]
+    for entity, each in silver.items():
+        limited = [one for one in each.rules if one.hold_above is not None or one.stop_above is not None]
+        if limited:
+            listed = (
+                json.dumps(
+                    {
+                        "check": f"{one.field or entity}.{one.name}",
+                        "hold_above": one.hold_above if one.hold_above is not None else 1,
+                        "stop_above": one.stop_above if one.stop_above is not None else 1,
+                    }
+                )
+                for one in limited
+            )
+            lines += [f"        '{entity}': [", *(f"            {text}," for text in listed), "        ],"]
+    lines += ["    }.get(entity, [])) }}", "{%- endmacro %}"]
+    return "\n".join(lines) + "\n"
+
+
 def _columns_macro(silver: Mapping[str, Contract]) -> str:
     lines = [
         "{# " + NOTE.format(source="standard/contracts/") + " #}",
@@ -174,10 +201,13 @@ def _serve_config(each: Contract) -> dict[str, Any]:
 
 
 def _silver_tests(each: Contract) -> list[Any]:
-    return [
+    tests: list[Any] = [
         {"key": {"arguments": {"columns": list(each.key)}}},
         {"conservation": {"arguments": {"entity": each.entity, "records": _plain(each.conservation)}}},
     ]
+    if any(one.hold_above is not None or one.stop_above is not None for one in each.rules):
+        tests.append({"within_thresholds": {"arguments": {"entity": each.entity}, "config": {"severity": "warn"}}})
+    return tests
 
 
 def _serve_tests(each: Contract) -> list[Any]:

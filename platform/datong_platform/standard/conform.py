@@ -78,7 +78,7 @@ def sql(
         texts = "".join(f", cast(null as string) as {each}" for each in fields)
         return (
             "(select cast(null as string) as source_system, cast(null as string) as source_key,"
-            f" cast(null as array<string>) as _overrides{texts} where false)"
+            f" cast(null as array<string>) as _overrides, cast(null as string) as _decision_id{texts} where false)"
         )
 
     environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])  # noqa: S701 - it renders SQL
@@ -281,7 +281,10 @@ def _mended(of: Contract) -> str:
         if each.code_set:
             source = f"{{{{ '{each.name}' if '{each.name}' in computed else 'source_{each.name}' }}}}"
             columns.append(f"given.{source} as source_{each.name}")
-    columns += [f"given.{name}" for name in _technical(of)]
+    # what is decided about a record makes it another version of it: a table that is merged takes only those
+    decided = ["fixes._decision_id", *(("overrides._decision_id",) if _heeds_overrides(of) else ())]
+    version = f"concat_ws(' ', given._datong_version, {', '.join(decided)}) as _datong_version"
+    columns += [version if name == "_datong_version" else f"given.{name}" for name in _technical(of)]
     overrides = ""
     if _heeds_overrides(of):
         columns.append("overrides._overrides")

@@ -45,7 +45,7 @@ MASKS = ("name", "phone", "email", "address", "id_number", "full")
 MASKED_FROM = "personal"
 """A field of this classification or a higher one must say how it is masked."""
 
-TABLE_PROPERTIES = ("title_zh", "loading", "conservation", "audience")
+TABLE_PROPERTIES = ("title_zh", "loading", "conservation", "audience", "thresholds")
 FIELD_PROPERTIES = (
     "title_zh",
     "unit_field",
@@ -432,6 +432,7 @@ class _Reader:
         of_rows = self._references(table, "")
         rules += [_reference_rule(each, self._parent_rule(table, each)) for each in of_rows if each.is_checked]
         references += of_rows
+        rules = self._limited(rules, custom.get("thresholds", ()), table)
         sla = self._sla(top)
         return Contract(
             entity=entity,
@@ -754,6 +755,33 @@ class _Reader:
             self.say(given.line, name, f"on failure: {found!r}.", f"write one of {', '.join(_SEVERITIES)}.")
             return "withhold"
         return found
+
+    def _limited(self, rules: list[Rule], given: Any, table: _Map) -> list[Rule]:
+        """The rules with the shares of rows that may break them; also those that only a field's shape says.
+
+        `thresholds` is a list such as [{field: quantity_unit, rule: known_unit, hold_above: 0.5, stop_above: 0.9}].
+        """
+        allowed = {"field", "rule", "hold_above", "stop_above"}
+        limits: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for one in cast("Sequence[Any]", _as_list(given)):
+            if not isinstance(one, Mapping) or not {"rule"} <= set(cast("Mapping[str, Any]", one)) <= allowed:
+                self.say(table.line, "", f"threshold {one!r} is none.", "write field, rule, hold_above and stop_above.")
+                continue
+            limit = cast("Mapping[str, Any]", one)
+            limits[str(limit.get("field", "")), str(limit["rule"])] = limit
+        for field, name in limits.keys() - {(one.field, one.name) for one in rules}:
+            known = ", ".join(sorted(one.name for one in rules if one.field == field)) or "none"
+            self.say(table.line, field, f"a threshold names the rule {name}, which is not there.", f"take of {known}.")
+        return [
+            dataclasses.replace(
+                one,
+                hold_above=self._share(limit, "hold_above", table, one.field),
+                stop_above=self._share(limit, "stop_above", table, one.field),
+            )
+            if (limit := limits.get((one.field, one.name)))
+            else one
+            for one in rules
+        ]
 
     def _share(self, custom: Mapping[str, Any], key: str, given: _Map, name: str) -> float | None:
         found = custom.get(key)

@@ -16,7 +16,8 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ from datong_platform.standard.decisions import Decision, NewDecision
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+_IDENTITY = ("source_system", "source_key")
 NOT_TO_BE_PASSED = ("required", "unique")
 """Kinds of rules that no override lets a key field pass: without its key a record is none."""
 
@@ -227,14 +229,8 @@ def fix(
     A record need not break a rule to be fixed. ConfigurationError for a field that the contract does not have, or that
     is part of the record's identity. DecidedOtherwiseError when another value was put there and `instead` is not given.
     """
-    known = {each.name for each in contract(entity).fields}
-    for name in values:
-        if name not in known or name in {"source_system", "source_key"}:
-            raise ConfigurationError(
-                f"field {entity}.{name}",
-                "cannot be fixed: it is the record's identity." if name in known else "is not in the contract.",
-                f"take one of {', '.join(sorted(known - {'source_system', 'source_key'}))}.",
-            )
+    for name, value in values.items():
+        _refuse_unfit(entity, name, value)
     found = find(entity, system, key)
     new = [
         NewDecision(
@@ -254,6 +250,43 @@ def fix(
     if instead:
         new = _replacing(new, [one for one in decisions.active("fix", entity) if one.source_key == key])
     return decisions.record_all(new)
+
+
+def _refuse_unfit(entity: str, name: str, value: str) -> None:
+    """A value that its field cannot hold would be none, and the row would go on as it came."""
+    known = contract(entity)
+    fixable = {each.name: each for each in known.fields if each.name not in _IDENTITY and not each.derived_from}
+    each = fixable.get(name)
+    if each is None:
+        derived = {one.name: one.derived_from for one in known.fields}
+        reason = (
+            f"is made from {derived[name]}: fix that."
+            if derived.get(name)
+            else "is the record's identity."
+            if name in _IDENTITY
+            else "is not in the contract."
+        )
+        raise ConfigurationError(
+            f"field {entity}.{name}", f"cannot be fixed: it {reason}", f"take one of {', '.join(sorted(fixable))}."
+        )
+    try:
+        if each.logical_type == "integer":
+            int(value)
+        elif each.logical_type == "number":
+            if not Decimal(value).is_finite():
+                raise ValueError(value)
+        elif each.logical_type == "date":
+            date.fromisoformat(value)
+        elif each.logical_type == "timestamp":
+            datetime.fromisoformat(value)
+        elif each.logical_type == "boolean" and value not in {"true", "false"}:
+            raise ValueError(value)
+    except (ValueError, ArithmeticError) as error:
+        raise ConfigurationError(
+            f"value {value!r} of {entity}.{name}",
+            f"is no {each.physical_type}.",
+            "write numbers with a point, days as 2026-01-31, truth as true or false.",
+        ) from error
 
 
 def _refuse_keyless(entity: str, failure: Failure) -> None:
