@@ -28,9 +28,10 @@ from datong_ingestion.connections.database_log import MysqlLogConnection
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.database_log import Changes, placed, without_filter
 from datong_ingestion.protocols.databases.mysql import MySql
+from datong_ingestion.protocols.mysql_rows import NO_DATE, NoDate, Row, Rows, time_text
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
-from datong_ingestion.values import MisfitError, Number, Rescue, column, converter
+from datong_ingestion.values import MisfitError, Number, Rescue, column, converter, decimals
 
 _MODES: frozenset[Mode] = frozenset({"log"})
 _MOVED_ON = 16 * 1024 * 1024
@@ -45,7 +46,19 @@ _GONE = 1236
 _YEAR = 13
 _SAME_READER = "same server_uuid/server_id"
 """The server's words, under the number of a lost position, when it drops a reader for a newer one of its number."""
-_NO_DATE = "a date or time that is none, as 0000-00-00"
+_TIMESTAMP = 17
+_ZERO = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+"""What the library makes of the timestamp `0000-00-00`."""
+_PLAIN: tuple[tuple[Callable[[pa.DataType], bool], type], ...] = (
+    (pa.types.is_string, str),
+    (pa.types.is_integer, int),
+    (pa.types.is_decimal, str),
+    (pa.types.is_timestamp, datetime),
+    (pa.types.is_date, date),
+    (pa.types.is_float64, float),
+    (pa.types.is_binary, bytes),
+)
+"""Types of columns, and the one type of Python of whose values Arrow makes such a column by itself."""
 
 
 @dataclass(frozen=True, order=True)
@@ -155,9 +168,10 @@ class MysqlLog:
     def _changes(
         self, entity: EntityConfig, description: Description, position: _Position, thing: str
     ) -> Iterator[Page]:
-        from pymysqlreplication.event import QueryEvent, XidEvent
+        from pymysqlreplication.event import QueryEvent, RotateEvent, XidEvent
         from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
 
+        rows_of = Rows()
         _, table = self.dialect.table(entity)
         changes = Changes(description.schema, _column, selective=bool(entity.select))
         keys = set(entity.keys or description.keys)
@@ -172,11 +186,9 @@ class MysqlLog:
                         datetime.fromtimestamp(event.timestamp, UTC),
                     )
                     changes.size += event.packet.event_size
-                    deletes = isinstance(event, DeleteRowsEvent)
-                    rows: list[dict[str, Any]] = event.rows or []
-                    for row in rows:
+                    for before, after in rows_of.of(event) or _read_by_library(event):
                         pending += 1
-                        _take(event, row, deletes, changes, place=place, keys=keys)
+                        _take(before, after, changes, place=place, keys=keys)
                     if changes.full:
                         yield changes.page(None)
                     continue
@@ -187,6 +199,10 @@ class MysqlLog:
                     if _ENDS_TABLE.match(query) and re.search(rf"\b{re.escape(table)}\b", query, re.I):
                         raise PositionLostError(thing, f"the table was emptied or renamed: {query[:120]}.")
                 elif not isinstance(event, XidEvent):
+                    if isinstance(event, RotateEvent):
+                        # tables are numbered anew by a server that was restarted
+                        stream.table_map = {}
+                        rows_of.forget()
                     continue
                 # the end of a transaction: only from here can a read go on
                 reached = _Position(str(stream.log_file), int(stream.log_pos))
@@ -241,6 +257,8 @@ class MysqlLog:
             resume_stream=True,
             blocking=False,
             enable_logging=False,
+            # what a table is like is told before every statement, and is the same as long as its number is
+            freeze_schema=True,
         )
 
     def _end(self, thing: str) -> _Position:
@@ -297,43 +315,61 @@ class MysqlLog:
         return f"{self.system}.{entity.name} ({entity.address})"
 
 
-class _NoDate(str):
-    """Stands for a date that is none, which a column cannot hold."""
-
-    __slots__ = ()
-
-
 def _take(
-    event: Any, row: dict[str, Any], deletes: bool, changes: Changes, *, place: tuple[str, datetime], keys: set[str]
+    before: Row | None, after: Row | None, changes: Changes, *, place: tuple[str, datetime], keys: set[str]
 ) -> None:
-    if "after_values" in row:
-        before = _values(event, row["before_values"], row.get("before_none_sources"))
-        after = _values(event, row["after_values"], row.get("after_none_sources"))
+    if after is None:
+        changes.add(DELETE, before or {}, place)
+    elif before is None:
+        changes.add(INSERT, after, place)
+    else:
         if any(before.get(name) != after.get(name) for name in keys):
             changes.add(DELETE, before, place)
         changes.add(UPDATE, after, place)
-    else:
-        changes.add(DELETE if deletes else INSERT, _values(event, row["values"], row.get("none_sources")), place)
 
 
-def _values(event: Any, values: dict[str, Any], sources: dict[str, str] | None) -> dict[str, Any]:
-    """A row as the server would write it, where the reader's values differ from that."""
+def _read_by_library(event: Any) -> Iterator[tuple[Row | None, Row | None]]:
+    """Each row before and after its change, as the library reads it."""
+    deletes = type(event).__name__ == "DeleteRowsEvent"
+    for row in event.rows or []:
+        if "after_values" in row:
+            before = _values(event, row["before_values"], row.get("before_none_sources"))
+            yield before, _values(event, row["after_values"], row.get("after_none_sources"))
+        else:
+            values = _values(event, row["values"], row.get("none_sources"))
+            yield (values, None) if deletes else (None, values)
+
+
+def _values(event: Any, values: Row, sources: dict[str, str] | None) -> Row:
+    """A row as the server would write it, where the library's values differ from that."""
     for item in event.columns:
         value = values.get(item.name)
         if isinstance(value, set):
             # a set comes without the order in which its column names the members
             values[item.name] = ",".join(member for member in item.set_values if member in value)
+        elif isinstance(value, timedelta):
+            values[item.name] = time_text(value, getattr(item, "fsp", 0))
         elif item.type == _YEAR and value == 1900:
-            values[item.name] = 0  # the reader adds 1900 to the year 0000, too; the least other year is 1901
+            values[item.name] = 0  # the library adds 1900 to the year 0000, too; the least other year is 1901
+        elif item.type == _TIMESTAMP and value == _ZERO:
+            values[item.name] = NO_DATE
     for name, source in (sources or {}).items():
         if str(source).startswith("out of"):
-            values[name] = _NoDate(_NO_DATE)
+            values[name] = NO_DATE
         elif source == "empty set":
             values[name] = ""
     return values
 
 
 def _column(name: str, kind: pa.DataType, values: list[Any], rescue: Rescue) -> Any:
+    sent = set(map(type, values)) - {type(None)}
+    if len(sent) == 1 and any(tells(kind) and sent == {word} for tells, word in _PLAIN):
+        try:
+            if pa.types.is_decimal(kind):
+                return decimals(pa.array(values, pa.string()), kind)
+            return pa.array(values, kind)
+        except (pa.ArrowException, OverflowError, UnicodeError):
+            pass
     return column(name, kind, values, _native(kind), rescue)
 
 
@@ -345,7 +381,7 @@ def _native(kind: pa.DataType) -> Callable[[Any], Any]:  # noqa: PLR0911 one way
         return usual(Number(value) if isinstance(value, float) else value)
 
     def to_boolean(value: Any) -> bool:
-        if value in {0, 1, "0", "1"} and not isinstance(value, _NoDate):
+        if value in {0, 1, "0", "1"} and not isinstance(value, NoDate):
             return value in {1, "1"}
         raise MisfitError(value)
 
@@ -387,12 +423,6 @@ def _to_text(value: Any) -> str:
         return str(value)
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, timedelta):
-        seconds = abs(value)
-        whole = seconds.days * 86_400 + seconds.seconds
-        text = f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-        fraction = f".{seconds.microseconds:06d}" if seconds.microseconds else ""
-        return f"{'-' if value.days < 0 else ''}{text}{fraction}"
     if isinstance(value, Decimal | int | float):
         return str(value)
     if isinstance(value, datetime):
