@@ -9,9 +9,9 @@ select
     contact_id,
     customer_id,
     full_name,
-    phone,
-    mobile,
-    email,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'phone' and failure.rule in ('telephone')), false) or coalesce(array_contains(_overrides, 'phone.telephone'), false) then phone end as phone,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'mobile' and failure.rule in ('telephone')), false) or coalesce(array_contains(_overrides, 'mobile.telephone'), false) then mobile end as mobile,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'email' and failure.rule in ('email')), false) or coalesce(array_contains(_overrides, 'email.email'), false) then email end as email,
     changed_at,
     _datong_batch_id,
     _datong_ingested_at,
@@ -26,6 +26,11 @@ from (
         case
             when (contact_id is null)
                 or (customer_id is null)
+                or (lower(trim(full_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                or (full_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼')
+                or (not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
+                or (not mobile rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (mobile is null and coalesce(lower(trim(cast(source_mobile as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
+                or (not email rlike r'^[a-z0-9!#$&*+/=?^_~-]+(\.[a-z0-9!#$&*+/=?^_~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$')
                 or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
@@ -36,6 +41,26 @@ from (
                     case
                         when customer_id is null
                             then named_struct('field', 'customer_id', 'rule', 'required', 'reason', 'customer_id is missing', 'reason_zh', '客户编码缺失', 'raw', cast(customer_id as string), 'is_withheld', true)
+                    end,
+                    case
+                        when lower(trim(full_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')
+                            then named_struct('field', 'full_name', 'rule', 'not_placeholder', 'reason', concat('full_name is only a placeholder: ', coalesce(cast(full_name as string), 'missing')), 'reason_zh', concat('姓名为占位值：', coalesce(cast(full_name as string), '空')), 'raw', cast(source_full_name as string), 'is_withheld', false)
+                    end,
+                    case
+                        when full_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼'
+                            then named_struct('field', 'full_name', 'rule', 'readable_text', 'reason', concat('full_name was garbled by a wrong encoding: ', coalesce(cast(full_name as string), 'missing')), 'reason_zh', concat('姓名存在乱码：', coalesce(cast(full_name as string), '空')), 'raw', cast(source_full_name as string), 'is_withheld', false)
+                    end,
+                    case
+                        when not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                            then named_struct('field', 'phone', 'rule', 'telephone', 'reason', concat('phone is not a telephone number: ', coalesce(cast(source_phone as string), 'missing')), 'reason_zh', concat('电话不是有效的电话号码：', coalesce(cast(source_phone as string), '空')), 'raw', cast(source_phone as string), 'is_withheld', false)
+                    end,
+                    case
+                        when not mobile rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (mobile is null and coalesce(lower(trim(cast(source_mobile as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                            then named_struct('field', 'mobile', 'rule', 'telephone', 'reason', concat('mobile is not a telephone number: ', coalesce(cast(source_mobile as string), 'missing')), 'reason_zh', concat('手机不是有效的电话号码：', coalesce(cast(source_mobile as string), '空')), 'raw', cast(source_mobile as string), 'is_withheld', false)
+                    end,
+                    case
+                        when not email rlike r'^[a-z0-9!#$&*+/=?^_~-]+(\.[a-z0-9!#$&*+/=?^_~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$'
+                            then named_struct('field', 'email', 'rule', 'email', 'reason', concat('email is not an e-mail address: ', coalesce(cast(source_email as string), 'missing')), 'reason_zh', concat('电子邮件不是有效的电子邮箱：', coalesce(cast(source_email as string), '空')), 'raw', cast(source_email as string), 'is_withheld', false)
                     end,
                     case
                         when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
@@ -52,14 +77,19 @@ from (
             {{ blank_to_null('contact_id') }} as contact_id,
             {{ without_zeros('customer_id') }} as customer_id,
             {{ blank_to_null('full_name') }} as full_name,
+            full_name as source_full_name,
             {{ phone_number('phone') }} as phone,
+            phone as source_phone,
             {{ phone_number('mobile') }} as mobile,
+            mobile as source_mobile,
             {{ email('email') }} as email,
+            email as source_email,
             {% if 'changed_at' in as_text %}{{ timestamp('changed_at') }}{% else %}try_cast(changed_at as timestamp){% endif %} as changed_at,
             changed_at as source_changed_at,
             _datong_batch_id,
             _datong_ingested_at,
-            source_row
+            source_row,
+            _overrides
             {%- for column in carry %},
             {{ column }}
             {%- endfor %}
@@ -76,13 +106,16 @@ from (
                 {% if 'changed_at' in as_text %}coalesce(fixes.changed_at, cast(given.changed_at as string)){% else %}coalesce(try_cast(fixes.changed_at as timestamp), given.changed_at){% endif %} as changed_at,
                 given._datong_batch_id,
                 given._datong_ingested_at,
-                given.source_row
+                given.source_row,
+                overrides._overrides
                 {%- for column in carry %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given
             left join {{ fixes_of('contact', ['contact_id', 'customer_id', 'full_name', 'phone', 'mobile', 'email', 'changed_at']) }} as fixes
                 on given.source_system = fixes.source_system and given.source_key = fixes.source_key
+            left join {{ overrides_of('contact') }} as overrides
+                on given.source_system = overrides.source_system and given.source_key = overrides.source_key
         ) as mended
     ) as normalised
 ) as checked

@@ -15,11 +15,11 @@ select
     city,
     street,
     postal_code,
-    phone,
-    email,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'phone' and failure.rule in ('telephone')), false) or coalesce(array_contains(_overrides, 'phone.telephone'), false) then phone end as phone,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'email' and failure.rule in ('email')), false) or coalesce(array_contains(_overrides, 'email.email'), false) then email end as email,
     erp_customer_id,
     is_blocked,
-    created_on,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'created_on' and failure.rule in ('plausible_date')), false) or coalesce(array_contains(_overrides, 'created_on.plausible_date'), false) then created_on end as created_on,
     changed_at,
     _datong_batch_id,
     _datong_ingested_at,
@@ -34,6 +34,8 @@ from (
         case
             when (customer_id is null)
                 or (customer_name is null)
+                or (lower(trim(customer_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                or (customer_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼')
                 or (credit_code is not null and not (
                     credit_code rlike '^[0-9A-HJ-NP-RTUW-Y]{18}$'
                     and (
@@ -57,8 +59,11 @@ from (
                         + 1 * (locate(substr(credit_code, 18, 1), '0123456789ABCDEFGHJKLMNPQRTUWXY') - 1)
                     ) % 31 = 0
                 ))
+                or (not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
+                or (not email rlike r'^[a-z0-9!#$&*+/=?^_~-]+(\.[a-z0-9!#$&*+/=?^_~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$')
                 or (is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> '')
                 or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (created_on not between date'1990-01-01' and date'2099-12-31')
                 or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
@@ -68,7 +73,15 @@ from (
                     end,
                     case
                         when customer_name is null
-                            then named_struct('field', 'customer_name', 'rule', 'required', 'reason', 'customer_name is missing', 'reason_zh', '客户名称缺失', 'raw', cast(customer_name as string), 'is_withheld', true)
+                            then named_struct('field', 'customer_name', 'rule', 'required', 'reason', 'customer_name is missing', 'reason_zh', '客户名称缺失', 'raw', cast(source_customer_name as string), 'is_withheld', true)
+                    end,
+                    case
+                        when lower(trim(customer_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')
+                            then named_struct('field', 'customer_name', 'rule', 'not_placeholder', 'reason', concat('customer_name is only a placeholder: ', coalesce(cast(customer_name as string), 'missing')), 'reason_zh', concat('客户名称为占位值：', coalesce(cast(customer_name as string), '空')), 'raw', cast(source_customer_name as string), 'is_withheld', true)
+                    end,
+                    case
+                        when customer_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼'
+                            then named_struct('field', 'customer_name', 'rule', 'readable_text', 'reason', concat('customer_name was garbled by a wrong encoding: ', coalesce(cast(customer_name as string), 'missing')), 'reason_zh', concat('客户名称存在乱码：', coalesce(cast(customer_name as string), '空')), 'raw', cast(source_customer_name as string), 'is_withheld', false)
                     end,
                     case
                         when credit_code is not null and not (
@@ -97,12 +110,24 @@ from (
                             then named_struct('field', 'credit_code', 'rule', 'credit_code', 'reason', concat('credit code ', coalesce(cast(source_credit_code as string), 'missing'), ' is not valid by GB 32100'), 'reason_zh', concat('统一社会信用代码', coalesce(cast(source_credit_code as string), '空'), '不符合GB 32100'), 'raw', cast(source_credit_code as string), 'is_withheld', false)
                     end,
                     case
+                        when not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                            then named_struct('field', 'phone', 'rule', 'telephone', 'reason', concat('phone is not a telephone number: ', coalesce(cast(source_phone as string), 'missing')), 'reason_zh', concat('电话不是有效的电话号码：', coalesce(cast(source_phone as string), '空')), 'raw', cast(source_phone as string), 'is_withheld', false)
+                    end,
+                    case
+                        when not email rlike r'^[a-z0-9!#$&*+/=?^_~-]+(\.[a-z0-9!#$&*+/=?^_~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$'
+                            then named_struct('field', 'email', 'rule', 'email', 'reason', concat('email is not an e-mail address: ', coalesce(cast(source_email as string), 'missing')), 'reason_zh', concat('电子邮件不是有效的电子邮箱：', coalesce(cast(source_email as string), '空')), 'raw', cast(source_email as string), 'is_withheld', false)
+                    end,
+                    case
                         when is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> ''
                             then named_struct('field', 'is_blocked', 'rule', 'type', 'reason', concat('is_blocked must be a boolean and is ', coalesce(cast(source_is_blocked as string), 'missing')), 'reason_zh', concat('是否冻结的值', coalesce(cast(source_is_blocked as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_blocked as string), 'is_withheld', false)
                     end,
                     case
                         when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
                             then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                    end,
+                    case
+                        when created_on not between date'1990-01-01' and date'2099-12-31'
+                            then named_struct('field', 'created_on', 'rule', 'plausible_date', 'reason', concat('created_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(created_on as string), 'missing')), 'reason_zh', concat('创建日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(created_on as string), '空')), 'raw', cast(source_created_on as string), 'is_withheld', false)
                     end,
                     case
                         when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
@@ -118,6 +143,7 @@ from (
             source_key,
             {{ without_zeros('customer_id') }} as customer_id,
             {{ blank_to_null('customer_name') }} as customer_name,
+            customer_name as source_customer_name,
             {{ company_name_key(blank_to_null('customer_name')) }} as name_key,
             {{ blank_to_null('customer_group') }} as customer_group,
             {{ credit_code('credit_code') }} as credit_code,
@@ -127,7 +153,9 @@ from (
             {{ blank_to_null(half_width('street')) }} as street,
             {{ blank_to_null('postal_code') }} as postal_code,
             {{ phone_number('phone') }} as phone,
+            phone as source_phone,
             {{ email('email') }} as email,
+            email as source_email,
             {{ without_zeros('erp_customer_id') }} as erp_customer_id,
             {% if 'is_blocked' in as_text %}{{ boolean('is_blocked') }}{% else %}try_cast(is_blocked as boolean){% endif %} as is_blocked,
             is_blocked as source_is_blocked,

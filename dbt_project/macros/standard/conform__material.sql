@@ -36,6 +36,8 @@ from (
         normalised.*,
         case
             when (material_id is null)
+                or (lower(trim(material_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                or (material_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼')
                 or (material_type is null)
                 or (base_unit is null)
                 or (gross_weight is null and coalesce(trim(cast(source_gross_weight as string)), '') <> '')
@@ -57,6 +59,14 @@ from (
                     case
                         when material_id is null
                             then named_struct('field', 'material_id', 'rule', 'required', 'reason', 'material_id is missing', 'reason_zh', '物料编码缺失', 'raw', cast(material_id as string), 'is_withheld', true)
+                    end,
+                    case
+                        when lower(trim(material_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')
+                            then named_struct('field', 'material_name', 'rule', 'not_placeholder', 'reason', concat('material_name is only a placeholder: ', coalesce(cast(material_name as string), 'missing')), 'reason_zh', concat('物料名称(英文)为占位值：', coalesce(cast(material_name as string), '空')), 'raw', cast(source_material_name as string), 'is_withheld', false)
+                    end,
+                    case
+                        when material_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼'
+                            then named_struct('field', 'material_name', 'rule', 'readable_text', 'reason', concat('material_name was garbled by a wrong encoding: ', coalesce(cast(material_name as string), 'missing')), 'reason_zh', concat('物料名称(英文)存在乱码：', coalesce(cast(material_name as string), '空')), 'raw', cast(source_material_name as string), 'is_withheld', false)
                     end,
                     case
                         when material_type is null
@@ -132,6 +142,7 @@ from (
             source_key,
             {{ material_number('material_id') }} as material_id,
             {{ blank_to_null('material_name') }} as material_name,
+            material_name as source_material_name,
             {{ blank_to_null('material_name_zh') }} as material_name_zh,
             material_type,
             source_material_type,

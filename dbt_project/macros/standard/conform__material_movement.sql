@@ -47,6 +47,7 @@ from (
             when (material_document_id is null)
                 or (posted_on is null)
                 or (posted_on is null and regexp_replace(coalesce(trim(cast(source_posted_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (posted_on not between date'1990-01-01' and date'2099-12-31')
                 or (document_on is null and regexp_replace(coalesce(trim(cast(source_document_on as string)), ''), '[-0/.: ]', '') <> '')
                 or (movement_type is null)
                 or (direction is null)
@@ -77,6 +78,10 @@ from (
                     case
                         when posted_on is null and regexp_replace(coalesce(trim(cast(source_posted_on as string)), ''), '[-0/.: ]', '') <> ''
                             then named_struct('field', 'posted_on', 'rule', 'type', 'reason', concat('posted_on must be a date and is ', coalesce(cast(source_posted_on as string), 'missing')), 'reason_zh', concat('过账日期的值', coalesce(cast(source_posted_on as string), '空'), '不是有效的date'), 'raw', cast(source_posted_on as string), 'is_withheld', true)
+                    end,
+                    case
+                        when posted_on not between date'1990-01-01' and date'2099-12-31'
+                            then named_struct('field', 'posted_on', 'rule', 'plausible_date', 'reason', concat('posted_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(posted_on as string), 'missing')), 'reason_zh', concat('过账日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(posted_on as string), '空')), 'raw', cast(source_posted_on as string), 'is_withheld', true)
                     end,
                     case
                         when document_on is null and regexp_replace(coalesce(trim(cast(source_document_on as string)), ''), '[-0/.: ]', '') <> ''

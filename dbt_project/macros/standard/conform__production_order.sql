@@ -47,6 +47,7 @@ from (
                 or (quantity_unit is null)
                 or (planned_start_on is null and regexp_replace(coalesce(trim(cast(source_planned_start_on as string)), ''), '[-0/.: ]', '') <> '')
                 or (planned_end_on is null and regexp_replace(coalesce(trim(cast(source_planned_end_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (planned_end_on < planned_start_on)
                 or (actual_start_on is null and regexp_replace(coalesce(trim(cast(source_actual_start_on as string)), ''), '[-0/.: ]', '') <> '')
                 or (actual_end_on is null and regexp_replace(coalesce(trim(cast(source_actual_end_on as string)), ''), '[-0/.: ]', '') <> '')
                 or (status is null)
@@ -98,6 +99,10 @@ from (
                     case
                         when planned_end_on is null and regexp_replace(coalesce(trim(cast(source_planned_end_on as string)), ''), '[-0/.: ]', '') <> ''
                             then named_struct('field', 'planned_end_on', 'rule', 'type', 'reason', concat('planned_end_on must be a date and is ', coalesce(cast(source_planned_end_on as string), 'missing')), 'reason_zh', concat('计划结束日期的值', coalesce(cast(source_planned_end_on as string), '空'), '不是有效的date'), 'raw', cast(source_planned_end_on as string), 'is_withheld', false)
+                    end,
+                    case
+                        when planned_end_on < planned_start_on
+                            then named_struct('field', 'planned_end_on', 'rule', 'compare', 'reason', concat('planned_end_on must be >= its planned start (', coalesce(cast(planned_start_on as string), 'missing'), ') and is ', coalesce(cast(planned_end_on as string), 'missing')), 'reason_zh', concat('计划结束日期必须>=计划开始日期（', coalesce(cast(planned_start_on as string), '空'), '），实际为', coalesce(cast(planned_end_on as string), '空')), 'raw', cast(source_planned_end_on as string), 'is_withheld', false)
                     end,
                     case
                         when actual_start_on is null and regexp_replace(coalesce(trim(cast(source_actual_start_on as string)), ''), '[-0/.: ]', '') <> ''

@@ -44,7 +44,9 @@ from (
             {%- endif %}
                 or (ordered_on is null)
                 or (ordered_on is null and regexp_replace(coalesce(trim(cast(source_ordered_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (ordered_on not between date'1990-01-01' and date'2099-12-31')
                 or (requested_delivery_on is null and regexp_replace(coalesce(trim(cast(source_requested_delivery_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (requested_delivery_on < ordered_on)
                 or (amount is null and coalesce(trim(cast(source_amount as string)), '') <> '')
                 or ({% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %})
                 or (currency is null)
@@ -78,8 +80,16 @@ from (
                             then named_struct('field', 'ordered_on', 'rule', 'type', 'reason', concat('ordered_on must be a date and is ', coalesce(cast(source_ordered_on as string), 'missing')), 'reason_zh', concat('下单日期的值', coalesce(cast(source_ordered_on as string), '空'), '不是有效的date'), 'raw', cast(source_ordered_on as string), 'is_withheld', true)
                     end,
                     case
+                        when ordered_on not between date'1990-01-01' and date'2099-12-31'
+                            then named_struct('field', 'ordered_on', 'rule', 'plausible_date', 'reason', concat('ordered_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(ordered_on as string), 'missing')), 'reason_zh', concat('下单日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(ordered_on as string), '空')), 'raw', cast(source_ordered_on as string), 'is_withheld', true)
+                    end,
+                    case
                         when requested_delivery_on is null and regexp_replace(coalesce(trim(cast(source_requested_delivery_on as string)), ''), '[-0/.: ]', '') <> ''
                             then named_struct('field', 'requested_delivery_on', 'rule', 'type', 'reason', concat('requested_delivery_on must be a date and is ', coalesce(cast(source_requested_delivery_on as string), 'missing')), 'reason_zh', concat('要求交货日期的值', coalesce(cast(source_requested_delivery_on as string), '空'), '不是有效的date'), 'raw', cast(source_requested_delivery_on as string), 'is_withheld', false)
+                    end,
+                    case
+                        when requested_delivery_on < ordered_on
+                            then named_struct('field', 'requested_delivery_on', 'rule', 'compare', 'reason', concat('requested_delivery_on must be >= the day of the order (', coalesce(cast(ordered_on as string), 'missing'), ') and is ', coalesce(cast(requested_delivery_on as string), 'missing')), 'reason_zh', concat('要求交货日期必须>=订单日期（', coalesce(cast(ordered_on as string), '空'), '），实际为', coalesce(cast(requested_delivery_on as string), '空')), 'raw', cast(source_requested_delivery_on as string), 'is_withheld', false)
                     end,
                     case
                         when amount is null and coalesce(trim(cast(source_amount as string)), '') <> ''

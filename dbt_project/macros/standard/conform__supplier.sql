@@ -13,9 +13,9 @@ select
     city,
     street,
     postal_code,
-    phone,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'phone' and failure.rule in ('telephone')), false) or coalesce(array_contains(_overrides, 'phone.telephone'), false) then phone end as phone,
     is_blocked,
-    created_on,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'created_on' and failure.rule in ('plausible_date')), false) or coalesce(array_contains(_overrides, 'created_on.plausible_date'), false) then created_on end as created_on,
     _datong_batch_id,
     _datong_ingested_at,
     source_row,
@@ -29,6 +29,8 @@ from (
         case
             when (supplier_id is null)
                 or (supplier_name is null)
+                or (lower(trim(supplier_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                or (supplier_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼')
                 or (credit_code is not null and not (
                     credit_code rlike '^[0-9A-HJ-NP-RTUW-Y]{18}$'
                     and (
@@ -52,8 +54,10 @@ from (
                         + 1 * (locate(substr(credit_code, 18, 1), '0123456789ABCDEFGHJKLMNPQRTUWXY') - 1)
                     ) % 31 = 0
                 ))
+                or (not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
                 or (is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> '')
                 or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (created_on not between date'1990-01-01' and date'2099-12-31')
             then filter(
                 array(
                     case
@@ -62,7 +66,15 @@ from (
                     end,
                     case
                         when supplier_name is null
-                            then named_struct('field', 'supplier_name', 'rule', 'required', 'reason', 'supplier_name is missing', 'reason_zh', '供应商名称缺失', 'raw', cast(supplier_name as string), 'is_withheld', true)
+                            then named_struct('field', 'supplier_name', 'rule', 'required', 'reason', 'supplier_name is missing', 'reason_zh', '供应商名称缺失', 'raw', cast(source_supplier_name as string), 'is_withheld', true)
+                    end,
+                    case
+                        when lower(trim(supplier_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')
+                            then named_struct('field', 'supplier_name', 'rule', 'not_placeholder', 'reason', concat('supplier_name is only a placeholder: ', coalesce(cast(supplier_name as string), 'missing')), 'reason_zh', concat('供应商名称为占位值：', coalesce(cast(supplier_name as string), '空')), 'raw', cast(source_supplier_name as string), 'is_withheld', true)
+                    end,
+                    case
+                        when supplier_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼'
+                            then named_struct('field', 'supplier_name', 'rule', 'readable_text', 'reason', concat('supplier_name was garbled by a wrong encoding: ', coalesce(cast(supplier_name as string), 'missing')), 'reason_zh', concat('供应商名称存在乱码：', coalesce(cast(supplier_name as string), '空')), 'raw', cast(source_supplier_name as string), 'is_withheld', false)
                     end,
                     case
                         when credit_code is not null and not (
@@ -91,12 +103,20 @@ from (
                             then named_struct('field', 'credit_code', 'rule', 'credit_code', 'reason', concat('credit code ', coalesce(cast(source_credit_code as string), 'missing'), ' is not valid by GB 32100'), 'reason_zh', concat('统一社会信用代码', coalesce(cast(source_credit_code as string), '空'), '不符合GB 32100'), 'raw', cast(source_credit_code as string), 'is_withheld', false)
                     end,
                     case
+                        when not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
+                            then named_struct('field', 'phone', 'rule', 'telephone', 'reason', concat('phone is not a telephone number: ', coalesce(cast(source_phone as string), 'missing')), 'reason_zh', concat('电话不是有效的电话号码：', coalesce(cast(source_phone as string), '空')), 'raw', cast(source_phone as string), 'is_withheld', false)
+                    end,
+                    case
                         when is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> ''
                             then named_struct('field', 'is_blocked', 'rule', 'type', 'reason', concat('is_blocked must be a boolean and is ', coalesce(cast(source_is_blocked as string), 'missing')), 'reason_zh', concat('是否冻结的值', coalesce(cast(source_is_blocked as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_blocked as string), 'is_withheld', false)
                     end,
                     case
                         when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
                             then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                    end,
+                    case
+                        when created_on not between date'1990-01-01' and date'2099-12-31'
+                            then named_struct('field', 'created_on', 'rule', 'plausible_date', 'reason', concat('created_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(created_on as string), 'missing')), 'reason_zh', concat('创建日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(created_on as string), '空')), 'raw', cast(source_created_on as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -108,6 +128,7 @@ from (
             source_key,
             {{ without_zeros('supplier_id') }} as supplier_id,
             {{ blank_to_null('supplier_name') }} as supplier_name,
+            supplier_name as source_supplier_name,
             {{ credit_code('credit_code') }} as credit_code,
             credit_code as source_credit_code,
             {{ upper('country_code') }} as country_code,
@@ -115,6 +136,7 @@ from (
             {{ blank_to_null(half_width('street')) }} as street,
             {{ blank_to_null('postal_code') }} as postal_code,
             {{ phone_number('phone') }} as phone,
+            phone as source_phone,
             {% if 'is_blocked' in as_text %}{{ boolean('is_blocked') }}{% else %}try_cast(is_blocked as boolean){% endif %} as is_blocked,
             is_blocked as source_is_blocked,
             {% if 'created_on' in as_text %}{{ date('created_on') }}{% else %}try_cast(created_on as date){% endif %} as created_on,

@@ -103,8 +103,15 @@ def check_records(entity: str, records: Sequence[Mapping[str, Any]], *, system: 
     ]
 
 
-def statement_for(of: Contract, records: Sequence[Mapping[str, Any]], system: str) -> str:
-    """The SQL that checks `records`: the contract's own, upon their values."""
+def statement_for(
+    of: Contract,
+    records: Sequence[Mapping[str, Any]],
+    system: str,
+    parents: Mapping[str, str | None] | None = None,
+) -> str:
+    """The SQL that checks `records`: the contract's own, upon their values. `parents` tells where the records are that
+    they refer to, by entity; in silver when it is not given.
+    """
     mapping = code_mapping(system)
     names = [each.name for each in of.fields if each.name not in conform.KEYS and not each.derived_from]
     coded = {each.name: each.code_set for each in of.fields if each.code_set}
@@ -124,7 +131,7 @@ def statement_for(of: Contract, records: Sequence[Mapping[str, Any]], system: st
         "cast(null as string) as source_row "
         f"from values {', '.join(rows)} as entered (_place, source_system, source_key, {', '.join(columns)}))"
     )
-    return conform.sql(of, relation, parents=_parents(of), carry=["_place"])
+    return conform.sql(of, relation, parents=_parents(of) if parents is None else parents, carry=["_place"])
 
 
 def code_mapping(system: str) -> dict[tuple[str, str], str]:

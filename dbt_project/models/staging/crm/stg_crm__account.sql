@@ -12,7 +12,7 @@ renamed as (
         cast(source.id as string) as account_id,
         {{ blank_to_null('source.name') }} as account_name,
         {{ credit_code('source.credit_code') }} as credit_code,
-        {{ phone_number('source.phone') }} as phone,
+        {{ blank_to_null('source.phone') }} as phone,
         {{ blank_to_null(half_width('source.city')) }} as city,
         {{ blank_to_null(half_width('source.street')) }} as street,
         lower({{ blank_to_null('source.owner_email') }}) as owner_email,

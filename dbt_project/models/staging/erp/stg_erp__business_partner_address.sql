@@ -15,7 +15,7 @@ renamed as (
         {{ blank_to_null('source.CityName') }} as city,
         {{ blank_to_null('source.StreetName') }} as street,
         {{ blank_to_null('source.PostalCode') }} as postal_code,
-        {{ phone_number('source.PhoneNumber') }} as phone,
+        {{ blank_to_null('source.PhoneNumber') }} as phone,
         source._datong_batch_id,
         source._datong_ingested_at,
         source._datong_operation,
