@@ -189,6 +189,11 @@ BROKEN: dict[str, list[tuple[dict[str, Any], list[str | None], list[str | None]]
     "pattern": [({"pattern": "^[A-Z]{2}-[0-9]+$", "form": "AB-1"}, ["AB-12", None], ["ab-12", "AB-", ""])],
     "one_of": [({"values": ["A", "B"]}, ["A", None], ["C", "a"])],
     "known_code": [({"code_set": "unit", "source": "'XX'"}, ["KGM"], [None])],
+    "code_in_force": [
+        ({"code_set": "currency", "other": "date'2022-12-31'"}, ["HRK", "BGN", "CNY", None], []),
+        ({"code_set": "currency", "other": "date'2023-01-01'"}, ["BGN", "CNY"], ["HRK"]),
+        ({"code_set": "unit", "other": "date'2023-01-01'"}, ["KGM"], []),
+    ],
     "max_length": [({"maximum": 40}, ["机" * 40, None], [_LONG])],
     "min_length": [({"minimum": 2}, ["机床", None], ["机"])],
     "readable_text": [({}, ["上海·机床 Ä é", None], ["ä¸Šæµ·ï¼Œ", "锟斤拷", "a\ufffdb", "a\u0007b", "Ã\u00a4"])],

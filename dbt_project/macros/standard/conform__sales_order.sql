@@ -50,6 +50,7 @@ from (
                 or (amount is null and coalesce(trim(cast(source_amount as string)), '') <> '')
                 or ({% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %})
                 or (currency is null)
+                or ((currency = 'BGN' and cast(ordered_on as date) > date'2025-12-31') or (currency = 'HRK' and cast(ordered_on as date) > date'2022-12-31'))
                 or (status is null)
                 or (delivery_status is null and coalesce(trim(cast(source_delivery_status as string)), '') <> '')
                 or (is_delivery_blocked is null and coalesce(trim(cast(source_is_delivery_blocked as string)), '') <> '')
@@ -102,6 +103,10 @@ from (
                     case
                         when currency is null
                             then named_struct('field', 'currency', 'rule', 'known_currency', 'reason', concat('currency ', coalesce(cast(source_currency as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集currency的对照表中没有', coalesce(cast(source_currency as string), '空')), 'raw', cast(source_currency as string), 'is_withheld', true)
+                    end,
+                    case
+                        when (currency = 'BGN' and cast(ordered_on as date) > date'2025-12-31') or (currency = 'HRK' and cast(ordered_on as date) > date'2022-12-31')
+                            then named_struct('field', 'currency', 'rule', 'code_in_force', 'reason', concat('currency ', coalesce(cast(currency as string), 'missing'), ' is not in force on ', coalesce(cast(ordered_on as string), 'missing')), 'reason_zh', concat('代码集currency的', coalesce(cast(currency as string), '空'), '在', coalesce(cast(ordered_on as string), '空'), '不在有效期内'), 'raw', cast(source_currency as string), 'is_withheld', false)
                     end,
                     case
                         when status is null

@@ -267,6 +267,19 @@ def _outside(expression: str, params: Params) -> str:
     return f"{expression} not between {value_literal(params['minimum'])} and {value_literal(params['maximum'])}"
 
 
+def _code_out_of_force(expression: str, params: Params) -> str:
+    from datong_platform.standard import codes
+
+    day = f"cast({params['other']} as date)"
+    conditions = [
+        f"({expression} = {literal(code.code)} and {day} {sign} date'{bound.isoformat()}')"
+        for code in codes.dated(str(params["code_set"]))
+        for sign, bound in (("<", code.valid_from), (">", code.valid_until))
+        if bound
+    ]
+    return " or ".join(conditions) or "false"
+
+
 def _known_code_name(params: Params) -> str:
     return f"known_{params['code_set']}"
 
@@ -331,6 +344,11 @@ _KINDS = (
         lambda e, p: f"{e} is null" if p["is_required"] else f"{e} is null and {is_sent(p['source'])}",
         "{code_set} {source} is not in the crosswalk", "代码集{code_set}的对照表中没有{source}",
         needs=("code_set", "source"), takes={"is_required": True}, whole_name=_known_code_name,
+    ),
+    RuleKind(
+        "code_in_force", "accuracy", "its code may be used on that day", "代码在有效期内", _code_out_of_force,
+        "{code_set} {value} is not in force on {other}", "代码集{code_set}的{value}在{other}不在有效期内",
+        needs=("code_set", "other"),
     ),
     RuleKind(
         "readable_text", "conformity", "is not garbled by a wrong encoding", "无乱码",
