@@ -371,8 +371,8 @@ def disagreements(system: str, entity: str, result: "IngestResult") -> list[str]
     for entry in delta.history(2 * len(result.batches) + 20):
         said = json.loads(entry.get(history.METADATA_KEY) or "{}")
         if "batch_id" in said:
-            added = int(entry.get("operationMetrics", {}).get("num_added_rows", 0))
-            committed[said["batch_id"]] = (added, int(said["rows"]) + int(said["deletes"]))
+            added = history.added_rows(result.table, entry["version"])
+            committed[said["batch_id"]] = (added or 0, int(said["rows"]) + int(said["deletes"]))
     wrong: list[str] = []
     for batch in result.batches:
         manifest = landing.read_manifest(system, entity, int(batch))

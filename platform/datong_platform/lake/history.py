@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from datong_platform.errors import ServiceError
-from datong_platform.lake import landing
+from datong_platform.lake import landing, storage
 from datong_platform.names import TableName, system_and_entity
 from datong_platform.settings import settings
 
@@ -91,6 +91,20 @@ def loads(table: TableName, limit: int | None = None) -> list[Loaded]:
     delta = open_table(table)
     entries = delta.history(limit) if delta else []
     return [loaded for entry in entries if (loaded := _loaded(entry))]
+
+
+def added_rows(table: TableName, version: int) -> int | None:
+    """The rows that a version of the table added, by the counts of its files; None when the log does not tell any more.
+
+    The log itself is asked: how a commit was made decides whether its metrics say anything.
+    """
+    entry = storage.get(f"{table.path}/_delta_log/{version:020d}.json")
+    if entry is None:
+        return None
+    actions = [json.loads(line) for line in entry.splitlines() if line]
+    return sum(
+        json.loads(action["add"].get("stats") or "{}").get("numRecords", 0) for action in actions if "add" in action
+    )
 
 
 def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
