@@ -31,6 +31,7 @@ tr + tr td { border-top: 1px solid var(--line); } td.number, th.number { text-al
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 .facts { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0; }
 .fact { border: 1px solid var(--line); border-radius: 8px; padding: 8px 14px; min-width: 110px; }
+a.fact { text-decoration: none; color: inherit; } a.fact:hover { border-color: var(--accent); }
 .fact b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; }
 .mark { display: inline-block; border-radius: 10px; padding: 0 8px; font-size: 12px; border: 1px solid currentColor; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }

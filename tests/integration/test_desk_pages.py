@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import uvicorn
+from datong_assets.dbt import graph
 from datong_infra.desk import users
 from datong_infra.desk.app import app
 from datong_infra.services import processes
@@ -87,6 +88,7 @@ def desk(services: Settings) -> Iterator[Desk]:
         cases.update("run-1")
         decisions.refresh()
         catalog.register()
+        graph.load()
         users.ensure()
         for name, role in (("mei", "steward"), ("tom", "viewer")):
             users.add(name, WORD, role)  # pyright: ignore[reportArgumentType]
@@ -276,3 +278,41 @@ def test_every_section_opens_and_no_word_of_the_other_language_is_in_the_navigat
         words = "".join(link.inner_text() for link in page.locator("nav.top > a").all())
         assert any("\u4e00" <= letter <= "\u9fff" for letter in words) == (lang == "zh")
         assert page.locator("[role=alert]").count() == 0, f"{to}: {page.locator('[role=alert]').all_inner_texts()}"
+
+
+@pytest.fixture(scope="module")
+def questions(desk: Desk) -> None:
+    """Customers of two systems with nearly the same name and telephone number: a question waits."""
+    from datong_platform.standard.matching import queue, run
+
+    names = [("erp", "100", "苏州恒远精密机械有限公司"), ("crm", "7", "苏州恒远精密机械制造有限公司")]
+    names += [
+        ("erp", str(200 + at), f"{city}宏达电子有限公司") for at, city in enumerate(("上海", "宁波", "青岛", "长沙"))
+    ]
+    phones = {"100": "+8651285550123", "7": "+8651285550128"}
+    known = [
+        {"source_system": system, "source_key": key, "phone": phones.get(key), "name": name}
+        for system, key, name in names
+    ]
+    records = pa.Table.from_pylist(known)
+    run.match("customer", records.rename_columns({"name": "party_name"}))
+    silver = records.rename_columns({"name": "customer_name"})
+    write_deltalake(f"s3://{settings().bucket}/silver/customer", silver, storage_options=settings().storage_options())
+    assert [asked.state for asked in queue.waiting("customer")] == ["review"]
+
+
+def test_a_pair_is_judged_side_by_side_with_its_evidence(
+    desk: Desk, visit: Callable[..., Page], questions: None
+) -> None:
+    page = visit(lang="zh")
+    page.goto(f"{desk.url}/match?entity=customer")
+    page.locator("td a").first.click()
+    expect(page.locator("body")).to_contain_text("苏州恒远精密机械制造有限公司")
+    expect(page.get_by_role("heading", name="证据")).to_be_visible()
+    page.locator("form.line [name=why]").last.fill("同一家公司，改过名")
+    page.locator("form.line [name=why]").last.press("Escape")
+    page.keyboard.press("a")
+    expect(page.get_by_role("status")).to_contain_text("已记录")
+    (made,) = mine("match")
+    assert {made.source_key, made.other_key} == {"100", "7"}
+    assert made.why == "同一家公司，改过名"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datong_platform import settings
+from datong_platform.errors import ServiceError
 
 from datong_infra.cli.output import Format, console, print_json, print_line
 
@@ -15,7 +16,7 @@ def dictionary(folder: Path | None, format_: Format) -> None:
     from datong_assets import dictionary_page
 
     with console(error=True).status("reading contracts and lineage"):
-        found = dictionaries.dictionary()
+        found = dictionaries.dictionary(scores=_scores())
     first = dictionary_page.site(found, folder or settings.home() / "dictionary")
     if format_ is Format.json:
         print_json(found.as_dict() | {"page": str(first)})
@@ -25,3 +26,14 @@ def dictionary(folder: Path | None, format_: Format) -> None:
     for note in found.notes:
         print_line(note, "yellow")
     print_line(f"Page: {first}")
+
+
+def _scores() -> dict[str, float]:
+    """The tables' quality scores; a dictionary is worth having without the lake, too."""
+    from datong_platform.quality import scores
+
+    try:
+        return scores.overall()
+    except ServiceError as error:
+        console(error=True).print(f"Without quality scores: {error.reason} {error.next_step}")
+        return {}

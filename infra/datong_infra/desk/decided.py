@@ -23,7 +23,7 @@ def table(visit: Visit, decisions: Iterable[Decision], back: str) -> Markup:
         if visit.decides:
             reason = entry("why", required=True, placeholder=visit.t("why", "理由"), aria_label=visit.t("why", "理由"))
             parts = [hidden("back", back), reason, button(visit.t("Take back", "撤销"))]
-            withdraw = form(visit, address("decision", one.decision_id, "withdraw"), parts, is_line=True)
+            withdraw = form(visit, address("decision", one.decision_id, "withdraw"), parts, shape="line")
         limit = moment(one.valid_until) or visit.t("always", "长期")
         rows.append((words.of_decision(visit, one), one.who, one.why, moment(one.decided_at), limit, withdraw))
     columns = [

@@ -216,10 +216,12 @@ def button(words: str, *, tone: str = "", key: str = "", **attributes: str | boo
     return page.element("button", label, class_=tone or None, data_key=key or None, **attributes)
 
 
-def form(visit: Visit, action: str, parts: Iterable[Markup], *, is_line: bool = False) -> Markup:
-    """A form that changes something."""
+def form(
+    visit: Visit, action: str, parts: Iterable[Markup], *, shape: Literal["form", "line", "wide"] = "form"
+) -> Markup:
+    """A form that changes something: fields below each other, in a line of text, or as wide as the page."""
     content = page.joined([token(visit), *parts])
-    return page.element("form", content, method="post", action=action, class_="line" if is_line else "form")
+    return page.element("form", content, method="post", action=action, class_=shape if shape != "wide" else None)
 
 
 def why(visit: Visit) -> Markup:

@@ -50,7 +50,7 @@ def of_rule(visit: Visit, of: Contract | None, field: str, name: str) -> str:
     from datong_platform.standard.rules import RULES
 
     rules = of.rules if of else ()
-    found = next((rule for rule in rules if rule.name == name and rule.field in {field, ""}), None)
+    found = next((rule for rule in rules if rule.name == name and (not field or rule.field in {field, ""})), None)
     kind = RULES.get(found.kind if found else name)
     return visit.t(kind.title, kind.title_zh) if kind else name
 

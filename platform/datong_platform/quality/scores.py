@@ -124,6 +124,15 @@ def latest(entity: str | None = None) -> list[dict[str, Any]]:
     return [row for row in rows if row["measured_at"] == newest[row["entity"]]]
 
 
+def overall() -> dict[str, float]:
+    """The newest score of each silver table, all sources and dimensions together, 0 to 1."""
+    return {
+        f"silver.{row['entity']}": row["score"]
+        for row in latest()
+        if not row["source_system"] and row["dimension"] == OVERALL
+    }
+
+
 def history_of(entity: str | None = None) -> list[dict[str, Any]]:
     """Every score there was, of an entity or of all: by entity, source and dimension, oldest first."""
     rows = [row for row in record.held(SCORES) if entity in {None, row["entity"]}]

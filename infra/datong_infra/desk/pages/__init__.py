@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from datong_infra.desk import decided
 from datong_infra.desk.frame import Page, Section
-from datong_infra.desk.pages import account, codes, dictionary, home, quarantine, reconciliation
+from datong_infra.desk.pages import (
+    account,
+    codes,
+    conservation,
+    dictionary,
+    home,
+    match,
+    quality,
+    quarantine,
+    reconciliation,
+)
 
-_MODULES = (home, quarantine, codes, reconciliation, dictionary)
+_MODULES = (home, quarantine, codes, match, conservation, reconciliation, quality, dictionary)
 
 SECTIONS: list[Section] = [module.SECTION for module in _MODULES if module.SECTION]
 PAGES: list[Page] = [*account.PAGES, *decided.PAGES, *(one for module in _MODULES for one in module.PAGES)]

@@ -163,7 +163,7 @@ def _decide(visit: Visit, one: Unmapped) -> Markup:
             class_="filters",
         ),
     ]
-    return form(visit, "/codes", parts, is_line=True)
+    return form(visit, "/codes", parts, shape="line")
 
 
 def _map(visit: Visit) -> Answer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datong_platform import page
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from datong_assets.dictionary import Dictionary
 
 
+_SCORES_SECONDS = 60
+"""How old the quality scores of a page may be."""
+
+
 def _dictionary() -> Dictionary:
     from datong_assets.dbt import graph as graphs
     from datong_platform.standard import contract
@@ -20,17 +26,24 @@ def _dictionary() -> Dictionary:
     # what was parsed last will do: a person who looks up a word does not wait for dbt
     with graphs.as_last_parsed():
         graph = graphs.load()
-    stamp = tuple((path, path.stat().st_mtime_ns) for path in contract.contract_files())
-    return _made(hash((graph.path, graph.path.stat().st_mtime_ns, stamp)))
+    files = tuple((path, path.stat().st_mtime_ns) for path in (graph.path, *contract.contract_files()))
+    return _made(files, _scores(int(time.monotonic()) // _SCORES_SECONDS))
 
 
 @lru_cache(maxsize=2)
-def _made(_stamp: int) -> Dictionary:
+def _made(_files: tuple[tuple[Path, int], ...], scores: tuple[tuple[str, float], ...]) -> Dictionary:
     from datong_assets.dbt import graph as graphs
     from datong_assets.dictionary import dictionary
 
     with graphs.as_last_parsed():
-        return dictionary(graph=graphs.load())
+        return dictionary(graph=graphs.load(), scores=dict(scores))
+
+
+@lru_cache(maxsize=1)
+def _scores(_period: int) -> tuple[tuple[str, float], ...]:
+    from datong_platform.quality import scores
+
+    return tuple(sorted(scores.overall().items()))
 
 
 def _start(_visit: Visit) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datong_platform import page
 from datong_platform.errors import DatongError
@@ -14,6 +14,9 @@ from datong_platform.names import TableName
 from datong_platform.page import Markup
 
 from datong_infra.desk.frame import Answer, Page, Section, Visit, moment, problem, shown
+
+if TYPE_CHECKING:
+    from datong_platform.standard.contract import Contract
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class _Table:
 
 def _home(visit: Visit) -> Answer:
     parts = (
+        lambda: _waiting(visit),
         lambda: _of_systems(visit, _systems(visit)),
         lambda: _of_tables(visit, _tables(visit)),
         lambda: _of_services(visit, _services()),
@@ -61,6 +65,32 @@ def _attempt(visit: Visit, part: Callable[[], Markup]) -> Markup:
         return part()
     except DatongError as error:
         return problem(visit, error)
+
+
+def _waiting(visit: Visit) -> Markup:
+    """What waits for a person, each leading to its page."""
+    from datong_platform.quality import record
+    from datong_platform.standard import conservation, withheld
+    from datong_platform.standard.matching import queue
+
+    groups = withheld.groups()
+    unknown = sum(group.withheld for group in groups if group.rule.startswith("known_"))
+    pairs = sum(sum(states.values()) for states in queue.counts().values())
+    differ = {row["name"] for row in record.entries() if row["status"] in {"differs", "failed"}}
+    lost = sum(count.rows_lost != 0 for count in conservation.latest())
+    told = [
+        ("/quarantine", visit.t("rows kept out", "被拦截的行"), sum(group.withheld for group in groups)),
+        ("/codes", visit.t("of them for unknown codes", "其中因代码未对照"), unknown),
+        ("/match", visit.t("pairs to judge", "待判记录对"), pairs),
+        ("/reconciliation", visit.t("comparisons that differ", "对账不一致"), len(differ)),
+        ("/conservation", visit.t("counts that do not add up", "行数不守恒"), lost),
+    ]
+    cells = [
+        page.link(to, page.joined([page.element("b", number), page.element("small", name)]), class_="fact")
+        for to, name, number in told
+    ]
+    title = page.element("h2", visit.t("What waits for you", "待处理"))
+    return page.joined([title, page.element("div", page.joined(cells), class_="facts")])
 
 
 def _services() -> list[Any]:
@@ -172,34 +202,24 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
 
 
 def _tables(visit: Visit) -> list[_Table]:
-    from datong_assets.dbt import graph as graphs
+    from datong_platform.standard.contract import contracts
 
-    with graphs.as_last_parsed():
-        graph = graphs.load()
-    names = [node for node in graph.built.values() if node["schema"] == "silver"]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda node: _table(visit, node), sorted(names, key=lambda node: node["alias"])))
+        return list(pool.map(lambda contract: _table(visit, contract), contracts("silver").values()))
 
 
-def _table(visit: Visit, node: Any) -> _Table:
+def _table(visit: Visit, contract: Contract) -> _Table:
     from datong_platform.lake import history
 
-    entity = node["alias"]
-    silver = history.open_table(TableName("silver", entity))
-    held = history.open_table(TableName("quarantine", entity))
+    silver = history.open_table(TableName("silver", contract.entity))
+    held = history.open_table(TableName("quarantine", contract.entity))
     withheld = emptied = 0
     if held is not None:
         flags = held.to_pyarrow_dataset().to_table(columns=["is_withheld"]).column("is_withheld")
         withheld = sum(bool(flag) for flag in flags.to_pylist())
         emptied = len(flags) - withheld
-    meta = node["config"].get("meta") or {}
-    return _Table(
-        entity,
-        visit.t(entity.replace("_", " "), str(meta.get("title_zh") or entity)),
-        _count(silver) if silver else 0,
-        withheld,
-        emptied,
-    )
+    title = visit.t(contract.title, contract.title_zh)
+    return _Table(contract.entity, title, _count(silver) if silver else 0, withheld, emptied)
 
 
 def _of_tables(visit: Visit, found: list[_Table]) -> Markup:

@@ -101,7 +101,7 @@ def _replay_state(visit: Visit) -> Markup:
         parts.append(page.element("div", page.joined(told), class_=f"note {tone}", role="status"))
     if visit.decides and not (last and last.is_running):
         start = button(visit.t("Replay: build what decisions change", "重放：构建决定所影响的数据"))
-        parts.append(form(visit, "/replay", [start], is_line=True))
+        parts.append(form(visit, "/replay", [start], shape="line"))
     return page.joined(parts)
 
 
@@ -331,8 +331,7 @@ def _many(visit: Visit, entity: str, listing: Iterable[Markup]) -> Markup:
         page.element("div", page.joined([_why_line(visit), _until(visit)]), class_="filters"),
         button(visit.t("Let the ticked records pass", "放行所选记录")),
     ]
-    content = page.joined([frame.token(visit), *parts])
-    return page.element("form", content, method="post", action=address("quarantine", entity, "override-chosen"))
+    return form(visit, address("quarantine", entity, "override-chosen"), parts, shape="wide")
 
 
 def _why_line(visit: Visit) -> Markup:
@@ -438,9 +437,9 @@ def _checked(visit: Visit, contract: Contract | None, found: Record) -> Markup:
             page.joined([page.element("b", words.of_field(visit, contract, name)), " ", page.code(name, long=True)]),
             page.element("div", _value(value, visit), class_="differs") if name in broken else _value(value, visit),
         )
-        for name, value in found.checked_row.items()
+        for name, value in {**dict.fromkeys(one.field for one in found.failures), **found.checked_row}.items()
     ]
-    if not rows:
+    if not found.checked_row:
         return empty(visit.t("Known after the next build.", "下次构建后可见。"))
     return page.table([visit.t("field", "字段"), visit.t("value", "值")], rows)
 
