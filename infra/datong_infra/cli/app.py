@@ -29,6 +29,9 @@ Work with it, part by part:
 9. datong sql "select …": look at any table
 10. datong down: stop everything
 
+Clear what was refused and judge what is alike: in a browser, on the desk (datong up tells where it is, datong user add
+NAME lets you in), or with datong quarantine, datong standard codes, datong match. What it means: datong dictionary.
+
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
 When something is wrong: datong alerts list, datong doctor, datong status, datong logs SERVICE, datong quarantine list.
