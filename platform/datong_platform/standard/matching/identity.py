@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Event = Literal["created", "joined", "left", "removed", "returned", "merged", "retired"]
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     """The id of a record after a run: the run in which the id was first used, and the record's own first run."""
 
     golden_id: str
@@ -44,9 +43,18 @@ def own_id(prefix: str, entity: str, unique_id: str, number: int = 0) -> str:
 
 
 def assigned(
-    entity: str, prefix: str, groups: Sequence[Sequence[str]], before: Mapping[str, Held], run: int
+    entity: str,
+    prefix: str,
+    groups: Sequence[Sequence[str]],
+    before: Mapping[str, Held],
+    run: int,
+    *,
+    reserved: Iterable[str] = (),
 ) -> dict[str, Held]:
-    """The id of every record of the groups, which are all groups there are now; `before`: what the last run left."""
+    """The id of every record of the groups; `before`: what the last run left of these records and of those now gone.
+
+    `reserved`: ids of groups that are not given, because nothing about them changed.
+    """
     present = {record: index for index, group in enumerate(groups) for record in group}
     claims = _claims(groups, before, present, entity, prefix)
     used = {claim for claims_ in claims.values() for claim in claims_[:1]}
@@ -59,7 +67,7 @@ def assigned(
         claim = claims[index][0]
         for record in group:
             given[record] = Held(claim[1], claim[0], before[record].first_run if record in before else run)
-    taken = {golden_id for _, golden_id in used}
+    taken = {*(golden_id for _, golden_id in used), *reserved}
     for index in without:
         group = groups[index]
         golden_id = _fresh(entity, prefix, group, before, taken)

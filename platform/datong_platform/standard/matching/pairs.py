@@ -30,6 +30,8 @@ PAIR = pa.schema(
 
 WIDEST = 60
 """A key that more records than this share says too little to compare each with each."""
+_AT_ONCE = 300_000
+"""Pairs that are scored at once."""
 _KEPT = 0.05
 """Pairs of a lower share of `review` are forgotten: nobody would look at them."""
 
@@ -50,21 +52,21 @@ def connect() -> duckdb.DuckDBPyConnection:
 def found(connection: duckdb.DuckDBPyConnection, model: Model) -> pa.Table:
     """The pairs worth keeping between the records of table `everyone` that table `fresh` names and all of them."""
     _candidates(connection, model)
-    if not count(connection, "candidate"):
-        return PAIR.empty_table()
-    _score(connection, model)
-    return (
-        connection.sql(
+    connection.register("_none", PAIR.empty_table())
+    connection.execute("create or replace table kept as select * from _none")
+    connection.unregister("_none")
+    for start in range(0, count(connection, "candidate"), _AT_ONCE):
+        _score(connection, model, start)
+        connection.execute(
             f"""
-        select left_id, right_id, probability, weight, levels, sure_by
-        from ({_with_evidence(model)})
-        where sure_by is not null or probability >= case when collides then {model.accept} else {model.review * _KEPT} end
-        order by left_id, right_id
-        """
+            insert into kept
+            select left_id, right_id, probability, weight, levels, sure_by
+            from ({_with_evidence(model)})
+            where sure_by is not null
+                or probability >= case when collides then {model.accept} else {model.review * _KEPT} end
+            """
         )
-        .to_arrow_table()
-        .cast(PAIR)
-    )
+    return connection.sql("select * from kept order by left_id, right_id").to_arrow_table().cast(PAIR)
 
 
 def settings(model: Model) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def _candidates(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     connection.execute(
         f"""
         create or replace temp table candidate as
-        select left_id as join_key_l, right_id as join_key_r, '0' as match_key
+        select left_id as join_key_l, right_id as join_key_r, '0' as match_key, row_number() over () - 1 as number
         from (
             select
                 least(mine.unique_id, other.unique_id) as left_id,
@@ -141,17 +143,23 @@ def _candidates(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     )
 
 
-def _score(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Table `scored`: the candidates with a level for each comparison, the weight and the probability."""
+def _score(connection: duckdb.DuckDBPyConnection, model: Model, start: int) -> None:
+    """Table `scored`: candidates with a level for each comparison, the weight and the probability."""
     from splink import Linker, SettingsCreator
     from splink.backends.duckdb import DuckDBAPI
 
-    # Splink reads only what can be in a pair
+    # Splink carries all columns of both sides along, so it is given a part of the pairs, and what is in one
+    connection.execute(
+        f"""
+        create or replace temp table slice as
+        select join_key_l, join_key_r, match_key from candidate where number between {start} and {start + _AT_ONCE - 1}
+        """
+    )
     connection.execute(
         """
         create or replace temp table compared as
         select * from everyone
-        where unique_id in (select join_key_l from candidate union select join_key_r from candidate)
+        where unique_id in (select join_key_l from slice union select join_key_r from slice)
         """
     )
     api = DuckDBAPI(connection=connection)
@@ -159,7 +167,7 @@ def _score(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     linker = Linker(
         api.register("compared"), SettingsCreator.from_path_or_dict(settings(model)), log_level=logging.ERROR
     )
-    linker.table_management.register_blocked_pairs_for_predict(api.register("candidate"))
+    linker.table_management.register_blocked_pairs_for_predict(api.register("slice"))
     scored = linker.inference.predict(warning_mode="never")
     connection.execute(f"create or replace temp table scored as select * from {scored.physical_name}")
     linker.table_management.delete_tables_created_by_splink_from_db()

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import duckdb
 
 
+_AT_ONCE = 50_000
+"""Records whose features are made at once: as Python objects they take thirty times their space."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run did. `fresh` are new and changed records, `gone` those that are no longer sent."""
@@ -87,11 +91,11 @@ def _match(connection: duckdb.DuckDBPyConnection, wanted: Model, rows: pa.Table)
     states = dict(
         connection.execute("select state, count(*) from judged group by state").fetchall()  # pyright: ignore
     )
-    used = {held.golden_id for held in identified.after.values() if not held.is_gone}
+    used = connection.execute("select count(distinct golden_id) from given where not is_gone").fetchall()
     return Outcome(
         entity=entity,
         records=pairs.count(connection, "everyone"),
-        golden=len(used),
+        golden=int(used[0][0]),
         fresh=fresh,
         gone=gone,
         review=states.get("review", 0),
@@ -147,10 +151,14 @@ def _compare(connection: duckdb.DuckDBPyConnection, wanted: Model) -> None:
         order by incoming.unique_id
         """
     )
-    made = features.of(wanted.kind, connection.sql("select * from fresh_row").to_arrow_table().to_pylist())
-    connection.register("_fresh", made)
+    coming = connection.sql("select * from fresh_row").to_arrow_table()
+    connection.register("_fresh", features.SCHEMAS[wanted.kind].empty_table())
     connection.execute("create or replace table fresh as select * from _fresh")
     connection.unregister("_fresh")
+    for batch in coming.to_batches(max_chunksize=_AT_ONCE):
+        connection.register("_fresh", features.of(wanted.kind, batch.to_pylist()))
+        connection.execute("insert into fresh select * from _fresh")
+        connection.unregister("_fresh")
     connection.execute(
         """
         create or replace table gone as
@@ -193,34 +201,73 @@ def spoken_of(decision: decisions.Decision) -> list[tuple[str, str]]:
 
 
 def _identify(connection: duckdb.DuckDBPyConnection, wanted: Model, decided: Decisions) -> _Identified:
-    """The ids before and after, by what is known and decided now."""
-    present = {row[0] for row in connection.execute("select unique_id from everyone").fetchall()}
-    before = {
-        row[0]: Held(*row[1:])
-        for row in connection.execute(
-            "select unique_id, golden_id, golden_run, first_run, is_gone from held"
-        ).fetchall()
-    }
-    exclusive = [key.column for key in wanted.sure_keys if key.exclusive]
-    values = (
-        {
-            row[0]: frozenset(f"{column} {value}" for column, value in zip(exclusive, row[1:], strict=True) if value)
-            for row in connection.execute(f"select unique_id, {', '.join(exclusive)} from everyone").fetchall()
-        }
-        if exclusive
-        else {}
+    """The ids before and after, by what is known and decided now, of the records that this could change.
+
+    A record that is in no pair and whose id is its own alone keeps it; so a million of them cost nothing.
+    """
+    named = sorted({record for pair in (*decided.together, *decided.apart) for record in pair})
+    connection.register("_named", pa.table({"unique_id": pa.array(named, pa.string())}))
+    connection.execute(
+        """
+        create or replace table touched as
+        select unique_id from fresh
+        union select unique_id from gone
+        union select left_id from pair
+        union select right_id from pair
+        union select unique_id from _named
+        union select unique_id from held
+        where golden_id in (select golden_id from held group by golden_id having count(*) > 1)
+        """
     )
+    connection.unregister("_named")
+    present = {row[0] for row in connection.execute(_PRESENT).fetchall()}
+    before = {row[0]: Held(*row[1:]) for row in connection.execute(_BEFORE).fetchall()}
     listed = connection.execute("select left_id, right_id, probability, sure_by from pair").fetchall()
     there = Decisions(
         {pair: id_ for pair, id_ in decided.together.items() if pair[0] in present and pair[1] in present},
         decided.apart,
     )
-    groups = clusters.grouped((Pair(*row) for row in listed), values, there, wanted.accept)
-    named = {record for group in groups.members for record in group}
-    every = [*groups.members, *([record] for record in sorted(present - named))]
-    run = max((max(held.golden_run, held.first_run) for held in before.values()), default=0) + 1
-    after = identity.assigned(wanted.entity, wanted.id_prefix, every, before, run)
+    groups = clusters.grouped((Pair(*row) for row in listed), _exclusive(connection, wanted), there, wanted.accept)
+    # people may have spoken of records that are gone
+    members = [[record for record in group if record in present] for group in groups.members]
+    grouped = {record for group in members for record in group}
+    every = [*(group for group in members if group), *([record] for record in sorted(present - grouped))]
+    run = int(
+        connection.execute("select coalesce(max(greatest(golden_run, first_run)), 0) + 1 from held").fetchall()[0][0]
+    )
+    after = identity.assigned(
+        wanted.entity, wanted.id_prefix, every, before, run, reserved=_reserved(connection, wanted, present)
+    )
     return _Identified(before, after, groups, run)
+
+
+_PRESENT = "select unique_id from touched semi join everyone using (unique_id)"
+_BEFORE = """
+    select unique_id, golden_id, golden_run, first_run, is_gone from held semi join touched using (unique_id)
+"""
+
+
+def _exclusive(connection: duckdb.DuckDBPyConnection, wanted: Model) -> dict[str, frozenset[str]]:
+    """The values of exclusive keys that the touched records have, as `key value`."""
+    columns = [key.column for key in wanted.sure_keys if key.exclusive]
+    if not columns:
+        return {}
+    sql = f"select unique_id, {', '.join(columns)} from everyone semi join touched using (unique_id)"
+    return {
+        row[0]: frozenset(f"{column} {value}" for column, value in zip(columns, row[1:], strict=True) if value)
+        for row in connection.execute(sql).fetchall()
+    }
+
+
+def _reserved(connection: duckdb.DuckDBPyConnection, wanted: Model, present: Iterable[str]) -> set[str]:
+    """Ids that untouched records have and that a touched one could begin."""
+    own = [identity.own_id(wanted.id_prefix, wanted.entity, record) for record in present]
+    connection.register("_own", pa.table({"golden_id": pa.array(own, pa.string())}))
+    rows = connection.execute(
+        "select golden_id from held anti join touched using (unique_id) where golden_id in (select golden_id from _own)"
+    ).fetchall()
+    connection.unregister("_own")
+    return {row[0] for row in rows}
 
 
 def _write(
@@ -231,7 +278,14 @@ def _write(
     groups, run = identified.groups, identified.run
     store.remember(entity, run, identity.happened(before, after))
     connection.register("_id", _ids(after))
-    connection.execute("create or replace table given as select * from _id")
+    connection.execute(
+        """
+        create or replace table given as
+        select * from _id
+        union all
+        select unique_id, golden_id, golden_run, first_run, is_gone from held anti join touched using (unique_id)
+        """
+    )
     connection.unregister("_id")
     judged = _judged(connection, wanted, decided, groups)
     if not _same(connection, judged, "held_pair") or not store.is_there(store.pairs_of(entity)):
