@@ -2,7 +2,7 @@
 
 {% macro authority(entity) -%}
     {{ return({
-        'customer': {"*": ["erp", "tryton", "crm"], "phone": ["erp", "tryton", "crm"]},
+        'customer': {"*": ["erp", "tryton", "crm"], "phone": ["crm", "erp", "tryton"]},
         'supplier': {"*": ["erp", "tryton"]},
         'material': {"*": ["erp", "tryton", "mes"]}
     }[entity]) }}
