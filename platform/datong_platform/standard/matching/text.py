@@ -50,12 +50,18 @@ def plain(value: str | None) -> str:
 
 
 def pinyin(value: str) -> str:
-    """The syllables of the Chinese characters without tones, what is not Chinese as it is."""
-    if value.isascii():
-        return value
+    """The syllables of the Chinese characters without tones, what is not Chinese as it is.
+
+    A character has one reading, whatever stands beside it: so a mistyped neighbour does not change how it sounds.
+    """
+    return value if value.isascii() else "".join(map(_syllable, value))
+
+
+@cache
+def _syllable(mark: str) -> str:
     from pypinyin import lazy_pinyin
 
-    return "".join(lazy_pinyin(value)).upper()
+    return lazy_pinyin(mark)[0].upper()
 
 
 def bag(value: str) -> str:
