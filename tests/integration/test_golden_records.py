@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from datong_infra.cli.app import app
 from datong_platform.errors import ConfigurationError, SchemaError
 from datong_platform.lake import history, storage
 from datong_platform.settings import Settings
 from datong_platform.standard import decisions
 from datong_platform.standard.decisions import DecidedOtherwiseError
 from datong_platform.standard.matching import queue, run, store
+from typer.testing import CliRunner
 
 FIELDS = ("party_name", "credit_code", "erp_number", "city", "street", "phone", "email")
 ERP = ("erp", "1", {"party_name": "上海恒通水务有限公司", "credit_code": "91350100M000100Y43", "city": "上海"})
@@ -200,3 +203,28 @@ def test_a_record_given_twice_and_a_field_nobody_compares_are_refused() -> None:
         match(ERP, ERP)
     with pytest.raises(SchemaError, match="shoe_size"):
         run.match("customer", pa.table({"source_system": ["erp"], "source_key": ["1"], "shoe_size": ["43"]}))
+
+
+def test_a_steward_clears_the_queue_from_the_command_line() -> None:
+    def datong(*arguments: str) -> Any:
+        done = CliRunner().invoke(app, ["match", *arguments, "--format", "json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    match(ERP, SHORT, OTHER)
+    (asked,) = datong("list", "customer")
+    shown = datong("show", asked["question_id"])
+    assert {told["title"] for told in shown["evidence"]} >= {"Name", "Telephone", "Address"}
+    made = datong("accept", asked["question_id"], "--why", "same register", "--who", "li")
+    assert (made["kind"], made["who"]) == ("match", "li")
+    assert datong("list") == []
+    match(ERP, SHORT, OTHER)
+    (golden_id,) = {row["golden_id"] for row in datong("find", "customer", "crm/8")}
+    assert {row["source_key"] for row in datong("find", "customer", golden_id)} == {"1", "8"}
+    datong("split", "customer", golden_id, "crm/8", "--why", "no, another", "--who", "wang")
+    match(ERP, SHORT, OTHER)
+    assert ids()["crm/8"] != ids()["erp/1"]
+    happened = [event["event"] for event in datong("history", "customer")]
+    assert happened.count("merged") == 1
+    (merged,) = (event for event in datong("history", "customer") if event["event"] == "merged")
+    assert ids()["crm/8"] == merged["golden_id"] or ids()["erp/1"] == merged["golden_id"]
