@@ -214,7 +214,7 @@ def refresh(at: datetime | None = None) -> bool:
         # opened before the log is read: who commits in between makes this commit a conflict, and it looks again
         table = _open(ACTIVE, "Decisions in force at the last build")
         wanted = _rows(active(at=at))
-        held = table.to_pyarrow_table().select(SCHEMA.names).cast(SCHEMA).sort_by("number")
+        held = table.to_pyarrow_table().select(SCHEMA.names).cast(_PLAIN).sort_by("number")
         if held.equals(wanted):
             return False
         number = (table.transaction_version(_APPLICATION) or 0) + 1
@@ -376,12 +376,16 @@ def _only(found: list[Decision], kind: str | None, entity: str | None) -> list[D
     ]
 
 
+# without the comments: a table that was made with other words about a column takes rows all the same
+_PLAIN = pa.schema([pa.field(each.name, each.type, nullable=each.nullable) for each in SCHEMA])
+
+
 def _rows(decisions: Sequence[Decision]) -> pa.Table:
     rows = [
         {**asdict(decision), "detail": json.dumps(dict(decision.detail), ensure_ascii=False, default=str)}
         for decision in sorted(decisions, key=lambda decision: decision.number)
     ]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=_PLAIN)
 
 
 _cached_log: dict[tuple[str, str], tuple[int, list[Decision]]] = {}
