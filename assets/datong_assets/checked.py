@@ -1,4 +1,4 @@
-"""Whether a table may leave the lake: only as it was when its checks passed."""
+"""Which tables passed their checks, as Dagster recorded them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from datong_platform.errors import TerminalError
-from datong_platform.names import TableName
 
-from datong_assets import lake_facts
 from datong_assets.dbt.facts import Facts
-
-
-def require_checked(instance: dg.DagsterInstance, facts: Facts, table: TableName) -> None:
-    """Do nothing if the table is as it was last built and every check on that build passed (warnings aside).
-
-    TerminalError otherwise: not built, built by other hands since, a check that failed, or one that has no result.
-    """
-    key, thing = dg.AssetKey([table.schema, table.name]), f"table {table}"
-    build = f"run `datong build {table.name}`."
-    event = instance.get_latest_materialization_event(key)
-    if event is None or event.asset_materialization is None:
-        raise TerminalError(thing, "was not built and checked yet.", build)
-    built = event.asset_materialization.metadata.get("delta_version")
-    known = lake_facts.read(table)
-    if built is not None and known is not None and built.value != known.version:
-        raise TerminalError(
-            thing, f"was changed since it was built and checked (version {known.version}, not {built.value}).", build
-        )
-    names = facts.checks.get(key, [])
-    records = _latest(instance, [dg.AssetCheckKey(key, name) for name in names])
-    for name in names:
-        if trouble := _trouble(records.get(dg.AssetCheckKey(key, name)), event.timestamp):
-            raise TerminalError(thing, f"its check {name} {trouble}", f"mend the data or the model if so, then {build}")
 
 
 def passed_since(

@@ -4,6 +4,9 @@ Schemas: bronze, staging, silver, gold, serve, quarantine, ops.
 `bronze.<system>__<entity>`, `staging.stg_<system>__<entity>`, `silver.<entity>`, `gold.dim_<noun>`,
 `gold.fct_<event>`, `serve.<consumer>__<noun>`, `quarantine.<entity>`, `quarantine.<system>__<entity>` (what a source
 sent and nobody could read), `ops.<noun>`.
+
+What people read of gold and serve is the last version that passed its checks. dbt builds in `gold_candidate` and
+`serve_candidate`: the same Delta tables, as they were built last (see lake.builds).
 """
 
 from __future__ import annotations
@@ -16,6 +19,12 @@ from datong_platform.errors import ConfigurationError
 
 Schema = Literal["bronze", "staging", "silver", "gold", "serve", "quarantine", "ops"]
 SCHEMAS: tuple[Schema, ...] = get_args(Schema)
+
+CANDIDATE = "_candidate"
+CANDIDATES: dict[Schema, str] = {"gold": f"gold{CANDIDATE}", "serve": f"serve{CANDIDATE}"}
+"""The schemas that people read, and where the engine has what is built for them before it is checked."""
+HISTORY = "history"
+"""The engine's schema of every version of those tables: `select * from history.gold__<table> version as of 7`."""
 
 BATCH_ID = "_datong_batch_id"
 INGESTED_AT = "_datong_ingested_at"
@@ -41,6 +50,21 @@ class TableName:
     def path(self) -> str:
         """The table's place below the lake's root: `schema/name`."""
         return f"{self.schema}/{self.name}"
+
+    @property
+    def candidate(self) -> str:
+        """The engine's name for the table as it was built last, checked or not."""
+        return f"{CANDIDATES.get(self.schema, self.schema)}.{self.name}"
+
+    @property
+    def history(self) -> str:
+        """The engine's name for any version of a table that people read."""
+        return f"{HISTORY}.{self.schema}__{self.name}"
+
+
+def public_schema(schema: str) -> str:
+    """The schema that people read, for a schema in which dbt builds; any other as it is."""
+    return schema.removesuffix(CANDIDATE) if schema in CANDIDATES.values() else schema
 
 
 def word(value: str, what: str) -> str:

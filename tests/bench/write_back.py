@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pyarrow as pa
@@ -26,6 +27,9 @@ from datong_ingestion.write_back import FlowConfig, load_flow, run_flow
 from datong_ingestion.write_back.systems import open_target
 from datong_platform.settings import settings
 from deltalake import write_deltalake
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from lake_builds import let_read
 
 SERVER = """
 import asyncio, json, sys, uvicorn
@@ -83,6 +87,7 @@ def flow_over(keys: list[str], concurrency: int) -> FlowConfig:
     )
     now = settings()
     write_deltalake(now.table_uri(found.table), rows, storage_options=now.storage_options())
+    let_read(found.table)
     return found
 
 

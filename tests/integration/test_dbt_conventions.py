@@ -13,6 +13,7 @@ import pytest
 from datong_assets.dbt import units
 from datong_assets.dbt.graph import Graph
 from datong_platform.errors import ConfigurationError
+from datong_platform.names import public_schema
 from datong_platform.settings import DBT_PROJECT
 
 
@@ -36,7 +37,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "WARNING" not in done.stdout, done.stdout[-3000:]
-    return json.loads((target / "manifest.json").read_text("utf-8"))
+    parsed: dict[str, Any] = json.loads((target / "manifest.json").read_text("utf-8"))
+    for node in parsed["nodes"].values():
+        node["schema"] = public_schema(node["schema"])
+    return parsed
 
 
 def models(manifest: dict[str, Any], *schemas: str) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from datong_platform.lake.publish import ColumnSpec, PublishSpec, load_specs, pu
 from datong_platform.names import TableName
 from datong_platform.settings import Settings, settings
 from deltalake import write_deltalake
+from lake_builds import let_read
 
 SCHEMA = pa.schema(
     [
@@ -62,6 +63,7 @@ def write(spec: PublishSpec, rows: list[dict[str, Any]], schema: pa.Schema = SCH
         schema_mode="overwrite",
         storage_options=now.storage_options(),
     )
+    let_read(spec.source)
 
 
 @pytest.fixture
@@ -413,7 +415,7 @@ class TestRefusals:
         assert "hidden" not in str(error.value)
 
     def test_a_table_that_was_not_built(self, spec: PublishSpec) -> None:
-        with pytest.raises(TerminalError, match=r"has not been built yet.*datong build"):
+        with pytest.raises(TerminalError, match=r"was not published yet.*datong build"):
             publish_table(spec)
 
     def test_a_view_in_the_place_of_the_table(self, spec: PublishSpec, owner: psycopg.Connection) -> None:

@@ -30,6 +30,7 @@ from datong_ingestion.write_back.systems import open_target
 from datong_platform.errors import ConfigurationError, SchemaError, TerminalError, TransientError
 from datong_platform.settings import Settings, settings
 from deltalake import DeltaTable, write_deltalake
+from lake_builds import let_read
 
 ORDERS = "API_SALES_ORDER_SRV/A_SalesOrder"
 DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV/A_MaterialDocumentHeader"
@@ -291,6 +292,7 @@ def write_rows(flow: FlowConfig, rows: list[dict[str, Any]], schema: pa.Schema) 
         schema_mode="overwrite",
         storage_options=now.storage_options(),
     )
+    let_read(flow.table)
 
 
 _TEXTS = (
@@ -897,7 +899,7 @@ class TestRunsAndSources:
 
     def test_a_serve_table_that_is_not_built_is_named(self, system: FakeSystem) -> None:
         flow = flow_like("consumption_to_erp")
-        with pytest.raises(TerminalError, match=rf"{flow.source}.*has not been built"):
+        with pytest.raises(TerminalError, match=rf"{flow.source}.*was not published yet"):
             run_flow(flow)
 
     def test_double_keys_in_the_serve_table_are_refused_before_anything_is_sent(self, system: FakeSystem) -> None:

@@ -20,6 +20,7 @@ import pytest
 from datong_ingestion.write_back import FlowConfig, FlowResult, load_flow, run_flow
 from datong_platform.settings import settings
 from deltalake import write_deltalake
+from lake_builds import let_read
 
 UNITS = {"pcs": "ST", "kg": "KG", "m": "M", "L": "L"}
 COMPONENTS = "API_PRODUCTION_ORDER_2_SRV/A_ProductionOrderComponent_2"
@@ -143,6 +144,7 @@ def flow_over(name: str, rows: list[dict[str, Any]], **types: pa.DataType) -> Fl
         table = table.set_column(place, column, table[column].cast(kind))
     now = settings()
     write_deltalake(now.table_uri(flow.table), table, storage_options=now.storage_options())
+    let_read(flow.table)
     return flow
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import dagster as dg
 from datong_platform import settings
-from datong_platform.errors import DatongError, TerminalError
+from datong_platform.errors import DatongError, ServiceError, TerminalError
 from datong_platform.standard import cases, conservation, decisions
 from pydantic import Field
 
 from datong_assets import lake_facts
 from datong_assets.alone import alone
 from datong_assets.dbt import client, graph, units
+from datong_assets.dbt.audit import Audit
 from datong_assets.dbt.client import NodeFinished, NodeStarted
 from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
@@ -77,6 +78,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     with alone("build"):
         decisions.refresh()
         inputs = UpToDate(facts, context.instance)
+        audit = Audit(facts, inputs, context.run.run_id, scope="selection" if select else "full")
         indirect = "empty" if select else ""
         if not select and REBUILD not in context.run.tags:
             stale = inputs.stale()
@@ -85,11 +87,12 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 f"{len(parsed.built) - len(stale)} of {len(parsed.built)} tables and views are up to date."
             )
             if not stale:
+                _show(context, audit)
                 return
             if len(stale) < len(parsed.built):
                 select, indirect = _selectors(parsed, stale), "eager"
         units.demand(parsed)
-        with client.process(parsed.project) as dbt, _recorded(context):
+        with client.process(parsed.project) as dbt, _recorded(context, audit):
             events = dbt.build(select, indirect=indirect)
             for event, known in _with_lake_facts(events, facts):
                 if isinstance(event, NodeStarted):
@@ -98,20 +101,56 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 if error:
                     failures.append(error)
                     context.log.error(str(error))
+                audit.heard(event, known)
                 yield from _told(event, known, error, facts, inputs)
     fail(failures)
 
 
 @contextmanager
-def _recorded(context: dg.AssetExecutionContext) -> Generator[None]:
-    """What the build came to is written down when it ends, also when it failed on its way: counts and cases."""
+def _recorded(context: dg.AssetExecutionContext, audit: Audit) -> Generator[None]:
+    """What the build came to is written down when it ends, also when it failed on its way: counts, cases, readers."""
     try:
         yield
-    finally:
-        conservation.record_build(context.run_id)
-        change = cases.update(context.run_id)
+    except GeneratorExit:
+        # Dagster gave the run up, and this process may be ending: the next build shows what this one left checked
+        raise
+    except BaseException:
+        audit.broke_off()
+        _write_down(context, audit)
+        raise
+    _write_down(context, audit)
+
+
+def _write_down(context: dg.AssetExecutionContext, audit: Audit) -> None:
+    try:
+        conservation.record_build(context.run.run_id)
+        change = cases.update(context.run.run_id)
         if change.words:
             context.log.info(f"quarantine: {change.words}.")
+    finally:
+        _show(context, audit)
+
+
+def _show(context: dg.AssetExecutionContext, audit: Audit) -> None:
+    """Let people read what passed, and say in the log what was held back, and why."""
+    from datong_platform.lake import builds, catalog
+
+    done = builds.record(audit.result())
+    hidden = catalog.show_published()
+    for table in done.tables:
+        if table.outcome in {"held", "withdrawn"}:
+            context.log.warning(f"{table.table} is {table.outcome}: {table.reason}")
+    context.log.info(
+        f"Build {done.number}: {done.count('published')} tables of gold and serve published, "
+        f"{done.count('unchanged')} as they were, {done.count('held', 'failed', 'skipped')} held back."
+    )
+    if hidden:
+        name, reason = next(iter(hidden.items()))
+        raise ServiceError(
+            f"table {name}",
+            f"is published, and the engine does not show it: {reason} ({len(hidden)} such tables)",
+            "run `datong doctor`, then `datong build`.",
+        )
 
 
 def _up_to_date(stale: Sequence[str], inputs: UpToDate, facts: Facts) -> Iterator[dg.AssetCheckResult]:
@@ -120,12 +159,20 @@ def _up_to_date(stale: Sequence[str], inputs: UpToDate, facts: Facts) -> Iterato
     They are told again because Dagster takes a check that a run planned and did not tell for one without a result.
     """
     parsed, left = facts.graph, set(stale)
+    # dbt runs a check when anything that it reads was built, so these are told by it
+    again = {
+        (facts.key(parsed.node(table)), facts.check_name(parsed.tests[test]))
+        for test, table in parsed.tested.items()
+        if not left.isdisjoint(parsed.parents(test))
+    }
     for unique_id in parsed.in_order:
         if unique_id in left:
             continue
         name = _name(facts, unique_id)
         tell(Progress("model", STEP, name, unchanged=True, rows=inputs.rows.get(unique_id)))
         for check in inputs.checks[unique_id]:
+            if (check.asset_key, check.check_name) in again:
+                continue
             yield dg.AssetCheckResult(
                 asset_key=check.asset_key,
                 check_name=check.check_name,

@@ -22,6 +22,7 @@ from typing import Any
 
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError
+from datong_platform.names import public_schema
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def write(project: Path, stamp_: str, manifest: Path) -> None:
     for node in content["nodes"].values():
         for part in _FORGOTTEN_OF_NODES:
             node.pop(part, None)
+        # assets and people know a table by the name that it is read by, not by the one that it is built under
+        node["schema"] = public_schema(node["schema"])
     target = folder(project) / "graph.json"
     draft = target.with_suffix(f".{os.getpid()}.tmp")
     draft.write_text(json.dumps({"stamp": stamp_, **content}, ensure_ascii=False), encoding="utf-8")
@@ -142,8 +145,9 @@ class Graph:
 
     @cached_property
     def tests(self) -> dict[str, Node]:
-        """The data tests, by their unique id."""
-        return {id_: node for id_, node in self.nodes.items() if node["resource_type"] == "test"}
+        """The data tests, by their unique id. dbt keeps those of a model that is switched off, as switched off."""
+        tests = {id_: node for id_, node in self.nodes.items() if node["resource_type"] == "test"}
+        return {id_: node for id_, node in tests.items() if node["config"].get("enabled", True)}
 
     @cached_property
     def sources(self) -> dict[str, Node]:

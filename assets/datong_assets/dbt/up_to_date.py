@@ -89,10 +89,19 @@ class UpToDate:
         self._identities[unique_id] = known.identity if known else fingerprint
         return fingerprint
 
+    def holds(self, unique_id: str) -> bool:
+        """Whether the node passed every check at its last build, and is still as that build left it."""
+        record = self._records.get(unique_id)
+        return record is not None and unique_id in self.checks and self._is_as_built(unique_id, record)
+
+    def identity(self, unique_id: str) -> str | None:
+        """The identity of a node's table as it is now (`id@version`), or None where there is none."""
+        return self._identities.get(unique_id)
+
     def _fingerprint(self, unique_id: str) -> str:
         node = self._graph.built[unique_id]
         content = {
-            "project": self._project,
+            "project": self.project,
             "code": node["checksum"]["checksum"],
             "config": node["config"],
             "tests": self._tests.get(unique_id, []),
@@ -154,7 +163,7 @@ class UpToDate:
         return found
 
     @cached_property
-    def _project(self) -> str:
+    def project(self) -> str:
         """What all models depend on: the project's settings, its macros, dbt and the kind of engine."""
         folder = self._graph.project
         digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-spark')} {self._facts.engine}".encode())

@@ -24,8 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
-from datong_platform.errors import ConfigurationError, DatongError, SchemaError, ServiceError, TerminalError
-from datong_platform.settings import settings
+from datong_platform.errors import ConfigurationError, DatongError, SchemaError, ServiceError
 
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.lease import Lease, lease
@@ -493,12 +492,12 @@ def _several(found: Sequence[Found]) -> str:
 
 def _rows(flow: FlowConfig) -> tuple[dict[str, dict[str, Any]], pa.Schema]:
     """The serve table's rows that this flow has to look after, by key, and the table's schema."""
-    from deltalake import DeltaTable, QueryBuilder
-    from deltalake.exceptions import DeltaError, TableNotFoundError
+    from datong_platform.lake import builds
+    from deltalake import QueryBuilder
+    from deltalake.exceptions import DeltaError
 
-    here = settings()
     try:
-        table = DeltaTable(here.table_uri(flow.table), storage_options=here.storage_options())
+        table = builds.open_published(flow.table)
         schema = pa.schema(table.schema().to_arrow())
         missing = [name for name in flow.columns if name not in schema.names]
         if missing:
@@ -511,8 +510,6 @@ def _rows(flow: FlowConfig) -> tuple[dict[str, dict[str, Any]], pa.Schema]:
         found = pa.table(
             QueryBuilder().register("source", table).execute(f"select {columns} from source where {_condition(flow)}")
         )
-    except TableNotFoundError as error:
-        raise TerminalError(f"table {flow.source}", "has not been built yet.", "run `datong build`.") from error
     except (DeltaError, OSError) as error:
         raise ServiceError(
             f"table {flow.source}", f"cannot be read: {' '.join(str(error).split())}", "run `datong doctor`."

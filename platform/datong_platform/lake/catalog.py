@@ -5,6 +5,11 @@ every folder `<schema>/<name>` of the bucket that holds a Delta log becomes a ta
 when it last built it (macro record_views) is made again, without starting dbt. It is quick enough to be called after
 every start, and safe to repeat.
 
+A table of gold or serve is known by three names: as it was built last (`gold_candidate.x`), at any version
+(`history.gold__x`), and as people read it (`gold.x`, a view of the version that the last build let them see, see
+lake.builds). The second one is registered without columns: Sail takes those that a table is registered with for those
+of all its versions.
+
 Run it alone: `python -m datong_platform.lake.catalog`.
 """
 
@@ -18,9 +23,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from datong_platform import engine
-from datong_platform.errors import ServiceError
-from datong_platform.lake import storage
-from datong_platform.names import SCHEMAS, Schema, TableName
+from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
+from datong_platform.lake import builds, storage
+from datong_platform.names import CANDIDATES, HISTORY, SCHEMAS, Schema, TableName
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -29,8 +34,12 @@ if TYPE_CHECKING:
 VIEWS = TableName("ops", "view_definition")
 """Where dbt's macro record_views writes the SQL of every view that it built."""
 
+ENGINE_SCHEMAS = (*SCHEMAS, *CANDIDATES.values(), HISTORY)
+
+_SHOWN = f"{HISTORY}.shown"
+"""A view that tells the build whose tables the readers' names lead to."""
 _AT_ONCE = 8
-_RELATION = re.compile(rf"\b(?:{'|'.join(SCHEMAS)})\.[a-z][a-z0-9_]*\b")
+_RELATION = re.compile(rf"\b(?:{'|'.join(ENGINE_SCHEMAS)})\.[a-z][a-z0-9_]*\b")
 """A table or view of ours where a view's SQL names it."""
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -70,8 +79,7 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
     """
     spark = engine.session()
     wanted = None if only is None else sorted(set(only))
-    schemas = SCHEMAS if wanted is None else sorted({table.schema for table in wanted})
-    for schema in schemas:
+    for schema in ENGINE_SCHEMAS if wanted is None else sorted({table.candidate.split(".")[0] for table in wanted}):
         spark.sql(f"create schema if not exists {schema}").collect()
     tables = stored_tables() if wanted is None else wanted
     done = Registered()
@@ -81,9 +89,65 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
                 done.skipped[str(table)] = reason
             else:
                 done.tables.append(table)
+    if wanted is None:
+        done.skipped |= show_published(anew=True)
     if wanted is None and VIEWS in done.tables:
         _make_views(spark, done)
     return done
+
+
+def show_published(*, anew: bool = False) -> dict[str, str]:
+    """Let the readers' names lead to what the last build published: `gold.x` to the version of its row.
+
+    Each name moves in one step, so a reader sees one version or the other. Nothing is done where the engine shows that
+    build already, unless `anew`. The names that could not be moved, with the reason.
+    """
+    last = builds.latest()
+    spark = engine.session()
+    before = None if anew else _shown(spark)
+    if last is None or (before is not None and before.build_id == last.build_id):
+        return {}
+    for schema in (*CANDIDATES, HISTORY):
+        spark.sql(f"create schema if not exists {schema}").collect()
+    known = before.published if before else {}
+    moved = {table: shown.version for table, shown in last.published.items() if known.get(table) != shown}
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        reasons = pool.map(lambda table: _show(spark, table, moved[table]), moved)
+        skipped = {str(table): reason for table, reason in zip(moved, reasons, strict=True) if reason}
+    for schema in CANDIDATES:
+        for name in _views(spark, schema):
+            if TableName(schema, name) not in last.published:
+                spark.sql(f"drop view if exists {schema}.{name}").collect()
+    if not skipped:
+        spark.sql(f"create or replace view {_SHOWN} as select '{last.build_id}' as build_id").collect()
+    return skipped
+
+
+def _shown(spark: SparkSession) -> builds.Build | None:
+    """The build whose tables the readers' names lead to; None when the engine is new, or its names are unfinished."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return builds.build(str(spark.sql(f"select build_id from {_SHOWN}").collect()[0][0]))
+    except (PySparkException, ConfigurationError):
+        return None
+
+
+def _show(spark: SparkSession, table: TableName, version: builds.Version) -> str | None:
+    try:
+        builds.open_version(table, version)
+    except TerminalError as error:
+        return error.reason
+    place = f"using delta location '{settings().engine_table_uri(table)}'"
+    return _attempt(spark, f"create table if not exists {table.history} {place}") or _attempt(
+        spark, f"create or replace view {table} as select * from {table.history} version as of {version.number}"
+    )
+
+
+def _views(spark: SparkSession, schema: str) -> set[str]:
+    """The names of a schema's views: Spark has them in the column viewName, Sail in tableName."""
+    rows = [row.asDict() for row in spark.sql(f"show views in {schema}").collect()]
+    return {row.get("viewName") or row["tableName"] for row in rows}
 
 
 def ensure() -> None:
@@ -96,7 +160,7 @@ def ensure() -> None:
     """
     spark = engine.session()
     known = {row[0] for row in spark.sql("show schemas").collect()}
-    if not set(SCHEMAS) <= known:
+    if not set(ENGINE_SCHEMAS) <= known:
         _refuse_partly(register())
         return
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
@@ -104,11 +168,12 @@ def ensure() -> None:
             table for tables in pool.map(lambda schema: _unwritten(spark, schema), SCHEMAS) for table in tables
         ]
     for table in unwritten:
-        spark.sql(f"drop table if exists {table}").collect()
+        spark.sql(f"drop table if exists {table.candidate}").collect()
     registered = {row.tableName for row in spark.sql("show tables in bronze").collect()}
     missing = [table for table in _tables_of("bronze") if table.name not in registered]
     if missing:
         _refuse_partly(register([table for table in missing if _has_log(table)]))
+    show_published()
 
 
 def _refuse_partly(done: Registered) -> None:
@@ -122,8 +187,8 @@ def _refuse_partly(done: Registered) -> None:
 
 def _unwritten(spark: SparkSession, schema: Schema) -> list[TableName]:
     """The tables of a schema that the engine knows by name only: a first build that failed leaves the name behind."""
-    views = {row[1] for row in spark.sql(f"show views in {schema}").collect()}
-    names = {row.tableName for row in spark.sql(f"show tables in {schema}").collect()} - views
+    where = TableName(schema, "").candidate.removesuffix(".")
+    names = {row.tableName for row in spark.sql(f"show tables in {where}").collect()} - _views(spark, where)
     stored = set(storage.folders(f"{schema}/"))
     return [table for name in sorted(names - stored) if not _has_log(table := TableName(schema, name))]
 
@@ -140,7 +205,7 @@ def _has_log(table: TableName) -> bool:
 def _register(spark: SparkSession, table: TableName) -> str | None:
     place = f"using delta location '{settings().engine_table_uri(table)}'"
     if settings().engine_kind != "sail":
-        return _attempt(spark, f"create table if not exists {table} {place}")
+        return _attempt(spark, f"create table if not exists {table.candidate} {place}")
     # Sail reads a table by its log in any case, but describes it by the columns that it was registered with
     from deltalake import DeltaTable
 
@@ -149,8 +214,8 @@ def _register(spark: SparkSession, table: TableName) -> str | None:
         columns = _columns(json.loads(log.schema().to_json()))
     except Exception as error:  # noqa: BLE001 - delta-rs raises many kinds; a broken log must not hide the others
         return f"its Delta log can't be read: {error}"
-    return _attempt(spark, f"create table if not exists {table} ({columns}) {place}") and _attempt(
-        spark, f"create table if not exists {table} {place}"
+    return _attempt(spark, f"create table if not exists {table.candidate} ({columns}) {place}") and _attempt(
+        spark, f"create table if not exists {table.candidate} {place}"
     )
 
 
@@ -180,7 +245,7 @@ def _make_views(spark: SparkSession, done: Registered) -> None:
     rows: list[Any] = spark.sql(f"select view_name, definition from {VIEWS}").collect()
     definitions = {str(row[0]): str(row[1]) for row in rows}
     reads = {view: set(_RELATION.findall(_COMMENT.sub("", sql))) - {view} for view, sql in definitions.items()}
-    known = {str(table) for table in done.tables}
+    known = {name for table in done.tables for name in (table.candidate, table.history, str(table))}
     left = set(definitions)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         while ready := sorted(view for view in left if reads[view] <= known):

@@ -38,7 +38,8 @@ from datong_platform.errors import (
     TerminalError,
     TransientError,
 )
-from datong_platform.names import TableName, parse
+from datong_platform.lake import builds
+from datong_platform.names import TableName, parse, public_schema
 from datong_platform.settings import DBT_PROJECT, settings
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ def load_specs(manifest: Path = DBT_PROJECT / "target" / "manifest.json") -> lis
     nodes = [
         node
         for node in content["nodes"].values()
-        if node["resource_type"] == "model" and node["schema"] == "serve" and _relation(node).startswith(PREFIX)
+        if node["resource_type"] == "model"
+        and public_schema(node["schema"]) == "serve"
+        and _relation(node).startswith(PREFIX)
     ]
     return sorted((_spec(node) for node in nodes), key=lambda spec: spec.source)
 
@@ -176,15 +179,16 @@ def publish_table(spec: PublishSpec, *, url: str | None = None, patience_seconds
 
     Errors: ConfigurationError (no key, or a key or index over unknown columns), SchemaError (a type without a
     PostgreSQL counterpart, a null or double key, a value PostgreSQL does not take), ServiceError (database not
-    reachable, no role `bi_reader`), TransientError (readers held the old structure all the time), TerminalError (Delta
-    table not built, others' objects depend on the old structure). After any of them the table is as it was before.
+    reachable, no role `bi_reader`), TransientError (readers held the old structure all the time), TerminalError (no
+    build of the table passed its checks yet, others' objects depend on the old structure). After any of them the table
+    is as it was before.
     """
     started = time.monotonic()
     if not spec.key:
         raise ConfigurationError(
             f"table {spec.source}", "names no key, so it cannot be published.", "give the model `meta: {key: [...]}`."
         )
-    delta = _open(spec.source)
+    delta = builds.open_published(spec.source)
     columns = _postgres_columns(spec, pa.schema(delta.schema().to_arrow()))
     with _connect(url or settings().need("postgres_url")) as connection, _explained(spec):
         _prepare(connection)
@@ -233,17 +237,6 @@ def publish_all(
         except DatongError as error:
             outcomes[spec.name] = error
     return outcomes
-
-
-def _open(table: TableName) -> DeltaTable:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
-
-    now = settings()
-    try:
-        return DeltaTable(now.table_uri(table), storage_options=now.storage_options())
-    except TableNotFoundError as error:
-        raise TerminalError(f"table {table}", "has not been built yet.", "run `datong build`.") from error
 
 
 def _postgres_columns(spec: PublishSpec, schema: pa.Schema) -> dict[str, str]:
