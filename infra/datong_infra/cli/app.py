@@ -54,6 +54,13 @@ sandbox = typer.Typer(
 )
 app.add_typer(sandbox)
 app.add_typer(alerts)
+builds = typer.Typer(
+    name="builds",
+    help="Builds of gold and serve: what each let people read, what it held back and why.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(builds)
 new = typer.Typer(
     name="new", help="Make something new: a source's definition.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -266,12 +273,58 @@ def sql(
         str, typer.Option("--door", help="engine: every layer; postgres: what BI tools see, read-only.")
     ] = "engine",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows to print.")] = 100,
+    build: Annotated[
+        str | None,
+        typer.Option(help="Gold and serve as this build made them: a run's id, its first letters, or its number."),
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
     """Run one SQL statement and print its rows."""
     from datong_infra.cli import commands
 
+    if build is not None:
+        from datong_infra.cli import builds as past
+
+        if door != "engine":
+            raise typer.BadParameter("PostgreSQL holds what people read now only", param_hint="--build")
+        past.register(build)
+        statement = past.as_of(statement, build)
     commands.sql(statement, door, limit, format_)
+
+
+@app.command()
+def explain(
+    table: Annotated[str, typer.Argument(help="A table of gold, serve or silver, as in gold.mart_inventory.")],
+    key: Annotated[str, typer.Argument(help="The row, as in 'source_system=erp,material_id=30000004'.")],
+    column: Annotated[str, typer.Argument(help="The column whose value is asked about.")],
+    format_: FormatOption = Format.table,
+) -> None:
+    """Walk a value back to the source rows that it was made of, with batch, contract, rules and decisions."""
+    from datong_infra.cli import explain as explanations
+
+    explanations.show(table, key, column, format_)
+
+
+@builds.command(name="list")
+def builds_list(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the newest.")] = 20,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the newest builds: what each published and held back."""
+    from datong_infra.cli import builds as past
+
+    past.listing(limit, format_)
+
+
+@builds.command(name="show")
+def builds_show(
+    build: Annotated[str, typer.Argument(help="A run's id, its first letters, or the build's number.")] = "latest",
+    format_: FormatOption = Format.table,
+) -> None:
+    """Show one build: each table's outcome, why it was held back, and what people read after it."""
+    from datong_infra.cli import builds as past
+
+    past.show(build, format_)
 
 
 @app.command()

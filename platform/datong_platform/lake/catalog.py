@@ -123,6 +123,19 @@ def show_published(*, anew: bool = False) -> dict[str, str]:
     return skipped
 
 
+def register_history(tables: Iterable[TableName]) -> None:
+    """Let the engine know every version of these tables, whether people read one yet or not."""
+    spark = engine.session()
+    spark.sql(f"create schema if not exists {HISTORY}").collect()
+    for table in tables:
+        _register_history(spark, table)
+
+
+def _register_history(spark: SparkSession, table: TableName) -> str | None:
+    place = f"using delta location '{settings().engine_table_uri(table)}'"
+    return _attempt(spark, f"create table if not exists {table.history} {place}")
+
+
 def _shown(spark: SparkSession) -> builds.Build | None:
     """The build whose tables the readers' names lead to; None when the engine is new, or its names are unfinished."""
     from pyspark.errors import PySparkException
@@ -138,8 +151,7 @@ def _show(spark: SparkSession, table: TableName, version: builds.Version) -> str
         builds.open_version(table, version)
     except TerminalError as error:
         return error.reason
-    place = f"using delta location '{settings().engine_table_uri(table)}'"
-    return _attempt(spark, f"create table if not exists {table.history} {place}") or _attempt(
+    return _register_history(spark, table) or _attempt(
         spark, f"create or replace view {table} as select * from {table.history} version as of {version.number}"
     )
 
