@@ -32,6 +32,8 @@ _ROWS = 200
 """Rows of one table that a value is followed into; more are counted and summed up, not listed."""
 _DEEP = 12
 _LISTED = 25
+_NAMED = 100
+"""The depth of a row that is named and not followed."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class _Walk:
     def _step(self, table: str, row: Mapping[str, Any], column: str, depth: int) -> Step:
         key = {name: row.get(name) for name in self._key(table) or [] if name in row}
         step: dict[str, Any] = {"table": table, "key": key, "column": column, "value": row.get(column)}
+        if depth >= _NAMED:
+            return Step(**{**step, "key": key or {name: row[name] for name in list(row)[:3]}})
         if table.startswith("silver.") and row.get("source_key"):
             return self._silver(row, column, step, depth)
         if depth >= _DEEP:
@@ -131,13 +135,14 @@ class _Walk:
             leaves, expression = self._leaves(sql, column)
         except Exception as error:  # noqa: BLE001 - sqlglot raises many kinds; a step that it cannot read is told
             return Step(**step, note=f"its SQL could not be read: {str(error).splitlines()[0][:120]}")
-        found = {parent: self._matching(table, row, parent) for parent in leaves}
+        tables = [parent for parent in leaves if not parent.startswith("bronze.")]
+        found = {parent: self._matching(table, row, parent) for parent in tables}
         return Step(
             **step,
             expression=expression,
             is_proved=self._proved(table, sql, row, column, {name: where for name, (where, _) in found.items()}),
             rows={parent: count for parent, (_, count) in found.items()},
-            parents=tuple(self._parents(leaves, found, depth)),
+            parents=tuple(self._parents({name: leaves[name] for name in tables}, found, depth)),
             sent=tuple(self._sent(table, row, leaves)),
         )
 
@@ -146,13 +151,13 @@ class _Walk:
     ) -> Iterator[Step]:
         for parent, columns in leaves.items():
             where, count = found[parent]
-            if parent.startswith("bronze.") or not count:
+            if not count or count > _ROWS or parent not in self._nodes:
                 continue
-            if count > _ROWS or parent not in self._nodes:
-                continue
-            for row in _query(f"select * from {parent} where {where} limit {_LISTED}"):
+            rows = _query(f"select * from {parent} where {where} limit {_LISTED}")
+            for number, row in enumerate(rows):
                 for column in columns:
-                    yield self._step(parent, row, column, depth + 1)
+                    # of rows that add up one is followed to its source; the others are named, to be asked about
+                    yield self._step(parent, row, column, depth + 1 if number == 0 else _NAMED)
 
     def _silver(self, row: Mapping[str, Any], column: str, step: dict[str, Any], depth: int) -> Step:
         """From an entity's row to its system's part: the row as it was read and checked."""
@@ -197,7 +202,7 @@ class _Walk:
         found: dict[str, list[str]] = {}
         expressions: list[str] = []
         for node in root.walk():
-            made = node.expression.unalias() if isinstance(node.expression, exp.Expression) else None
+            made = node.expression.unalias() if isinstance(node.expression, exp.Expr) else None
             if isinstance(node.source, exp.Table) and not node.downstream:
                 columns = found.setdefault(_named(node.source), [])
                 if (name := node.name.rpartition(".")[2].strip('`"').lower()) not in columns and name != "*":
@@ -212,7 +217,7 @@ class _Walk:
         known = {name.lower(): name for name in self._columns(table)}
         return [known.get(name, name) for name in names]
 
-    def _schema(self, tree: exp.Expression) -> dict[str, dict[str, dict[str, str]]]:
+    def _schema(self, tree: exp.Expr) -> dict[str, dict[str, dict[str, str]]]:
         from sqlglot import exp
 
         found: dict[str, dict[str, dict[str, str]]] = {}
@@ -230,6 +235,9 @@ class _Walk:
             [name for name in columns if name in row and name in {"source_system", "source_key"}],
             [name for name in shared if name != "source_key"],
             [name for name in columns if name in row and name in mine and name != "source_key"],
+            # another system's rows about the same thing
+            [name for name in shared if name not in {"source_system", "source_key"}],
+            [name for name in columns if name in row and name in mine and not name.startswith("source_")],
             [],
         ]
         if "source_key" not in columns or "source_key" not in row:
@@ -334,7 +342,7 @@ def _named(table: exp.Table) -> str:
 
 
 @lru_cache(maxsize=256)
-def _parsed(sql: str) -> exp.Expression:
+def _parsed(sql: str) -> exp.Expr:
     import sqlglot
 
     return sqlglot.parse_one(sql, dialect="spark")
