@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import boto3
 import pyarrow as pa
 import pytest
 import yaml
+from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT, Settings
+from datong_platform.standard import cases, conservation, decisions, withheld
 from datong_platform.standard.contract import contracts
 from deltalake import DeltaTable, write_deltalake
 
@@ -323,6 +326,102 @@ def test_an_entity_that_is_missing_beside_its_system_names_the_command_that_brin
     lake.edit("models/staging/erp/_erp__sources.yml", "identifier: erp__product_x\n", "identifier: erp__product\n")
     assert "bronze.erp__product_x is not there" in printed
     assert "datong ingest erp product" in printed
+
+
+@pytest.fixture
+def steward(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """The lake, with this process's settings leading to it."""
+    monkeypatch.setenv("DATONG_BUCKET", lake.bucket)
+    return lake
+
+
+ITEMS = ("--select", "silver.sales_order_item", "quarantine_sales_order_item", "int_erp__sales_order_item")
+EVENTS = ("silver.material_consumption", "quarantine_material_consumption", "int_mes__material_consumption")
+STEWARDED = ("build", "--exclude-resource-type", "unit_test", *ITEMS)
+
+
+def test_a_fix_and_an_override_bring_a_record_into_silver_and_taking_them_back_brings_it_out(steward: Lake) -> None:
+    key = next(one.key for one in withheld.page("sales_order_item", system="erp", rule="known_unit")[0])
+    passed = withheld.override("sales_order_item", "erp", key, who="li", why="paper order", rule="known_unit")
+    about, why = ("material_consumption", "mes", "MC3"), "a box holds 7 kg"
+    withheld.fix(*about, {"quantity_unit": "KGM", "quantity": "7"}, who="li", why=why)
+    steward.dbt(*STEWARDED, *EVENTS)
+    assert ("20", None) in steward.rows("silver.sales_order_item", "sales_order_item_id", "quantity_unit")
+    consumed = ("silver.material_consumption", "event_id", "quantity_unit", "quantity")
+    assert ("MC3", "KGM", Decimal(7)) in steward.rows(*consumed)
+    found = withheld.record("sales_order_item", "erp", key)
+    assert not found.is_withheld
+    assert [one.decision_id for one in found.decisions] == [one.decision_id for one in passed]
+    withheld.fix(*about, {"quantity": "8"}, who="li", why=why, instead=True)
+    decisions.withdraw(passed[0].decision_id, "wang", "the paper order was another one")
+    steward.dbt(*STEWARDED, *EVENTS)
+    assert "20" not in {row[0] for row in steward.rows("silver.sales_order_item", "sales_order_item_id")}
+    assert ("MC3", "KGM", Decimal(8)) in steward.rows(*consumed)
+    assert withheld.record("sales_order_item", "erp", key).is_withheld
+
+
+def test_an_entity_with_too_many_broken_rows_keeps_its_last_good_version_until_it_is_mended(steward: Lake) -> None:
+    good = steward.rows("silver.sales_order_item", "sales_order_item_id", "quantity_unit")
+    flood = [{"SalesOrderItem": f"{number:06d}", "RequestedQuantityUnit": "YY"} for number in range(100, 110)]
+    steward.ingest("erp", "sales_order_item", [ITEM | row for row in flood])
+    printed = steward.dbt(*STEWARDED)
+    assert "WARN 1 within_thresholds_sales_order_item" in printed
+    assert steward.rows("silver.sales_order_item", "sales_order_item_id", "quantity_unit") == good
+    assert ("known_unit", True) in steward.rows("quarantine.sales_order_item", "rule", "is_withheld")
+    steward.ingest("erp", "sales_order_item", [ITEM | row | {"RequestedQuantityUnit": "ST"} for row in flood])
+    printed = steward.dbt(*STEWARDED)
+    assert "PASS within_thresholds_sales_order_item" in printed
+    assert len(steward.rows("silver.sales_order_item", "sales_order_item_id")) == len(good) + len(flood)
+
+
+def test_above_the_second_threshold_the_build_of_the_entity_stops_and_says_why(steward: Lake) -> None:
+    place = "macros/standard/thresholds.sql"
+    text = (steward.project / place).read_text("utf-8")
+    limit = '{"check": "sales_order_item_id.required", "hold_above": 0.0, "stop_above": 0.01}'
+    old = next(line.strip().rstrip(",") for line in text.partition("'sales_order_item'")[2].splitlines() if "{" in line)
+    changed = text.replace(f"'sales_order_item': [\n            {old}", f"'sales_order_item': [\n            {limit}")
+    assert changed != text
+    (steward.project / place).write_text(changed, "utf-8")
+    printed = steward.dbt("run", "--select", "silver.sales_order_item", fails=True)
+    (steward.project / place).write_text(text, "utf-8")
+    assert "silver.sales_order_item is stopped: 1 of its" in printed
+    assert "break sales_order_item_id.required" in printed
+    assert "datong quarantine list --entity sales_order_item" in printed
+
+
+def test_a_case_remembers_since_when_and_is_released_once(steward: Lake) -> None:
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    opened = cases.update("run-1", first)
+    assert opened.opened["sales_order_item", "known_unit"] == 1
+    assert not cases.update("run-2").words
+    steward.ingest("erp", "sales_order_item", [ITEM | {"SalesOrderItem": "000020"}])
+    steward.dbt(*STEWARDED)
+    released = cases.update("run-3")
+    assert released.released == {("sales_order_item", "known_unit"): 1}
+    assert not released.opened
+    assert {group.rule: group.since for group in withheld.groups("sales_order_item")} == {"required": first}
+
+
+def test_what_a_build_counted_is_written_down_once_and_adds_up(steward: Lake) -> None:
+    counted = {count.table_name: count for count in conservation.record_build("run-1")}
+    items = counted["silver.sales_order_item"]
+    assert items.rows_in == items.published + items.quarantined + items.deduplicated
+    assert items.published == len(steward.rows("silver.sales_order_item", "source_key"))
+    assert items.quarantined == 1
+    assert counted["gold.fct_sales_order_item"].layer == "gold"
+    assert not any(count.rows_lost for count in counted.values())
+    assert conservation.record_build("run-2") == []
+    assert [run.run_id for run in conservation.runs()] == ["run-1"]
+    assert len(conservation.latest("run-1")) == len(conservation.latest())
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [({"quantity": "seven"}, "is no decimal"), ({"source_key": "1"}, "identity"), ({"no_such": "1"}, "not in the")],
+)
+def test_what_a_field_cannot_hold_or_is_not_there_is_no_fix(values: dict[str, str], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        withheld.fix("sales_order_item", "erp", "7/20", values, who="li", why="a try")
 
 
 def test_without_services_dbt_says_how_to_start_them(tmp_path: Path) -> None:

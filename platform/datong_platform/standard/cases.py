@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datong_platform.lake import catalog, history
+from datong_platform.lake import catalog, history, upkeep
 from datong_platform.names import BATCH_ID, TableName
 from datong_platform.settings import settings
 from datong_platform.standard.decisions import patiently
@@ -105,6 +105,7 @@ def update(run_id: str, at: datetime | None = None) -> Change:
                 custom_metadata={_METADATA: json.dumps({table.name: now[table] for table in tables})},
             ),
         )
+        upkeep.after_load(CASES, number)
         return Change(_counted(stamped, "opened"), _counted(stamped, "released"))
 
     return patiently(write, CASES)

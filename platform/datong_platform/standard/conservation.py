@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datong_platform.lake import catalog, history
+from datong_platform.lake import catalog, history, upkeep
 from datong_platform.names import TableName
 from datong_platform.settings import settings
 from datong_platform.standard.decisions import patiently
@@ -156,12 +156,14 @@ def _append(run_id: str, counts: Sequence[Count], at: datetime, seen: dict[str, 
         from deltalake import CommitProperties, write_deltalake
 
         known = json.dumps(seen if seen is not None else _seen())
+        log = _open()
         write_deltalake(
-            _open(),
+            log,
             pa.Table.from_pylist(rows, schema=SCHEMA),
             mode="append",
             commit_properties=CommitProperties(custom_metadata={_METADATA: known}),
         )
+        upkeep.after_load(CONSERVATION, log.version())
 
     patiently(write, CONSERVATION)
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import pyarrow as pa
 
 from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
+from datong_platform.lake import upkeep
 from datong_platform.names import TableName
 from datong_platform.settings import DBT_PROJECT, settings
 
@@ -164,6 +165,7 @@ def record_all(new: Sequence[NewDecision]) -> list[Decision]:
                 mode="append",
                 commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, last + 1)]),
             )
+            upkeep.after_load(DECISIONS, last + 1)
         return done
 
     return patiently(write, DECISIONS)
