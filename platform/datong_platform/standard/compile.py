@@ -206,7 +206,7 @@ def _silver_tests(each: Contract) -> list[Any]:
         {"conservation": {"arguments": {"entity": each.entity, "records": _plain(each.conservation)}}},
     ]
     if any(one.hold_above is not None or one.stop_above is not None for one in each.rules):
-        tests.append({"within_thresholds": {"arguments": {"entity": each.entity}, "config": {"severity": "warn"}}})
+        tests.append({"within_thresholds": {"arguments": {"entity": each.entity}}})
     return tests
 
 
