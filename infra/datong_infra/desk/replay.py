@@ -58,6 +58,11 @@ def log() -> str:
     return str(processes.log_path(NAME))
 
 
+def last_words() -> str:
+    """The end of its words: an error stands there."""
+    return processes.log_tail(NAME, 4)
+
+
 def start(who: str) -> None:
     """Start one. ConfigurationError while one runs."""
     with stack.locked():

@@ -216,7 +216,7 @@ def _table(visit: Visit, contract: Contract) -> _Table:
     withheld = emptied = 0
     if held is not None:
         flags = held.to_pyarrow_dataset().to_table(columns=["is_withheld"]).column("is_withheld")
-        withheld = sum(bool(flag) for flag in flags.to_pylist())
+        withheld = flags.combine_chunks().true_count
         emptied = len(flags) - withheld
     title = visit.t(contract.title, contract.title_zh)
     return _Table(contract.entity, title, _count(silver) if silver else 0, withheld, emptied)

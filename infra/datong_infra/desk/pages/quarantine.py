@@ -96,6 +96,8 @@ def _replay_state(visit: Visit) -> Markup:
         tone = "good" if last.ok else "" if last.is_running else "bad"
         title = visit.t(f"Replay of {last.who}: ", f"{last.who} 的重放：")
         told = [page.element("b", title), text, *([_replayed(visit, last)] if last.changed else [])]
+        if tone == "bad":
+            told.append(page.element("pre", replay.last_words()))
         if last.is_running:
             told += [" ", page.link(visit.here(), visit.t("Look again", "刷新"))]
         parts.append(page.element("div", page.joined(told), class_=f"note {tone}", role="status"))
