@@ -1,27 +1,19 @@
 {#
-    Golden records. A model ops.golden_<entity> selects what is compared of each record; the materialization `matched`
-    has Python match them (datong_platform.standard.matching) and write who is who. Each golden table then takes its
-    cells by the authority file: for each field from the system that knows it best.
+    Golden records. A golden table takes its cells by the authority file: for each field from the system that knows it
+    best. Which records are one, ops.golden_<entity> tells (macros/materializations/matched.sql).
 #}
-
-{% materialization matched, adapter='spark' -%}
-    {%- set target_relation = this.incorporate(type='table') -%}
-    {{ run_hooks(pre_hooks) }}
-    {%- call statement('main') -%}
-        select 1
-    {%- endcall -%}
-    {%- do adapter.match_records(model.config.meta.entity, compiled_code) -%}
-    {{ run_hooks(post_hooks) }}
-    {{ return({'relations': [target_relation]}) }}
-{%- endmaterialization %}
-
 
 {% macro survivors(entity, fields, flags=[], together=[]) -%}
     {#- One row per golden record of an entity: the cells of `fields` by authority, of `flags` true when any record says
         so, and for each cell the record that it comes from (`sources`). The fields of a list in `together` come from one
-        record, the one that has the list's first field: a price is worth nothing beside another system's currency. Reads the CTE `record`: the entity's records
-        with their golden_id and the number that people know them by (record_number). -#}
+        record, the one that has the list's first field: a price is worth nothing beside another system's currency.
+        Reads the CTE `record`: the entity's records with their golden_id and the number that people know them by
+        (record_number). -#}
     {%- set owners = authority(entity) -%}
+    {%- set orders = [] -%}
+    {%- for field in fields if owners.get(field, owners['*']) not in orders -%}
+        {%- do orders.append(owners.get(field, owners['*'])) -%}
+    {%- endfor -%}
     select
         golden_id,
         {%- for field in fields %}
@@ -44,7 +36,7 @@
     from (
         select
             *
-            {%- for order in orders_of(owners, fields) %},
+            {%- for order in orders %},
             row_number() over (
                 partition by golden_id
                 order by
@@ -72,13 +64,4 @@
 
 {% macro place_by(owners, field) -%}
     place_by_{{ owners.get(field, owners['*']) | join('_') }}
-{%- endmacro %}
-
-
-{% macro orders_of(owners, fields) -%}
-    {%- set orders = [] -%}
-    {%- for field in fields if owners.get(field, owners['*']) not in orders -%}
-        {%- do orders.append(owners.get(field, owners['*'])) -%}
-    {%- endfor -%}
-    {{ return(orders) }}
 {%- endmacro %}
