@@ -27,12 +27,20 @@ from datong_platform.lake import landing, load, storage
 from datong_platform.lake.columns import schema_to_json
 from datong_platform.lake.landing import Landing, Manifest
 
+from datong_ingestion.connections.rest import RestConnection, RestOptions
 from datong_ingestion.run import EntityIngest, IngestResult, Plan, contract_version, load_pending
 from datong_ingestion.source import InterruptedReadError, Partitions, Source, connect
 from datong_ingestion.systems_config import EntityConfig, SystemConfig
 
-_JOINED = frozenset({"sql", "odata_v2", "odata_v4"})
-"""Protocols whose filters are joined by `and`."""
+_JOINED = frozenset({"sql", "odata_v2", "odata_v4", "rest", "mongodb"})
+"""Protocols whose filters can be joined with the condition of a part."""
+_WHOLE = {
+    "soap": "a request has no condition that Datong could know to cut by",
+    "files": "each file is taken once, by itself, and that resumes",
+    "xml": "each file is taken once, by itself, and that resumes",
+    "edi": "each file is taken once, by itself, and that resumes",
+}
+"""Why others are read as one."""
 _MODES = frozenset({"full", "cursor"})
 _ROUNDS = 5
 
@@ -97,17 +105,26 @@ def _check(system: SystemConfig, config: EntityConfig) -> None:
     if system.protocol not in _JOINED:
         raise ConfigurationError(
             thing,
-            f"speaks {system.protocol}, which is not read in parts.",
+            f"speaks {system.protocol}, which is not read in parts: {_WHOLE.get(system.protocol, 'it has no filter')}.",
             f"leave out --backfill; it is there for {', '.join(sorted(_JOINED))}.",
         )
+    if system.protocol == "rest" and isinstance(system.connection, RestConnection):
+        options = config.options if isinstance(config.options, RestOptions) else RestOptions()
+        if "{filter}" not in str(options.request or system.connection.request):
+            raise ConfigurationError(
+                thing,
+                "asks for its pages without a condition, so every part would be the whole.",
+                "declare a `request` in which {filter} stands, and `partition_filters` in the API's own words.",
+            )
 
 
 class _Backfill:
     def __init__(
         self, source: Source, system: SystemConfig, entity: EntityConfig, on_part: Callable[[Progress], None] | None
     ) -> None:
-        self.source, self.system, self.entity, self.on_part = source, system, entity, on_part
+        self.source, self.system, self.on_part = source, system, on_part
         self.ingest = EntityIngest(source, system, entity)
+        self.entity, self._declared = self.ingest.entity, entity
         self.folder = f"{landing.root(system.system, entity.name)}/backfill"
 
     def run(self, pending: list[load.LoadResult], *, anew: bool) -> IngestResult:
@@ -149,7 +166,7 @@ class _Backfill:
         said = {
             "contract": contract_version(plan.agreement),
             "read": schema_to_json(plan.agreement.description.schema),
-            "entity": self.entity.model_dump(mode="json", exclude={"title", "title_zh", "description"}),
+            "entity": self._declared.model_dump(mode="json", exclude={"title", "title_zh", "description"}),
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -248,7 +265,7 @@ class _Backfill:
         """Read and land one part."""
         condition = stored.conditions[number]
         if self.entity.filter:
-            condition = f"({self.entity.filter}) and ({condition})"
+            condition = self._joined(self.entity.filter, condition)
         entity = self.entity.model_copy(update={"filter": condition, "detect_deletes": False})
         ingest = EntityIngest(self.source, self.system, entity)
         whole = replace(plan, kind="baseline", position=None)
@@ -268,6 +285,16 @@ class _Backfill:
                 raise
             else:
                 return self._recorded(stored, number, manifest, batch)
+
+    def _joined(self, one: str, other: str) -> str:
+        """Two conditions as one, in the words of the protocol."""
+        if self.system.protocol == "mongodb":
+            return f'{{"$and": [{one}, {other}]}}'
+        word = " and "
+        if isinstance(self.system.connection, RestConnection):
+            options = self.entity.options if isinstance(self.entity.options, RestOptions) else RestOptions()
+            word = (options.request or self.system.connection.request).and_word
+        return f"({one}){word}({other})"
 
     def _recorded(self, stored: _Stored, number: int, manifest: Manifest, batch: Landing) -> Manifest:
         key, body = self._record(stored, number), manifest.to_json()

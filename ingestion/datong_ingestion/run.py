@@ -216,7 +216,7 @@ class EntityIngest:
     """The ingest of one entity; it can be run again and again, by one thread at a time."""
 
     def __init__(self, source: Source, system: SystemConfig, entity: EntityConfig) -> None:
-        self.source, self.system, self.entity = source, system, entity
+        self.source, self.system, self.entity = source, system, entity.resolved(system.system)
         self.table: TableName = system.table(entity.name)
         self.thing = f"{system.system}.{entity.name} ({entity.address})"
         self._confirmed = False

@@ -20,7 +20,7 @@ from datong_platform.lake.columns import parse_type
 from datong_platform.names import TableName
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from datong_ingestion.connections.base import Model, Options, as_text
+from datong_ingestion.connections.base import Model, Options, as_text, looked_up, named
 from datong_ingestion.connections.database_log import LogOptions, MysqlLogConnection, PostgresqlLogConnection
 from datong_ingestion.connections.edi import EdiConnection, EdiOptions
 from datong_ingestion.connections.files import FilesConnection, FilesOptions
@@ -243,6 +243,12 @@ class EntityConfig(Model):
     def address(self) -> str:
         """The entity in the words of its system."""
         return self.source or "query"
+
+    def resolved(self, system: str) -> EntityConfig:
+        """This entity with every `${NAME}` of its options looked up; ConfigurationError names the missing value."""
+        if not named(self.options):
+            return self
+        return self.model_copy(update={"options": looked_up(self.options, f"{system}.{self.name}")})
 
 
 def _name(value: str, what: str) -> str:

@@ -165,7 +165,7 @@ class Maria:
 
         server = self.server
         started = time.monotonic()
-        reader = BinLogStreamReader(
+        reader: Any = BinLogStreamReader(
             connection_settings={
                 "host": server.host, "port": server.port, "user": server.user, "password": server.password
             },

@@ -242,8 +242,9 @@ def test_two_backfills_at_once_load_every_row_once(sql: Any, filled: list[dict[s
 
 
 def test_what_cannot_be_read_in_parts_says_so(sql: Any, rest: Any, odata: Any) -> None:
-    with pytest.raises(ConfigurationError, match="not read in parts"):
+    with pytest.raises(ConfigurationError, match="without a condition") as told:
         backfill(rest.system(), "thing")
+    assert "{filter}" in told.value.next_step
     with pytest.raises(ConfigurationError, match="delta_token"):
         backfill(odata.system(), "thing")
     with pytest.raises(ConfigurationError, match="finds no ranges") as caught:

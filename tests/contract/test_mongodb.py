@@ -19,6 +19,7 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
 from bson.timestamp import Timestamp
+from datong_ingestion.backfill import Progress, backfill
 from datong_ingestion.protocols.mongodb import to_rows
 from datong_ingestion.source import connect
 from datong_platform.errors import ConfigurationError, TransientError
@@ -249,6 +250,18 @@ def test_a_filter_is_extended_json(mongodb: Any) -> None:
     assert mongodb.ingest("full", filter=text, **ORDER).rows == 2
     with pytest.raises(ConfigurationError, match="not JSON"):
         mongodb.ingest("full", filter="changed > 4", **ORDER)
+
+
+def test_a_backfill_reads_declared_parts_beside_the_filter(mongodb: Any) -> None:
+    put(mongodb, *[order(number) for number in range(1, 9)])
+    noon = '{"$date": "2026-03-01T12:04:00Z"}'
+    since, before = f'{{"changed": {{"$gte": {noon}}}}}', f'{{"changed": {{"$lt": {noon}}}}}'
+    kept = '{"changed": {"$gte": {"$date": "2026-03-01T12:02:00Z"}}}'
+    told: list[Progress] = []
+    config = mongodb.system("full", filter=kept, partition_filters=[since, before], **ORDER)
+    result = backfill(config, "thing", on_part=told.append)
+    assert (result.rows, result.batches) == (7, ["000000000001"])
+    assert sorted(part.rows for part in told) == [2, 5]
 
 
 def test_only_the_selected_fields_are_read(mongodb: Any) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datong_ingestion.connections.rest import Paging
 from datong_ingestion.discovery import definition_text
 from datong_ingestion.discovery.answers import connection_of, protocols, questions
-from datong_ingestion.discovery.json_shape import of_answer
+from datong_ingestion.discovery.json_shape import of_answer, shape
 from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name, seed
+from datong_ingestion.http import HttpClient
 from datong_ingestion.systems_config import PROTOCOLS, load_systems
 from datong_platform.errors import ConfigurationError
 
@@ -178,6 +180,41 @@ def test_a_system_of_that_name_in_another_file_is_not_defined_a_second_time(tmp_
 )
 def test_an_answer_shows_where_rows_are_and_how_pages_go(answer: Any, link: bool, expected: dict[str, Any]) -> None:
     assert of_answer(answer, link=link)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("beside", "asked", "style"),
+    [
+        ({"page": 1, "pageSize": 3, "total": 8}, {"page": "2", "pageSize": "3"}, "page"),
+        ({"pageIndex": 0, "size": 3}, {"pageIndex": "1", "size": "3"}, "page"),
+        ({"offset": 0, "limit": 3, "count": 8}, {"offset": "3", "limit": "3"}, "offset"),
+        ({"page": 1, "pageSize": 50}, None, ""),
+        ({"total": 8}, None, ""),
+    ],
+)
+def test_counted_pages_are_proposed_where_the_second_one_came(
+    monkeypatch: pytest.MonkeyPatch, beside: dict[str, Any], asked: dict[str, str] | None, style: str
+) -> None:
+    requests: list[dict[str, str]] = []
+
+    def answers(*, deaf: bool) -> dict[str, Any]:
+        def fetch(_self: Any, _read: Any, _method: str, _url: str, **named: Any) -> Any:
+            requests.append(dict(named["params"]))
+            first = 0 if deaf or not named["params"] else 3
+            return {"items": [{"id": first + n} for n in range(3)], **beside}, False
+
+        monkeypatch.setattr(HttpClient, "fetch", fetch)
+        requests.clear()
+        connection = {"base_url": "http://127.0.0.1:9"}
+        return shape({"system": "mes", "protocol": "rest", "connection": connection}, "orders")[0]
+
+    found = answers(deaf=False)
+    assert requests[1:] == ([asked] if asked else [])
+    assert found.get("paging", {}).get("style", "") == style
+    if "total" in beside and style:
+        assert found["paging"]["total_path"] == "total"
+    Paging.model_validate(found.get("paging", {}))
+    assert "paging" not in answers(deaf=True), "a server that ignores the parameters is not read page by page"
 
 
 def test_a_count_without_a_way_to_the_next_page_is_told() -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 from datong_ingestion.__main__ import main
-from datong_ingestion.systems_config import load_system, load_systems
+from datong_ingestion.connections.rest import RestOptions
+from datong_ingestion.protocols.rest import Rest
+from datong_ingestion.source import connect
+from datong_ingestion.systems_config import load_system, load_systems, parse_system
 from datong_platform.errors import ConfigurationError
 
 GOOD = """\
@@ -88,3 +91,27 @@ def test_an_unknown_system_or_entity_ends_with_status_2(capsys: pytest.CaptureFi
     assert "choose from" in capsys.readouterr().err
     assert main(["erp", "nothing"]) == 2
     assert "sales_order" in capsys.readouterr().err
+
+
+def test_values_are_looked_up_in_the_options_of_an_entity_and_kept_out_of_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = {"path": "{source}", "headers": {"X-Tenant": "${TENANT_KEY}"}}
+    entity = {"name": "thing", "source": "things", "options": {"request": request}}
+    content = {"system": "mes", "protocol": "rest", "connection": {"base_url": "http://127.0.0.1:9"}}
+    system = parse_system({**content, "entities": [entity, {"name": "other", "source": "others"}]})
+    monkeypatch.delenv("TENANT_KEY", raising=False)
+    connect(system).close()
+    with pytest.raises(ConfigurationError, match="TENANT_KEY") as caught:
+        system.entity("thing").resolved("mes")
+    assert "mes.thing" in str(caught.value)
+    monkeypatch.setenv("TENANT_KEY", "canary-77")
+    resolved = system.entity("thing").resolved("mes")
+    assert isinstance(resolved.options, RestOptions)
+    assert resolved.options.request
+    assert resolved.options.request.headers == {"X-Tenant": "canary-77"}
+    assert "canary-77" not in system.model_dump_json()
+    source = connect(system)
+    assert isinstance(source, Rest)
+    assert source.http.redact("refused canary-77") == "refused ***"
+    assert system.entity("other").resolved("mes") is system.entity("other")

@@ -19,6 +19,25 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def looked_up(value: Any, thing: str) -> Any:
+    """A part of a definition with every `${NAME}` replaced; ConfigurationError names `thing` and the missing value."""
+    if isinstance(value, str):
+        return settings.connection_value(value, thing)
+    if isinstance(value, Model):
+        return value.model_copy(update={field: looked_up(inner, thing) for field, inner in value})
+    if isinstance(value, dict):
+        return {name: looked_up(inner, thing) for name, inner in value.items()}
+    return [looked_up(inner, thing) for inner in value] if isinstance(value, list) else value
+
+
+def named(value: Any) -> list[str]:
+    """The texts with a `${NAME}` in a part of a definition."""
+    if isinstance(value, str):
+        return [value] if "${" in value else []
+    inner: Any = dict(value).values() if isinstance(value, dict | Model) else value if isinstance(value, list) else ()
+    return [text for item in inner for text in named(item)]
+
+
 class Connection(Model):
     """What every connection can say."""
 
@@ -33,28 +52,11 @@ class Connection(Model):
 
     def resolved(self, thing: str) -> Self:
         """This connection with every `${NAME}` looked up; ConfigurationError names `thing` and the missing value."""
-
-        def look_up(value: Any) -> Any:
-            if isinstance(value, str):
-                return settings.connection_value(value, thing)
-            if isinstance(value, Model):
-                return value.model_copy(update={field: look_up(inner) for field, inner in value})
-            if isinstance(value, dict):
-                return {name: look_up(inner) for name, inner in value.items()}
-            return [look_up(inner) for inner in value] if isinstance(value, list) else value
-
-        return self.model_copy(update={field: look_up(value) for field, value in self})
+        return self.model_copy(update={field: looked_up(value, thing) for field, value in self})
 
     def names_of(self, *fields: str) -> str:
         """How the given fields are written in the definition, for a next step that names `${ERP_PASSWORD}`, not it."""
-
-        def references(value: Any) -> list[str]:
-            if isinstance(value, str):
-                return [value] if "${" in value else []
-            inner = dict(value).values() if isinstance(value, dict | Model) else ()
-            return [text for item in inner for text in references(item)]
-
-        return ", ".join(text for name, value in self if name in fields for text in references(value))
+        return ", ".join(text for name, value in self if name in fields for text in named(value))
 
 
 class Options(Model):

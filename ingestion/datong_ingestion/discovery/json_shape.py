@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import httpx
@@ -27,6 +28,9 @@ _CURSOR_PARAMS = {
     "continuationtoken": "continuationToken",
 }
 _TOTAL = re.compile(r"^(total|count|totalCount|total_count|totalResults|totalSize|size|rowCount)$", re.IGNORECASE)
+_PAGE = re.compile(r"^(page|current|current_?page|page_?(no|num|number|index))$", re.IGNORECASE)
+_OFFSET = re.compile(r"^(offset|skip|start|start_?(index|row))$", re.IGNORECASE)
+_SIZE = re.compile(r"^(size|limit|per_?page|page_?size|page_?limit)$", re.IGNORECASE)
 
 
 def shape(content: Mapping[str, Any], address: str) -> tuple[dict[str, Any], list[str]]:
@@ -43,15 +47,24 @@ def shape(content: Mapping[str, Any], address: str) -> tuple[dict[str, Any], lis
         http = getattr(source, "http", None)
         if not isinstance(http, HttpClient):
             return {}, []
-        answer, link = http.fetch(
-            _parsed, "GET", http.below(address), thing=f"{content['system']} ({address})", headers=_ACCEPT
-        )
+
+        def asked(params: Mapping[str, str]) -> tuple[Any, bool]:
+            thing = f"{content['system']} ({address})"
+            return http.fetch(_parsed, "GET", http.below(address), thing=thing, params=params, headers=_ACCEPT)
+
+        answer, link = asked({})
+        found, remarks = of_answer(answer, link=link)
+        if "paging" not in found and (paging := counted(answer, found)):
+            with suppress(DatongError):
+                if _goes_on(answer, asked(_second(paging))[0], found):
+                    told = f"Pages go by {paging.get('page_param') or paging.get('offset_param')}: the second one came."
+                    found, remarks = found | {"paging": paging}, [told]
+        return found, remarks
     except DatongError:
         # why it does not answer is told when its entities are looked at
         return {}, []
     finally:
         source.close()
-    return of_answer(answer, link=link)
 
 
 _ACCEPT = {"Accept": "application/json"}
@@ -93,6 +106,50 @@ def of_answer(answer: Any, *, link: bool = False) -> tuple[dict[str, Any], list[
                 f"page (paging: style page or offset, total_path {'.'.join(names)})."
             )
     return found, remarks
+
+
+def counted(answer: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    """How pages may be counted, where an answer repeats the page or the offset that it holds; to be tried."""
+    path = tuple(str(found.get("data_path", "")).split(".")) if found.get("data_path") else ()
+    rows = _at(answer, path)
+    beside = [(names, value) for names, value in _values(answer, ()) if _is_number(value)]
+    sizes = [names for names, value in beside if _SIZE.match(names[-1]) and value == len(rows)]
+    if not path or not rows or not sizes:
+        return {}
+    total = [names for names, value in beside if _TOTAL.match(names[-1]) and value > len(rows)]
+    shared = {"limit_param": sizes[0][-1], "limit": len(rows)} | ({"total_path": ".".join(total[0])} if total else {})
+    for names, value in beside:
+        if _PAGE.match(names[-1]) and value in {0, 1}:
+            return {"style": "page", "page_param": names[-1], "first_page": value} | shared
+        if _OFFSET.match(names[-1]) and value == 0:
+            return {"style": "offset", "offset_param": names[-1]} | shared
+    return {}
+
+
+def _second(paging: Mapping[str, Any]) -> dict[str, str]:
+    """What asks for the second page."""
+    if paging["style"] == "page":
+        asked = {paging["page_param"]: str(paging["first_page"] + 1)}
+    else:
+        asked = {paging["offset_param"]: str(paging["limit"])}
+    return asked | {paging["limit_param"]: str(paging["limit"])}
+
+
+def _goes_on(first: Any, second: Any, found: Mapping[str, Any]) -> bool:
+    """Whether another answer holds other rows than the first."""
+    path = tuple(str(found["data_path"]).split("."))
+    rows = _at(second, path)
+    return bool(rows) and all(row not in _at(first, path) for row in rows)
+
+
+def _at(value: Any, path: tuple[str, ...]) -> list[Any]:
+    for name in path:
+        value = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _lists(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:

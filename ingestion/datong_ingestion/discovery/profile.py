@@ -502,7 +502,7 @@ def profile(
     system, entity, reason and next step.
     """
     started = time.monotonic()
-    config = system.entity(entity)
+    config = system.entity(entity).resolved(system.system)
     source = connect(system)
     try:
         description = declared(source.describe(config), config)

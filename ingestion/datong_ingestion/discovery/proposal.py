@@ -217,7 +217,8 @@ class _Look:
     """A look at one entity."""
 
     def __init__(self, source: Source, system: SystemConfig, entity: EntityConfig, wishes: Wishes) -> None:
-        self.source, self.system, self.entity, self.wishes = source, system, entity, wishes
+        self.source, self.system, self.wishes = source, system, wishes
+        self.entity = entity.resolved(system.system)
         self.kind: ProtocolKind = PROTOCOLS[system.protocol]
         self.remarks: list[str] = []
         self.sample: Sample | None = None

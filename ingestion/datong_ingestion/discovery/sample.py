@@ -52,6 +52,10 @@ def declared(description: Description, entity: EntityConfig) -> Description:
 
 def traceless(entity: EntityConfig, description: Description) -> EntityConfig:
     """The entity, read in the way that leaves least behind in its system."""
+    if entity.mode == "stream" and "stream" in description.modes:
+        # documents: a look remembers none of them, and a broken one is told like in an ingest, which a whole read
+        # could not do
+        return entity.model_copy(update={"detect_deletes": False})
     mode = next((mode for mode in _LOOKS if mode in description.modes), entity.mode)
     if mode == "cursor" and not (entity.cursor or entity.cursor_expression):
         mode = entity.mode
@@ -79,8 +83,26 @@ def small_pages(system: SystemConfig, rows: int) -> SystemConfig:
 def reading(
     source: Source, entity: EntityConfig, description: Description, position: str | None = None
 ) -> Generator[Iterator[Page]]:
-    """The pages of a read that is ended, and its connection let go, when the block is left."""
-    with closing(cast("Generator[Page]", source.read(entity, description, position))) as found:
+    """The pages of a read that is ended, and its connection let go, when the block is left.
+
+    Documents come a batch at a time: the look goes on where a batch ended, until nothing comes any more.
+    """
+    by_batches = entity.mode == "stream" and "full" in description.modes
+
+    def pages() -> Generator[Page]:
+        start = position
+        while True:
+            reached, came = start, False
+            with closing(cast("Generator[Page]", source.read(entity, description, start))) as found:
+                for page in found:
+                    came = came or len(page.rows) > 0 or page.refused is not None
+                    reached = page.position if page.position is not None else reached
+                    yield page
+            if not by_batches or not came or reached == start:
+                return
+            start = reached
+
+    with closing(pages()) as found:
         yield found
 
 
@@ -129,7 +151,7 @@ def preview(system: SystemConfig, entity: str, rows: int) -> Sample:
 
     Raises what the source raises: a DatongError that names system, entity, reason and next step.
     """
-    config = system.entity(entity)
+    config = system.entity(entity).resolved(system.system)
     source = connect(small_pages(system, rows))
     try:
         description = declared(source.describe(config), config)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from datong_platform.errors import ConfigurationError, ProtocolError
 from datong_platform.lake.columns import parse_type
 
 from datong_ingestion import cursor
+from datong_ingestion.connections.base import looked_up, named
 from datong_ingestion.connections.rest import Paging, Request, RestConnection, RestOptions, Since
 from datong_ingestion.http import HttpClient, UnreadableBodyError
 from datong_ingestion.http_auth import at, filled, scalar
@@ -56,6 +58,10 @@ class Rest:
         connection = declared.resolved(f"system {system.system}")
         self.definition, self.system, self.connection = system, system.system, connection
         self.http = HttpClient.of(f"system {system.system}", connection, declared)
+        for text in (text for entity in system.entities for text in named(entity.options)):
+            with suppress(ConfigurationError):
+                # who needs a value that is not set is told so when its entity is read
+                self.http.learn(looked_up(text, system.system))
 
     def close(self) -> None:
         """Close its connections."""
