@@ -100,7 +100,8 @@
     {%- if not counts | trim %}
     select 1 as rows_lost where false
     {%- elif execute and flags.WHICH in ['build', 'test'] and model is not string %}
-    {%- set table = 'counted_' ~ model.schema ~ '__' ~ model.identifier -%}
+    {%- set schema = model.schema[:-10] if model.schema.endswith('_candidate') else model.schema -%}
+    {%- set table = 'counted_' ~ schema ~ '__' ~ model.identifier -%}
     {%- do run_query('create schema if not exists ops') -%}
     {%- call statement('count_rows') -%}
         create or replace table ops.{{ table }}

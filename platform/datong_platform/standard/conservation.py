@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from datong_platform.lake import catalog, history, upkeep
-from datong_platform.names import TableName
+from datong_platform.names import TableName, public_schema
 from datong_platform.settings import settings
 from datong_platform.standard.decisions import patiently
 
@@ -143,7 +143,8 @@ def _counts(table: TableName) -> list[Count]:
     delta = history.open_table(table)
     if delta is None:
         return []
-    schema, _, name = table.name.removeprefix(_COUNTED).partition("__")
+    folder, _, name = table.name.removeprefix(_COUNTED).partition("__")
+    schema = public_schema(folder)
     columns = ("source_system", "source_table", *SCHEMA.names[6:])
     rows = delta.to_pyarrow_table(columns=list(columns)).to_pylist()
     return [Count(layer=schema, table_name=f"{schema}.{name}", **row) for row in rows]
