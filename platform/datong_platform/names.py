@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 from datong_platform.errors import ConfigurationError
 
-Schema = Literal["bronze", "staging", "silver", "gold", "serve", "quarantine", "ops"]
+Schema = Literal["bronze", "staging", "silver", "gold", "serve", "masked", "quarantine", "ops"]
 SCHEMAS: tuple[Schema, ...] = get_args(Schema)
 
 CANDIDATE = "_candidate"

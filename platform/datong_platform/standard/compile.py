@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from datong_platform.settings import DBT_PROJECT
-from datong_platform.standard import authority, conform, normalise, rules
+from datong_platform.standard import authority, conform, masks, normalise, rules
 from datong_platform.standard.contract import Contract, Field, contracts
 
 MACROS = Path("macros/standard")
 SILVER = Path("models/silver")
 QUARANTINE = Path("models/quarantine")
 SERVE = Path("models/serve")
-_OWNED = (MACROS,)
+MASKED = Path("models/masked")
+_OWNED = (MACROS, MASKED)
 """Folders that hold nothing but generated files: what no contract makes any more is deleted there."""
 
 NOTE = "Made from {source} by `datong standard compile`: edit that file, not this one."
@@ -64,6 +65,7 @@ def generated() -> dict[Path, str]:
     made: dict[Path, str] = {
         MACROS / "normalise.sql": normalise.macros(),
         MACROS / "check_characters.sql": rules.macros(),
+        MACROS / "masks.sql": masks.macros(),
         MACROS / "columns.sql": _columns_macro(silver),
         MACROS / "thresholds.sql": _thresholds_macro(silver),
         **{path.relative_to(DBT_PROJECT): text for path, text in authority.compiled().items()},
@@ -80,6 +82,10 @@ def generated() -> dict[Path, str]:
         made[QUARANTINE / f"quarantine_{entity}.yml"] = _quarantine_properties(each)
     for entity, each in serve.items():
         made[SERVE / each.audience / f"{entity}.yml"] = _properties(each, _serve_config(each), _serve_tests(each))
+    for each in contracts().values():
+        if any(field.mask for field in each.columns):
+            made[MASKED / f"masked_{each.entity}.sql"] = _masked_view(each)
+            made[MASKED / f"masked_{each.entity}.yml"] = _masked_properties(each)
     return made
 
 
@@ -214,15 +220,22 @@ def _serve_tests(each: Contract) -> list[Any]:
     """The key, and every rule that a table whose types dbt enforces can still break."""
     tests: list[Any] = [{"key": {"arguments": {"columns": list(each.key)}}}]
     asked = [one for one in each.rules if one.kind not in _SAID_OTHERWISE and one.field not in each.key]
-    if asked:
-        broken = [
-            {
-                "field": one.field,
-                "rule": one.name,
-                "broken_when": rules.RULES[one.kind].broken(one.field, one.field, one.params),
-            }
-            for one in asked
+    broken = [
+        {
+            "field": one.field,
+            "rule": one.name,
+            "broken_when": rules.RULES[one.kind].broken(one.field, one.field, one.params),
+        }
+        for one in asked
+    ]
+    if each.audience == "bi":
+        # people who open a report need not know whom it is about; a target that is written back to may have to
+        broken += [
+            {"field": field.name, "rule": "masked", "broken_when": f"{field.name} not like '%*%'"}
+            for field in each.fields
+            if field.mask
         ]
+    if broken:
         tests.append({"keeps_contract": {"arguments": {"rules": broken}}})
     return tests
 
@@ -266,6 +279,39 @@ def _meta(field: Field) -> dict[str, Any]:
         "mask": field.mask,
     }
     return {key: value for key, value in known.items() if value is not None}
+
+
+def _masked_view(each: Contract) -> str:
+    lines = [
+        f"{{# {NOTE.format(source=_source(each))} #}}",
+        "",
+        f"{{{{ config(alias='{each.entity}') }}}}",
+        "",
+        "select",
+    ]
+    shown = [
+        f"    {{{{ mask_{field.mask}('{field.name}') }}}} as {field.name}" if field.mask else f"    {field.name}"
+        for field in each.columns
+    ]
+    return "\n".join([*lines, ",\n".join(shown), f"from {{{{ ref('{each.entity}') }}}}"]) + "\n"
+
+
+def _masked_properties(each: Contract) -> str:
+    hidden = [field for field in each.columns if field.mask]
+    told = "; ".join(f"{field.name}: {masks.MASKS[str(field.mask)].title}" for field in hidden)
+    words = f"{each.table} for those who need not know whom it is about. What is shown of a value: {told}."
+    lines = [f"# {NOTE.format(source=_source(each))}", "models:", f"  - name: masked_{each.entity}"]
+    lines += _description(words, each.grain, "    ")
+    lines += ["    config:", *_mapping({"meta": {"title_zh": f"{each.title_zh}（脱敏）"}}, "      "), "    columns:"]
+    for field in hidden:
+        mask = masks.MASKS[str(field.mask)]
+        lines += [
+            f"      - name: {field.name}",
+            f"        data_type: {field.physical_type}",
+            f"        description: {_text(f'{field.description} Masked: {mask.title}, as {mask.example}.')}",
+            f"        config: {{meta: {_flow({'title_zh': field.title_zh, 'mask': mask.name})}}}",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _quarantine_properties(each: Contract) -> str:

@@ -24,6 +24,7 @@ import yaml
 
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
+from datong_platform.standard.masks import MASKS
 from datong_platform.standard.normalise import NORMALISERS
 from datong_platform.standard.rules import RULES
 
@@ -41,7 +42,6 @@ LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp")
 CLASSIFICATIONS = ("public", "general", "personal", "sensitive_personal", "important", "core")
 """By rising protection: GB/T 43697 knows general, important and core data; personal and sensitive personal information
 are those of GB/T 35273."""
-MASKS = ("name", "phone", "email", "address", "id_number", "full")
 MASKED_FROM = "personal"
 """A field of this classification or a higher one must say how it is masked."""
 
