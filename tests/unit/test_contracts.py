@@ -116,7 +116,14 @@ def test_generated_files_are_as_the_contracts_say() -> None:
 
 
 def test_an_edited_contract_or_a_touched_file_is_seen_and_mended_by_compile(tmp_path: Path) -> None:
-    for path in (compiler.MACROS, compiler.SILVER, compiler.QUARANTINE, compiler.SERVE):
+    for path in (
+        compiler.MACROS,
+        compiler.LINT.parent,
+        compiler.SILVER,
+        compiler.QUARANTINE,
+        compiler.MASKED,
+        compiler.SERVE,
+    ):
         shutil.copytree(DBT_PROJECT / path, tmp_path / path)
     touched = tmp_path / compiler.SILVER / "supplier.yml"
     touched.write_text(touched.read_text("utf-8").replace("data_type: boolean", "data_type: string"), "utf-8")

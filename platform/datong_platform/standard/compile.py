@@ -17,9 +17,12 @@ from typing import Any
 
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard import authority, conform, masks, normalise, rules
-from datong_platform.standard.contract import Contract, Field, contracts
+from datong_platform.standard.contract import CONTRACTS, Contract, Field, contracts
 
 MACROS = Path("macros/standard")
+CONFORM = MACROS / "conform"
+LINT = Path("lint/conform.sql")
+"""What sqlfluff sees in place of the macros in CONFORM, whose SQL is long and not what a part's author writes."""
 SILVER = Path("models/silver")
 QUARANTINE = Path("models/quarantine")
 SERVE = Path("models/serve")
@@ -59,21 +62,22 @@ class Change:
     """changed, missing, or stale (made by a contract that is gone)."""
 
 
-def generated() -> dict[Path, str]:
-    """Every file that is made from the contracts, by its path in the dbt project, in order."""
-    silver, serve = contracts("silver"), contracts("serve")
+def generated(folder: Path = CONTRACTS) -> dict[Path, str]:
+    """Every file that is made from the contracts in `folder`, by its path in the dbt project, in order."""
+    silver, serve = contracts("silver", folder), contracts("serve", folder)
     made: dict[Path, str] = {
         MACROS / "normalise.sql": normalise.macros(),
         MACROS / "check_characters.sql": rules.macros(),
         MACROS / "masks.sql": masks.macros(),
         MACROS / "columns.sql": _columns_macro(silver),
+        LINT: _lint_macros(silver),
         MACROS / "thresholds.sql": _thresholds_macro(silver),
         **{path.relative_to(DBT_PROJECT): text for path, text in authority.compiled().items()},
     }
     for entity, each in silver.items():
         source = _source(each)
         note = NOTE.format(source=source)
-        made[MACROS / f"{conform.macro_name(entity)}.sql"] = f"{{# {note} #}}\n\n{conform.macro(each)}\n"
+        made[CONFORM / f"{conform.macro_name(entity)}.sql"] = f"{{# {note} #}}\n\n{conform.macro(each)}\n"
         made[SILVER / f"{entity}.sql"] = f"{{# {note} #}}\n\n{{{{ conformed('{entity}') }}}}\n"
         made[SILVER / f"{entity}.yml"] = _properties(each, _silver_config(each), _silver_tests(each))
         made[QUARANTINE / f"quarantine_{entity}.sql"] = (
@@ -82,7 +86,7 @@ def generated() -> dict[Path, str]:
         made[QUARANTINE / f"quarantine_{entity}.yml"] = _quarantine_properties(each)
     for entity, each in serve.items():
         made[SERVE / each.audience / f"{entity}.yml"] = _properties(each, _serve_config(each), _serve_tests(each))
-    for each in contracts().values():
+    for each in (*silver.values(), *serve.values()):
         if any(field.mask for field in each.columns):
             made[MASKED / f"masked_{each.entity}.sql"] = _masked_view(each)
             made[MASKED / f"masked_{each.entity}.yml"] = _masked_properties(each)
@@ -136,7 +140,7 @@ def _is_generated(place: Path) -> bool:
 
 
 def _source(each: Contract) -> str:
-    return each.path.relative_to(DBT_PROJECT).as_posix()
+    return f"standard/contracts/{each.path.name}"
 
 
 def _thresholds_macro(silver: Mapping[str, Contract]) -> str:
@@ -177,6 +181,22 @@ def _columns_macro(silver: Mapping[str, Contract]) -> str:
         names = [field.name for field in each.columns if field.name not in {"_datong_batch_id", "_datong_ingested_at"}]
         lines += [f"        '{entity}': [", *(f"            '{name}'," for name in names), "        ],"]
     lines += ["    }[entity]) }}", "{%- endmacro %}"]
+    return "\n".join(lines) + "\n"
+
+
+def _lint_macros(silver: Mapping[str, Contract]) -> str:
+    lines = ["{# " + NOTE.format(source="standard/contracts/") + " #}"]
+    for entity in silver:
+        lines += [
+            "",
+            f"{{% macro {conform.macro_name(entity)}(relation, parents={{}}, as_text=[], computed=[], carry=[]) -%}}",
+            "    select * from {{ relation }}",
+            "    {%- for parent in parents.values() if parent %}",
+            "    union all",
+            "    select * from {{ parent }}",
+            "    {%- endfor %}",
+            "{%- endmacro %}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -48,7 +48,10 @@ joined as (
         currency.source_currency,
         sale.status,
         sale.source_status,
-        coalesce(sale.delivery_status, case when sale.source_delivery_status is null then 'OPEN' end) as delivery_status,
+        case
+            when sale.source_delivery_status is null then 'OPEN'
+            else sale.delivery_status
+        end as delivery_status,
         sale.source_delivery_status,
         false as is_delivery_blocked,
         cast(null as string) as production_status,
