@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -120,25 +120,25 @@ class _Walk:
 
     def _step(self, table: str, row: Mapping[str, Any], column: str, depth: int) -> Step:
         key = {name: row.get(name) for name in self._key(table) or [] if name in row}
-        step: dict[str, Any] = {"table": table, "key": key, "column": column, "value": row.get(column)}
+        step = Step(table, key, column, row.get(column))
         if depth >= _NAMED:
-            return Step(**{**step, "key": key or {name: row[name] for name in list(row)[:3]}})
+            return replace(step, key=key or {name: row[name] for name in list(row)[:3]})
         if table.startswith("silver.") and row.get("source_key"):
             return self._silver(row, column, step, depth)
         if depth >= _DEEP:
-            return Step(**step, note="not followed further")
+            return replace(step, note="not followed further")
         unique_id = self._nodes.get(table)
         sql = self._sql(unique_id) if unique_id else None
         if sql is None:
-            return Step(**step, note="" if unique_id is None else "a code list, or made outside dbt")
+            return replace(step, note="" if unique_id is None else "a code list, or made outside dbt")
         try:
             leaves, expression = self._leaves(sql, column)
         except Exception as error:  # noqa: BLE001 - sqlglot raises many kinds; a step that it cannot read is told
-            return Step(**step, note=f"its SQL could not be read: {str(error).splitlines()[0][:120]}")
+            return replace(step, note=f"its SQL could not be read: {str(error).splitlines()[0][:120]}")
         tables = [parent for parent in leaves if not parent.startswith("bronze.")]
         found = {parent: self._matching(table, row, parent) for parent in tables}
-        return Step(
-            **step,
+        return replace(
+            step,
             expression=expression,
             is_proved=self._proved(table, sql, row, column, {name: where for name, (where, _) in found.items()}),
             rows={parent: count for parent, (_, count) in found.items()},
@@ -151,7 +151,8 @@ class _Walk:
     ) -> Iterator[Step]:
         for parent, columns in leaves.items():
             where, count = found[parent]
-            if not count or count > _ROWS or parent not in self._nodes:
+            # a list that is looked up by other columns than the row's own is counted, not followed
+            if where in {"true", "false"} or count > _ROWS or parent not in self._nodes:
                 continue
             rows = _query(f"select * from {parent} where {where} limit {_LISTED}")
             for number, row in enumerate(rows):
@@ -159,20 +160,20 @@ class _Walk:
                     # of rows that add up one is followed to its source; the others are named, to be asked about
                     yield self._step(parent, row, column, depth + 1 if number == 0 else _NAMED)
 
-    def _silver(self, row: Mapping[str, Any], column: str, step: dict[str, Any], depth: int) -> Step:
+    def _silver(self, row: Mapping[str, Any], column: str, step: Step, depth: int) -> Step:
         """From an entity's row to its system's part: the row as it was read and checked."""
-        entity = str(step["table"]).partition(".")[2]
+        entity = step.table.partition(".")[2]
         system, source_key = str(row["source_system"]), str(row["source_key"])
         part = f"staging.int_{system}__{entity}"
         law = _law(entity, column, system, source_key)
         if part not in self._nodes or column not in self._columns(part):
-            return Step(**step, law=law, note="made by the standard's own SQL")
+            return replace(step, law=law, note="made by the standard's own SQL")
         key = {"source_system": system, "source_key": source_key}
         rows = _query(f"select * from {part} where {_where(key)} limit 1")
         if not rows:
-            return Step(**step, law=law, note=f"{part} has this record no more: build to bring silver up to date")
+            return replace(step, law=law, note=f"{part} has this record no more: build to bring silver up to date")
         below = self._step(part, rows[0], column, depth + 1)
-        return Step(**step, law=law, rows={part: 1}, is_proved=below.value == row.get(column), parents=(below,))
+        return replace(step, law=law, rows={part: 1}, is_proved=below.value == row.get(column), parents=(below,))
 
     def _sent(self, table: str, row: Mapping[str, Any], leaves: Mapping[str, Sequence[str]]) -> Iterator[Sent]:
         """What a staging row was made of, as it was sent."""
@@ -202,12 +203,12 @@ class _Walk:
         found: dict[str, list[str]] = {}
         expressions: list[str] = []
         for node in root.walk():
-            made = node.expression.unalias() if isinstance(node.expression, exp.Expr) else None
+            made = node.expression.unalias()
             if isinstance(node.source, exp.Table) and not node.downstream:
                 columns = found.setdefault(_named(node.source), [])
                 if (name := node.name.rpartition(".")[2].strip('`"').lower()) not in columns and name != "*":
                     columns.append(name)
-            elif made is not None and not isinstance(made, exp.Column | exp.Table | exp.Query | exp.Star):
+            elif not isinstance(made, exp.Column | exp.Table | exp.Query | exp.Star):
                 text = made.sql(dialect="spark")
                 if text not in expressions:
                     expressions.append(text)

@@ -133,10 +133,11 @@ def _write_down(context: dg.AssetExecutionContext, audit: Audit) -> None:
 
 def _show(context: dg.AssetExecutionContext, audit: Audit) -> None:
     """Let people read what passed, and say in the log what was held back, and why."""
-    from datong_platform.lake import builds, catalog
+    from datong_platform.lake import builds, catalog, upkeep
 
     done = builds.record(audit.result())
     hidden = catalog.show_published()
+    upkeep.after_build(done.number)
     for table in done.tables:
         if table.outcome in {"held", "withdrawn"}:
             context.log.warning(f"{table.table} is {table.outcome}: {table.reason}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 
 from datong_platform.lake import history
 from datong_platform.names import TableName, parse
@@ -38,6 +39,59 @@ def after_load(table: TableName, sequence: int) -> None:
     except (DeltaError, OSError) as error:
         # the load itself is done, and the next upkeep does what this one did not
         _LOG.warning("upkeep of %s was put off: %s", table, error)
+
+
+def after_build(number: int) -> None:
+    """What is due after the build of this number; usually nothing. What people read, or look back at, is kept."""
+    from deltalake.exceptions import DeltaError
+
+    from datong_platform.lake import builds
+
+    if number % EVERY:
+        return
+    try:
+        compact(builds.BUILDS)
+        vacuum_builds()
+    except (DeltaError, OSError) as error:
+        # the build itself is done, and the next upkeep does what this one did not
+        _LOG.warning("upkeep after build %s was put off: %s", number, error)
+
+
+def vacuum_builds() -> dict[TableName, int]:
+    """Remove files of gold and serve that no build of the kept time needs; how many, by table.
+
+    A build can be looked back at for as long as the table's contract says (its retention), else for KEPT_DAYS. The
+    version that people read stays however old it is.
+    """
+    from datong_platform.lake import builds
+    from datong_platform.standard.contract import contracts
+
+    every = builds.builds()
+    if not every:
+        return {}
+    agreed = {each.table: each.retention_days for each in contracts("serve").values()}
+    removed: dict[TableName, int] = {}
+    for table, shown in every[0].published.items():
+        delta = history.open_table(table)
+        if delta is None or str(delta.metadata().id) != shown.version.delta_id:
+            continue
+        days = agreed.get(str(table)) or KEPT_DAYS
+        since = datetime.now(UTC) - timedelta(days=days)
+        looked_back = [one.published.get(table) for one in every if one.finished_at >= since]
+        kept = {
+            one.version.number
+            for one in (shown, *looked_back)
+            if one and one.version.delta_id == shown.version.delta_id
+        }
+        removed[table] = len(
+            delta.vacuum(
+                retention_hours=24 * days,
+                dry_run=False,
+                enforce_retention_duration=False,
+                keep_versions=sorted(kept),
+            )
+        )
+    return removed
 
 
 def compact(table: TableName) -> int:
