@@ -386,15 +386,7 @@ class _ReadSide:
         rows = self._read(window.by)
         if not window.by:
             return rows
-        values = rows.column(BY)
-        if window.is_null:
-            return rows.filter(compute.is_null(values))
-        mask = compute.is_valid(values)
-        if window.low is not None:
-            mask = compute.and_(mask, compute.greater_equal(values, pa.scalar(window.low, values.type)))
-        if window.high is not None:
-            mask = compute.and_(mask, compute.less(values, pa.scalar(window.high, values.type)))
-        return rows.filter(compute.fill_null(mask, False))
+        return rows.filter(windows.inside(window, rows.column(BY)))
 
     def _read(self, by: str) -> pa.Table:
         if self._kept is None:

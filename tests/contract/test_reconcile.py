@@ -218,6 +218,19 @@ def test_a_protocol_without_totals_is_read_anew_only_when_asked(rest: Any, row: 
     assert named(found) == {"00002": "missing in lake"}
 
 
+def test_a_json_api_that_counts_is_asked_for_its_counts(rest: Any, row: Make) -> None:
+    rest.server.style = "offset"
+    how: dict[str, Any] = {"connection": {"paging": {"style": "offset", "total_path": "total"}}}
+    rest.put(*(row(number) for number in range(60)))
+    rest.ingest("cursor", **how)
+    found = reconciled(rest.system("cursor", **how))
+    assert (found.status, found.by, found.rows) == ("agrees", "ChangedAt", (60, 60))
+    rest.put(row(3, ChangedAt=row(90)["ChangedAt"]), row(91))
+    assert reconciled(rest.system("cursor", **how)).ok
+    lose(rest, "00002")
+    assert named(reconciled(rest.system("cursor", **how))) == {"00002": "missing in lake"}
+
+
 @pytest.mark.usefixtures("sandbox")
 def test_the_erp_is_proven_by_its_counts_and_a_lost_order_is_named(services: Any) -> None:
     shipped = load_system("erp")

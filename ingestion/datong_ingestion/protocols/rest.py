@@ -14,7 +14,7 @@ Alone: `python -m datong_ingestion mes`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -25,6 +25,8 @@ import httpx
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, ProtocolError
 from datong_platform.lake.columns import parse_type
+from datong_platform.quality.compare import BY
+from datong_platform.quality.windows import Totals, Window, as_text, inside
 
 from datong_ingestion import cursor
 from datong_ingestion.connections.base import looked_up, named
@@ -110,6 +112,59 @@ class Rest:
             keys = pa.schema([description.schema.field(name) for name in description.keys])
             for page in self._pages(entity.model_copy(update={"mode": "full"}), description, keys, None):
                 yield Page(description.schema.empty_table(), keys=page.rows)
+
+    def reconciles(self, entity: EntityConfig, description: Description, window: Window) -> bool:
+        """Whether an answer counts all rows (`total_path`), and can be asked for those from a time on."""
+        if not self._paging(entity).total_path or entity.events or window.is_expression:
+            return False
+        asking = self._asking(entity)
+        return not window.by or (window.by == entity.cursor and bool(asking.param or asking.text))
+
+    def totals(
+        self, entity: EntityConfig, description: Description, windows: Sequence[Window], sums: Sequence[str]
+    ) -> list[Totals]:
+        """Counts: of the rows from one bound on, less those from the next. A row without a time is in the first."""
+        edges = {bound for window in windows for bound in (window.low, window.high) if not window.is_null}
+        counted = {bound: self._count(entity, description, bound) for bound in edges}
+        found: list[Totals] = []
+        for window in windows:
+            if not window.by:
+                found.append(Totals(self._count(entity, description, None)))
+            elif window.is_null:
+                found.append(Totals(0))
+            else:
+                above = counted[window.high] if window.high is not None else 0
+                found.append(Totals(counted[window.low] - above))
+        return found
+
+    def listed(
+        self, entity: EntityConfig, description: Description, window: Window, fields: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Keys and fields of a window's rows: read from its first bound on."""
+        names = list(dict.fromkeys([*description.keys, *fields]))
+        asked, position = self._from(entity, window.low)
+        for page in self._pages(asked, description, description.schema, position):
+            by = page.rows.column(window.by) if window.by else pa.nulls(len(page.rows))
+            rows = page.rows.select(names).append_column(BY, by)
+            yield rows.filter(inside(window, by)) if window.by else rows
+
+    def _count(self, entity: EntityConfig, description: Description, low: Any) -> int:
+        """How many rows there are from a bound on, by the count in the answer to a request for one row."""
+        asked, position = self._from(entity, low)
+        for page in self._pages(asked, description, description.schema, position):
+            total = _number(at(page.envelope, self._paging(asked).total_path))
+            if total is not None:
+                return total
+            break
+        raise ProtocolError(
+            self._thing(entity), "does not count its rows where `total_path` says.", "mend total_path, or leave it out."
+        )
+
+    def _from(self, entity: EntityConfig, low: Any) -> tuple[EntityConfig, str | None]:
+        """The entity as it is asked for the rows from a bound on, exactly."""
+        changes: dict[str, Any] = {"overlap_seconds": 0, "detect_deletes": False}
+        changes["mode"] = "full" if low is None else "cursor"
+        return entity.model_copy(update=changes), None if low is None else as_text(low)
 
     def _pages(
         self, entity: EntityConfig, description: Description, schema: pa.Schema, position: str | None

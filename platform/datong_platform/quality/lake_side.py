@@ -7,8 +7,8 @@ never read into this process, but for the keys of windows that disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -36,8 +36,14 @@ class LakeTable:
     deleted_by: str = ""
     """The field that marks a row as deleted while it still lies in the source."""
     deleted_values: tuple[str, ...] = ()
-    extra: tuple[str, ...] = field(default=())
-    """Further fields that a listing shows."""
+    left_out: frozenset[str] = frozenset()
+    """Keys of rows that do not count."""
+
+    def without(self, keys: Collection[str]) -> LakeTable:
+        """This table without the rows of these keys; itself where their types are not the same text everywhere."""
+        if not can_digest([self.schema.field(name).type for name in self.keys]):
+            return self
+        return replace(self, left_out=self.left_out | frozenset(keys))
 
     def bounds(self, window: Window) -> tuple[Any, Any]:
         """The least and the greatest value of a window's field; (None, None) for an empty table."""
@@ -70,20 +76,22 @@ class LakeTable:
 
     def listed(self, window: Window) -> Iterator[pa.Table]:
         """Keys, the window's field and the summed fields of its rows."""
-        names = dict.fromkeys([*self.keys, *self.sums, *self.extra])
+        names = dict.fromkeys([*self.keys, *self.sums])
         columns = ", ".join([*(quoted(name) for name in names), BY])
         sql = f"select {columns} from ({self._state(window)}) as state where {self._condition(window)}"
         yield self._table(sql)
 
     def _state(self, window: Window) -> str:
         by = (window.by if window.is_expression else quoted(window.by)) if window.by else "cast(null as int)"
-        wanted = dict.fromkeys([*self.keys, *self.sums, *self.extra])
+        wanted = dict.fromkeys([*self.keys, *self.sums])
         columns = ", ".join([*(quoted(name) for name in wanted), f"{by} as {BY}"])
         marked = f", {quoted(self.deleted_by)} as _mark" if self.deleted_by else ""
         living = f"{OPERATION} <> 'delete'"
         if self.deleted_by:
             values = ", ".join(text_literal(value.lower()) for value in self.deleted_values)
             living = f"({living} or lower(cast(_mark as string)) in ({values}))"
+        if self.left_out:
+            living += f" and {self._key_text()} not in ({', '.join(map(text_literal, sorted(self.left_out)))})"
         if self.events or not self.keys:
             return f"select * from (select {columns}{marked}, {OPERATION} from {self.table}) as every where {living}"
         keys = ", ".join(quoted(name) for name in self.keys)
@@ -110,8 +118,11 @@ class LakeTable:
         return bool(self.keys) and not self.events and can_digest([self.schema.field(name).type for name in self.keys])
 
     def _digest(self) -> str:
-        text = ", ".join(f"coalesce(cast({quoted(name)} as string), '')" for name in self.keys)
-        return f"sum(cast(conv(substr(md5(concat_ws('/', {text})), 1, 15), 16, 10) as decimal(38, 0)))"
+        return f"sum(cast(conv(substr(md5({self._key_text()}), 1, 15), 16, 10) as decimal(38, 0)))"
+
+    def _key_text(self) -> str:
+        parts = ", ".join(f"coalesce(cast({quoted(name)} as string), '')" for name in self.keys)
+        return f"concat_ws('/', {parts})"
 
     def _asked(self, sql: str) -> list[dict[str, Any]]:
         return self._table(sql).to_pylist()

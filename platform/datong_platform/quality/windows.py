@@ -15,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from datong_platform.lake.columns import compute
+
 _MOST = 24
 """Windows that one comparison is cut into, so that a source of counts alone is not asked a hundred times."""
 _EPOCH = datetime(1970, 1, 5, tzinfo=UTC)
@@ -129,6 +131,18 @@ def halves(window: Window, low: Any, high: Any) -> list[Window]:
     if not low < middle < high:
         return []
     return [replace(window, high=middle), replace(window, low=middle)]
+
+
+def inside(window: Window, values: Any) -> pa.Array:
+    """Which of a column's values lie in a window."""
+    if window.is_null:
+        return compute.is_null(values)
+    mask = compute.is_valid(values)
+    if window.low is not None:
+        mask = compute.and_(mask, compute.greater_equal(values, pa.scalar(window.low, values.type)))
+    if window.high is not None:
+        mask = compute.and_(mask, compute.less(values, pa.scalar(window.high, values.type)))
+    return compute.fill_null(mask, False)
 
 
 def just_after(value: Any) -> Any:
