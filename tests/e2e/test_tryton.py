@@ -24,10 +24,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from datong_infra.services.postgres import program
+from datong_ingestion.reconcile import Reconciled, keep, reconcile_system
 from datong_ingestion.run import IngestResult, ingest_system
 from datong_ingestion.systems_config import SystemConfig, load_system
 from datong_platform import names
-from datong_platform.lake import storage
+from datong_platform.lake import history, storage
+from datong_platform.quality import balances, record
 from datong_platform.settings import DBT_PROJECT, PROJECT_ROOT, Settings, settings
 from deltalake import DeltaTable
 
@@ -406,6 +408,35 @@ def assert_agrees(said: dict[str, Any]) -> None:
         assert rows("quarantine", entity) == []
 
 
+def assert_proven(system: SystemConfig) -> None:
+    """Tryton's own counts, sums and key digests are those of bronze, in every window of every table."""
+    found = reconcile_system(system, anew=True)
+    assert {one.entity: one.status for one in found if isinstance(one, Reconciled)} == dict.fromkeys(
+        (entity.name for entity in system.entities), "agrees"
+    ), [str(one) for one in found if not isinstance(one, Reconciled)]
+    keep("tryton", found)
+    marks = {one.entity: one for one in record.marks("tryton")}
+    assert all(marks[entity.name].verified_through for entity in system.entities)
+
+
+def assert_books_balance() -> None:
+    """Debit is credit in every company, period and journal; and a line that bronze lost is found by it."""
+    (ledger,) = [balance for balance in balances.balances() if balance.name == "debit_is_credit"]
+    (found,) = balances.run([ledger])
+    assert (found.status, found.reason) == ("agrees", "")
+    assert found.facts > 0
+    assert found.totals["CNY"][0] > 0
+    lines = history.open_table(names.bronze("tryton", "account_move_line"))
+    assert lines
+    lost = next(row for row in lines.to_pyarrow_table().to_pylist() if row["debit"])
+    lines.delete(f"id = {lost['id']}")
+    (found,) = balances.run([ledger])
+    assert found.status == "differs"
+    assert [one.difference for one in found.differences] == [-lost["debit"]]
+    lines.restore(lines.version() - 1)
+    assert balances.run([ledger])[0].status == "agrees"
+
+
 def content(system: str) -> dict[str, list[str]]:
     """What silver says of a system's records, whatever the order and the run."""
     return {
@@ -431,6 +462,8 @@ def test_a_second_erp_is_conformed_beside_the_first_and_agrees_with_what_it_repo
     assert first["stock_move"].rows == len(said["moves"])
     build(tmp_path)
     assert_agrees(said)
+    assert_proven(second_erp)
+    assert_books_balance()
     of_the_first_erp = content("erp")
     assert all(of_the_first_erp.values())
 
@@ -444,6 +477,7 @@ def test_a_second_erp_is_conformed_beside_the_first_and_agrees_with_what_it_repo
     assert second["uom"].batches == second["product"].batches == []
     build(tmp_path)
     assert_agrees(changed)
+    assert_proven(second_erp)
     assert content("erp") == of_the_first_erp
 
     third = ingest(second_erp)
