@@ -4,7 +4,7 @@ with dated as (
         from_currency,
         to_currency,
         valid_from,
-        lead(valid_from, 1, date'9999-12-31') over (
+        lead(valid_from, 1, date '9999-12-31') over (
             partition by from_currency, to_currency order by valid_from
         ) as valid_until,
         rate
@@ -29,8 +29,8 @@ same as (
     select
         currency as from_currency,
         currency as to_currency,
-        date'0001-01-01' as valid_from,
-        date'9999-12-31' as valid_until,
+        date '0001-01-01' as valid_from,
+        date '9999-12-31' as valid_until,
         cast(1 as decimal(18, 8)) as rate
     from {{ ref('currency') }}
 

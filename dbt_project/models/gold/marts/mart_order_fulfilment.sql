@@ -44,11 +44,15 @@ select
     item.production_status,
     item.delivery_status,
     item.is_rejected,
-    case
-        when item.is_rejected then false
-        when item.open_quantity > 0 then item.requested_delivery_on < as_of.as_of_on
-        else item.last_delivered_on > item.requested_delivery_on
-    end as is_late,
+    -- what nobody wanted by a day is never late
+    coalesce(
+        case
+            when item.is_rejected then false
+            when item.open_quantity > 0 then item.requested_delivery_on < as_of.as_of_on
+            else item.last_delivered_on > item.requested_delivery_on
+        end,
+        false
+    ) as is_late,
     cast(
         case
             when item.is_rejected then 0
