@@ -141,6 +141,9 @@ def _shown(spark: SparkSession) -> builds.Build | None:
     from pyspark.errors import PySparkException
 
     try:
+        # asked for first: to read what is not there would be logged as an error by the engine's client
+        if _SHOWN.partition(".")[2] not in _views(spark, HISTORY):
+            return None
         return builds.build(str(spark.sql(f"select build_id from {_SHOWN}").collect()[0][0]))
     except (PySparkException, ConfigurationError):
         return None

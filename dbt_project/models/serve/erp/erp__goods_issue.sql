@@ -64,8 +64,11 @@ select
     production_order.source_key as manufacturing_order,
     component.source_reservation as reservation,
     component.source_reservation_item as reservation_item,
-    consumption.quantity,
-    erp_unit.source_code as entry_unit,
+    /* in the unit as reported where the ERP has a code for it, else in the material's base unit */
+    cast(
+        case when reported_unit.source_code is null then consumption.base_quantity else consumption.quantity end as decimal(15, 3)
+    ) as quantity,
+    coalesce(reported_unit.source_code, base_unit.source_code) as entry_unit,
     consumption.consumed_at,
     not consumption.is_posted as is_pending,
     consumption.material_document,
@@ -79,4 +82,5 @@ left join component
         and consumption.reservation_item_id = component.reservation_item_id
 left join stock_place
     on consumption.material_id = stock_place.material_id and consumption.plant_id = stock_place.plant_id
-left join erp_unit on consumption.quantity_unit = erp_unit.code
+left join erp_unit as reported_unit on consumption.quantity_unit = reported_unit.code
+left join erp_unit as base_unit on consumption.base_unit = base_unit.code
