@@ -1,8 +1,20 @@
-with consumption as (
+with erp_unit as (
 
     select *
-    from {{ ref('fct_material_consumption') }}
-    where order_system = '{{ var("shop_floor_erp") }}'
+    from {{ ref('crosswalk_erp') }}
+    where code_set = 'unit' and is_preferred
+
+),
+
+/* in the unit as reported where the ERP has a code for it, else in the material's base unit */
+consumption as (
+
+    select
+        reported.*,
+        coalesce(erp_unit.code, reported.base_unit) as entered_unit
+    from {{ ref('fct_material_consumption') }} as reported
+    left join erp_unit on reported.quantity_unit = erp_unit.code
+    where reported.order_system = '{{ var("shop_floor_erp") }}'
 
 ),
 
@@ -41,14 +53,6 @@ stock_place as (
     where source_system = '{{ var("shop_floor_erp") }}' and stock_type = 'UNRESTRICTED'
     group by material_id, plant_id
 
-),
-
-erp_unit as (
-
-    select *
-    from {{ ref('crosswalk_erp') }}
-    where code_set = 'unit' and is_preferred
-
 )
 
 select
@@ -64,11 +68,14 @@ select
     production_order.source_key as manufacturing_order,
     component.source_reservation as reservation,
     component.source_reservation_item as reservation_item,
-    /* in the unit as reported where the ERP has a code for it, else in the material's base unit */
     cast(
-        case when reported_unit.source_code is null then consumption.base_quantity else consumption.quantity end as decimal(15, 3)
+        consumption.quantity
+        * case
+            when consumption.quantity_unit = consumption.entered_unit then 1
+            else coalesce(own_conversion.factor, conversion.factor)
+        end as decimal(15, 3)
     ) as quantity,
-    coalesce(reported_unit.source_code, base_unit.source_code) as entry_unit,
+    erp_unit.source_code as entry_unit,
     consumption.consumed_at,
     not consumption.is_posted as is_pending,
     consumption.material_document,
@@ -82,5 +89,6 @@ left join component
         and consumption.reservation_item_id = component.reservation_item_id
 left join stock_place
     on consumption.material_id = stock_place.material_id and consumption.plant_id = stock_place.plant_id
-left join erp_unit as reported_unit on consumption.quantity_unit = reported_unit.code
-left join erp_unit as base_unit on consumption.base_unit = base_unit.code
+{{ join_unit_conversion('conversion', 'consumption.quantity_unit', 'consumption.entered_unit') }}
+{{ join_material_unit_conversion('own_conversion', 'material', 'consumption.quantity_unit', 'consumption.entered_unit') }}
+left join erp_unit on consumption.entered_unit = erp_unit.code
