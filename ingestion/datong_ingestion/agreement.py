@@ -143,7 +143,7 @@ def frozen(thing: str, table: TableName, changes: list[str]) -> SchemaError:
         thing,
         f"changed its schema, and schema_policy is freeze: {'; '.join(changes)}.",
         "if the change is right, set schema_policy to evolve (or to rescue, which keeps the table as it is), or make "
-        f"the table anew: run `python -m datong_ingestion {table.name.replace('__', ' ', 1)} --rebuild`.",
+        f"the table anew: run `datong ingest {table.name.replace('__', ' ', 1)} --rebuild`.",
     )
 
 

@@ -122,6 +122,7 @@ def reconcile_system(
     known = {one.entity: one for one in record.marks(system.system)}
     # a bronze table that is newer than the last build is not known to the engine
     catalog.ensure()
+    catalog.renew(table for one in chosen if history.open_table(table := system.table(one.name)) is not None)
     source = connect(system)
 
     def work(entity: EntityConfig) -> Reconciled | DatongError:
@@ -225,7 +226,8 @@ class _Entity:
     def _side(self, description: Description, sums: Sequence[str], known: pa.Schema) -> _PowerSide | _ReadSide:
         if isinstance(self.source, Reconciles):
             return _PowerSide(self.source, self.entity, description, sums, known)
-        why = f"protocol {self.system.protocol} has no totals; ask for the keys (--keys) to read it anew"
+        how = f"`datong reconcile {self.system.system} --keys` reads it anew"
+        why = f"protocol {self.system.protocol} has no totals; {how}"
         return _ReadSide(self.source, self.entity, description, sums, why)
 
     def _sums(self, description: Description, known: pa.Schema) -> tuple[str, ...]:
@@ -334,7 +336,7 @@ class _Entity:
 class _PowerSide:
     """A source that reconciles, as a side of a comparison."""
 
-    why = "the system gives no count for it; ask for the keys (--keys) to read it anew"
+    why = "the system gives no count for it; `datong reconcile --keys` reads it anew"
 
     def __init__(
         self,

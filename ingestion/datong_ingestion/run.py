@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
 from datong_platform.names import BATCH_ID, OPERATION, TableName
+from datong_platform.settings import settings
 
 from datong_ingestion.agreement import Agreement, agreed, frozen, without_extra
 from datong_ingestion.source import (
@@ -259,6 +261,8 @@ class EntityIngest:
         last = history.watermark(self.table, delta)
         self._confirm(last)
         self._settled = True
+        if any(one.widened_columns or one.loaded.kind == "rebuild" for one in loads):
+            _tell_engine(self.table)
         added = {name for one in loads for name in one.new_columns}
         return IngestResult(
             table=self.table,
@@ -519,6 +523,15 @@ def _keys_are_due(entity: EntityConfig, last: Loaded | None) -> bool:
         return True
     since = datetime.now(UTC) - datetime.fromisoformat(last.keys_read_at)
     return since >= timedelta(hours=entity.detect_deletes_every_hours)
+
+
+def _tell_engine(table: TableName) -> None:
+    """Let the engine know a table's new types, if it runs: when it starts, it learns them anyhow."""
+    from datong_platform.lake import catalog
+
+    if settings().engine_address:
+        with suppress(ServiceError):
+            catalog.renew([table])
 
 
 def _sequence(last: Loaded | None) -> int:

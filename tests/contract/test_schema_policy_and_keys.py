@@ -14,8 +14,9 @@ from datong_ingestion import run
 from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import Description, Page
 from datong_ingestion.systems_config import EntityConfig, SystemConfig
+from datong_platform import engine
 from datong_platform.errors import ProtocolError, SchemaError
-from datong_platform.lake import history
+from datong_platform.lake import catalog, history
 from datong_platform.names import bronze
 
 Row = dict[str, Any]
@@ -110,6 +111,37 @@ def test_evolve_takes_a_new_field_and_a_wider_type_and_tells(source: Table, name
     assert history.loads(result.table)[0].events == result.events
     assert rows(name)[0]["colour"] == "red"
     assert ingest(name).events == []
+
+
+@pytest.mark.parametrize("mode", ["full", "cursor"])
+def test_a_wider_type_alone_widens_the_table_and_what_the_engine_reads(source: Table, name: str, mode: str) -> None:
+    how = {"mode": mode} | ({"cursor": "at"} if mode == "cursor" else {})
+    source.fields["count"] = pa.int32()
+    source.put("1", count=1)
+    table = ingest(name, **how).table
+    catalog.register([table])
+    source.fields["count"] = pa.int64()
+    source.put("2", count=3_000_000_000)
+    result = ingest(name, **how)
+    assert result.widened_columns == ["count"]
+    assert result.schema.field("count").type == pa.int64()
+    assert [row["count"] for row in rows(name)] == [1, 3_000_000_000]
+    assert engine.query(f"select count from {table} order by 1").to_pylist() == [{"count": 1}, {"count": 3_000_000_000}]
+
+
+def test_the_engine_reads_a_rebuilt_table_by_its_new_types(source: Table, name: str) -> None:
+    source.fields["state"] = pa.bool_()
+    source.put("1", state=True)
+    table = ingest(name).table
+    catalog.register([table])
+    assert engine.query(f"select state from {table}").to_pylist() == [{"state": True}]
+    source.fields["state"] = pa.int16()
+    source.put("1", state=7)
+    with pytest.raises(SchemaError, match="was boolean and is short") as caught:
+        ingest(name)
+    assert f"`datong ingest {name} thing --rebuild`" in caught.value.next_step
+    ingest_entity(definition(name), "thing", rebuild=True)
+    assert engine.query(f"select state from {table}").to_pylist() == [{"state": 7}]
 
 
 def test_rescue_keeps_the_table_and_every_value(source: Table, name: str) -> None:

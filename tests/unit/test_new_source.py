@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datong_infra.cli.app import app
 from datong_ingestion.connections.rest import Paging
 from datong_ingestion.discovery import definition_text
+from datong_ingestion.discovery import proposal as proposing
 from datong_ingestion.discovery.answers import connection_of, protocols, questions
 from datong_ingestion.discovery.json_shape import of_answer, shape
 from datong_ingestion.discovery.proposal import Proposal, ProposedEntity, entity_name, seed
 from datong_ingestion.http import HttpClient
 from datong_ingestion.systems_config import PROTOCOLS, load_systems
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, DatongError
+from typer.testing import CliRunner
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,44 @@ def test_a_definition_is_replaced_only_when_that_is_asked_for(tmp_path: Path) ->
         definition_text.write(proposal(), tmp_path)
     definition_text.write(proposal(data_path="rows"), tmp_path, replace=True)
     assert "data_path: rows" in (tmp_path / "shop" / "defs.yaml").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_taken_is_refused_before_its_secret_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATONG_SECRETS_FOLDER", str(tmp_path / "secrets"))
+    definition_text.write(proposal(), tmp_path / "defs")
+    asked = ["new", "source", "shop", "--protocol", "sql", "-c", "url=postgresql://me:word@127.0.0.1:9/x", "-e", "t"]
+    done = CliRunner().invoke(app, [*asked, "--yes", "--folder", str(tmp_path / "defs")])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "is defined already" in done.exception.reason
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_a_dry_run_keeps_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATONG_SECRETS_FOLDER", str(tmp_path / "secrets"))
+    monkeypatch.setenv("DRY_URL", "")
+    asked = ["new", "source", "dry", "--protocol", "sql", "-c", "url=postgresql://me:word@127.0.0.1:9/x", "-e", "t"]
+    done = CliRunner().invoke(app, [*asked, "--yes", "--dry-run"])
+    assert isinstance(done.exception, DatongError), "nobody answers there"
+    assert not (tmp_path / "secrets").exists()
+
+
+@pytest.mark.parametrize("protocol", ["kafka", "mysql_log", "postgresql_log", "sql"])
+def test_a_pattern_takes_what_a_system_offers_whatever_its_modes(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Offers:
+        def entities(self) -> list[str]:
+            return ["plant1.state", "plant2.state"]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(proposing, "connect", lambda _: Offers())
+    name = "bootstrap_servers" if protocol == "kafka" else "url"
+    content = {"system": "shop", "protocol": protocol, "connection": {name: "127.0.0.1:9"}}
+    assert proposing.offered(content, ["plant1.*"], {}) == ["plant1.state"]
 
 
 def test_a_system_of_that_name_in_another_file_is_not_defined_a_second_time(tmp_path: Path) -> None:

@@ -146,9 +146,19 @@ def ingest(
         bool, typer.Option("--backfill", help="Read one entity whole, in parts at the same time; resumes.")
     ] = False,
     anew: Annotated[bool, typer.Option("--anew", help="With --backfill: resume none that broke off.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Read one entity anew, and replace its table and the table's schema.")
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Read a source system into bronze: only what is new since the last time."""
+    if rebuild:
+        from datong_infra.cli import backfill as backfills
+
+        if backfill or anew:
+            raise typer.BadParameter("stands alone, without --backfill and --anew", param_hint="--rebuild")
+        backfills.rebuild(system, entities, format_)
+        return
     if backfill:
         from datong_infra.cli import backfill as backfills
 

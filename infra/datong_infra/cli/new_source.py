@@ -61,10 +61,12 @@ def new_source(asked: Asked) -> None:
     from datong_platform.settings import DEFS
 
     system = names.word(asked.system or _ask(asked, "Name of the system, as in erp", "SYSTEM"), "system")
+    if not asked.dry_run:
+        definition_text.refuse_twice(system, asked.folder, replace=asked.force)
     protocol = _protocol(asked)
     given = _pairs(asked.connection, "--connection")
     content, secrets = _connection(asked, system, protocol, given)
-    _keep(secrets, asked.keep)
+    _keep(secrets, asked.keep, dry_run=asked.dry_run)
     title = asked.title if asked.title is not None else _optional(asked, "Title")
     texts = {"title": title, "title_zh": asked.title_zh, "owner": asked.owner or "team:integration"}
     content = {"system": system, **{name: text for name, text in texts.items() if text}, **content}
@@ -286,10 +288,12 @@ def _question(asked: Asked, question: Question, answers: dict[str, str]) -> None
         answers[question.name] = answer
 
 
-def _keep(secrets: Mapping[str, str], where: str) -> None:
-    """Put secrets that were given in plain where secrets are, and let this run use them."""
+def _keep(secrets: Mapping[str, str], where: str, *, dry_run: bool) -> None:
+    """Put secrets that were given in plain where secrets are, and let this run use them; a dry run keeps none."""
     for name, value in secrets.items():
-        if where == "none":
+        if dry_run:
+            settings.export(name, value)
+        elif where == "none":
             settings.export(name, value)
             console(error=True).print(f"{name} is kept nowhere: set it wherever datong runs.", markup=False)
         else:

@@ -87,6 +87,18 @@ def definition(proposal: Proposal) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def refuse_twice(system: str, folder: Path | None = None, *, replace: bool = False) -> Path:
+    """Where a system's definition goes; ConfigurationError where it is defined already."""
+    place = folder or settings.DEFS
+    path = place / system / "defs.yaml"
+    there = set(load_systems(place)) - ({system} if path.exists() else set())
+    if system in there or (path.exists() and not replace):
+        raise ConfigurationError(
+            f"system {system}", f"is defined already below {place}.", "choose another name, or replace it with --force."
+        )
+    return path
+
+
 def write(proposal: Proposal, folder: Path | None = None, *, replace: bool = False) -> Path:
     """Write the definition to `<folder>/<system>/defs.yaml` (default: the project's definitions), whole or not at all.
 
@@ -94,13 +106,7 @@ def write(proposal: Proposal, folder: Path | None = None, *, replace: bool = Fal
     written does not read back as what was proposed.
     """
     name = proposal.content["system"]
-    place = folder or settings.DEFS
-    path = place / name / "defs.yaml"
-    others = {system for system in load_systems(place) if system != name} if path.exists() else set(load_systems(place))
-    if name in others or (path.exists() and not replace):
-        raise ConfigurationError(
-            f"system {name}", f"is defined already below {place}.", "choose another name, or replace it with --force."
-        )
+    path = refuse_twice(name, folder, replace=replace)
     text = definition(proposal)
     with tempfile.TemporaryDirectory() as draft:
         (Path(draft) / "defs.yaml").write_text(text, encoding="utf-8")

@@ -110,9 +110,7 @@ def offered(content: Mapping[str, Any], patterns: Sequence[str], options: Mappin
     """
     if "location" in PROTOCOLS[content["protocol"]].connection.model_fields:
         return list(dict.fromkeys(patterns))
-    seeds = [
-        {"name": f"entity_{at}", "source": text, "options": options or None} for at, text in enumerate(patterns, 1)
-    ]
+    seeds = [seed(content["protocol"], f"entity_{at}", text, options) for at, text in enumerate(patterns, 1)]
     found: dict[str, None] = {}
     wild = [text for text in patterns if _is_wild(text)]
     known: list[str] = []

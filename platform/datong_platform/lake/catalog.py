@@ -191,6 +191,52 @@ def ensure() -> None:
     show_published()
 
 
+def renew(tables: Iterable[TableName]) -> None:
+    """Register anew the tables that the engine knows with other types than they have: Sail would read them by those.
+
+    ServiceError when one can't be registered; then the engine does not know it at all.
+    """
+    if settings().engine_kind != "sail":
+        return
+    spark = engine.session()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        changed = pool.map(lambda table: _is_outdated(spark, table), wanted := sorted(set(tables)))
+        outdated = [table for table, is_so in zip(wanted, changed, strict=True) if is_so]
+    for table in outdated:
+        # the folder in storage stays
+        spark.sql(f"drop table if exists {table.candidate}").collect()
+    if outdated:
+        _refuse_partly(register(outdated))
+
+
+def _is_outdated(spark: SparkSession, table: TableName) -> bool:
+    from pyspark.errors import PySparkException
+
+    try:
+        known = {row[0]: row[1] for row in spark.sql(f"describe table {table.candidate}").collect()}
+    except PySparkException:
+        return False
+    log = _log_of(table)
+    # a table with nested columns is registered without any, and a new column is read in any case
+    return any(_plain(known[name]) != _plain(kind) for name, kind in _types(log).items() if name in known)
+
+
+def _types(log: Mapping[str, Any]) -> dict[str, str]:
+    return {field["name"]: _sql_type(field["type"]) for field in log["fields"]}
+
+
+def _plain(kind: str) -> str:
+    return re.sub(r"[\s`]|not null", "", kind).lower()
+
+
+def _log_of(table: TableName) -> dict[str, Any]:
+    """The schema that a table's log tells."""
+    from deltalake import DeltaTable
+
+    delta = DeltaTable(settings().table_uri(table), storage_options=settings().storage_options())
+    return json.loads(delta.schema().to_json())
+
+
 def _refuse_partly(done: Registered) -> None:
     """ServiceError when a bronze table that lies in storage is not known to the engine: its system would look empty."""
     for name, reason in done.skipped.items():
@@ -222,11 +268,8 @@ def _register(spark: SparkSession, table: TableName) -> str | None:
     if settings().engine_kind != "sail":
         return _attempt(spark, f"create table if not exists {table.candidate} {place}")
     # Sail reads a table by its log in any case, but describes it by the columns that it was registered with
-    from deltalake import DeltaTable
-
     try:
-        log = DeltaTable(settings().table_uri(table), storage_options=settings().storage_options())
-        columns = _columns(json.loads(log.schema().to_json()))
+        columns = _columns(_log_of(table))
     except Exception as error:  # noqa: BLE001 - delta-rs raises many kinds; a broken log must not hide the others
         return f"its Delta log can't be read: {error}"
     return _attempt(spark, f"create table if not exists {table.candidate} ({columns}) {place}") and _attempt(

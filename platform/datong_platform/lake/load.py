@@ -149,7 +149,7 @@ def merge_schemas(table: TableName, old: pa.Schema, new: pa.Schema) -> tuple[pa.
                     f"was {type_name(known)} and is {type_name(column.type)} in the source now.",
                     f"to keep the old type, declare `fields: {{{column.name}: {type_name(known)}}}` for the entity in "
                     "its defs.yaml (values that do not fit are rescued); to take the new one, run "
-                    f"`python -m datong_ingestion {table.name.replace('__', ' ', 1)} --rebuild`.",
+                    f"`datong ingest {table.name.replace('__', ' ', 1)} --rebuild`.",
                 )
             widened.append(column.name)
             merged[column.name] = column.type
@@ -195,7 +195,8 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         app_transactions=[Transaction(history.application_id(table), manifest.sequence)],
         custom_metadata={history.METADATA_KEY: json.dumps(asdict(loaded), ensure_ascii=False)},
     )
-    if not added and _fits(manifest, schema):
+    # files that are taken over keep the table's schema, which is not wide enough for them
+    if not added and not (replaces and widened) and _fits(manifest, schema):
         actions = _taken_over(manifest, table)
         if vanished is not None and len(vanished):
             actions.append(_deletes(manifest, table, schema, vanished))
