@@ -111,7 +111,8 @@ class JsonMessages:
             raise ConfigurationError(
                 self.thing,
                 "has no readable message yet, so its fields cannot be guessed.",
-                "declare them under `fields` in its defs.yaml, or run again when messages have come.",
+                "declare them under `fields` in its defs.yaml, or run again when messages have come; messages that are "
+                "lines of text need `format: text` among its `options`.",
             )
         kinds = [(item.name, self._logical_kind(item)) for item in guessed_schema(rows)]
         return pa.schema(kinds), debezium.declared_keys(next((key for key in keys if key), None)) if enveloped else ()

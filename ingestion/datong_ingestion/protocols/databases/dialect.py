@@ -170,7 +170,9 @@ class Dialect(ABC):
             )
         if meaning == "unknown":
             return ConfigurationError(
-                thing, f"{self.address} answered: {said}.", "check source, query and cursor in its defs.yaml."
+                thing,
+                f"{self.address} answered: {said}.",
+                f"check source, query and cursor in its defs.yaml, and the database that {credentials} names.",
             )
         if meaning == "passing":
             return TransientError(
