@@ -172,7 +172,7 @@ class _Entity:
         if delta is None or last is None:
             return self._not("nothing", "nothing of it was ingested yet")
         if self.entity.mode == "stream":
-            return self._not("not possible", "a queue does not tell what it held")
+            return self._not("not possible", "what arrives (mode stream) is read once, and its source tells no total")
         schema = bronze_schema(delta)
         known = pa.schema([item for item in schema if item.name not in BRONZE_COLUMNS])
         described = self.source.describe(self.entity, known)

@@ -45,6 +45,7 @@ from datong_ingestion.source import (
     Confirms,
     InterruptedReadError,
     Source,
+    Waits,
     connect,
 )
 from datong_ingestion.systems_config import EntityConfig, SoftDelete, SystemConfig
@@ -281,10 +282,15 @@ class EntityIngest:
             unchanged_rows=read.unchanged,
             widened_columns=sorted({name for one in loads for name in one.widened_columns}),
             new_table=any(one.created for one in loads),
-            notes=list(read.notes),
+            notes=[*read.notes, *self._waiting()],
             events=[event for one in loads for event in one.loaded.events],
             refused=sum(one.loaded.refused for one in loads),
         )
+
+    def _waiting(self) -> list[str]:
+        """What the source left for the next read: told, since no rows and no error would look like a fault."""
+        words = self.source.waiting(self.entity) if isinstance(self.source, Waits) else ""
+        return [words] if words else []
 
     def _confirm(self, last: Loaded | None) -> None:
         """Tell a source that asks for it how far its rows are kept."""

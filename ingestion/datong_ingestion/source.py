@@ -101,6 +101,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Waits(Protocol):
+    """A source that leaves for the next read what is there and not ready yet."""
+
+    def waiting(self, entity: EntityConfig) -> str:
+        """What the last read left, and until when, in words; empty when nothing."""
+        ...
+
+
+@runtime_checkable
 class Confirms(Protocol):
     """A source that must be told what is kept: a queue that forgets a message only when it was acknowledged."""
 

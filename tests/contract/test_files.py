@@ -70,11 +70,13 @@ def test_a_file_counts_only_when_it_has_settled_or_its_marker_is_there(folder: F
     folder.write("a.csv", HEAD + "1,x,1,,1\n", age=0)
     folder.write("b.csv.part", HEAD + "2,x,1,,1\n")
     folder.write("c.csv", HEAD + "3,x,1,,1\n")
-    assert folder.ingest().rows == 1
+    read = folder.ingest()
+    assert (read.rows, read.notes) == (1, ["1 file waiting until unchanged for 30 s (settle_seconds)"])
     assert values(folder.bronze(), "Id") == ["3"]
     other = Folder(folder.path)
     folder.write("a.csv.ok", "")
-    other.ingest("*.csv", connection={"marker": "{name}.ok"})
+    read = other.ingest("*.csv*", connection={"marker": "{name}.ok"})
+    assert read.notes == ["1 file waiting until NAME.ok is beside each"]
     assert values(other.bronze(), "Id") == ["1"]
 
 

@@ -213,7 +213,7 @@ def _ingest(
                 rows=result.rows + result.deletes,
                 total=result.total_rows,
                 seconds=result.seconds,
-                detail=f"{result.total_rows} rows in {result.table}",
+                detail=_detail(result),
                 error=error,
             )
         )
@@ -239,6 +239,16 @@ def _outcomes(config: SystemConfig, entities: Sequence[str]) -> "Iterator[Ingest
         if isinstance(item, BaseException):
             raise item
         yield item
+
+
+def _detail(result: "IngestResult") -> str:
+    """What is told of an entity while the run goes on: what was held back, too, or it would be overlooked."""
+    parts = [f"{result.total_rows} rows in {result.table}"]
+    if result.refused:
+        parts.append(f"{result.refused:,} to quarantine")
+    if result.rescued:
+        parts.append(f"{result.rescued:,} with values in _datong_rescued")
+    return ", ".join([*parts, *result.notes])
 
 
 def metadata_of(result: "IngestResult") -> Mapping[str, Any]:

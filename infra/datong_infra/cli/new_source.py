@@ -390,7 +390,8 @@ def _nested(pairs: Mapping[str, str]) -> dict[str, Any]:
         *path, last = name.split(".")
         for part in path:
             place = place.setdefault(part, {})
-        place[last] = yaml.safe_load(value)
+        # YAML would make a mapping of a placeholder, as {offset}
+        place[last] = value if re.fullmatch(r"\{\w+\}", value) else yaml.safe_load(value)
     return found
 
 

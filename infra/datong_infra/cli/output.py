@@ -52,8 +52,12 @@ def print_rows(
     columns: Sequence[str] | None = None,
     *,
     title: str | None = None,
+    names_as_they_are: bool = False,
 ) -> None:
-    """A listing in the chosen format: `columns` are those of the table, JSON has all."""
+    """A listing in the chosen format: `columns` are those of the table, JSON has all.
+
+    `names_as_they_are` for names that people type again, as columns of a table.
+    """
     listed = [dict(row) for row in rows]
     if format_ is Format.json:
         print_json(listed)
@@ -66,7 +70,8 @@ def print_rows(
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
         numeric = any(isinstance(row.get(name), int | float | Decimal) for row in listed)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        heading = name if names_as_they_are else name.replace("_", " ")
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(row.get(name)) for name in names))
     console().print(table if names else Text("(no rows)"))

@@ -68,6 +68,7 @@ class DocumentSource(ABC, Generic[_C]):
         self.connection: _C = declared.resolved(f"system {system.system}")
         self.place = places.place(self.connection, f"system {system.system}")
         self._kept: dict[tuple[str, Found], tuple[ExitStack, Path, bytes]] = {}
+        self._waiting: dict[str, str] = {}
 
     @abstractmethod
     def own_fields(self, entity: EntityConfig, path: Path, name: str) -> list[pa.Field]:
@@ -265,12 +266,23 @@ class DocumentSource(ABC, Generic[_C]):
         found = self.place.list(entity.source, thing)
         if own.marker:
             marks = {mark.name for mark in self.place.list(own.marker.replace("{name}", entity.source), thing)}
-            found = [file for file in found if own.marker.replace("{name}", file.name) in marks]
+            complete = [file for file in found if own.marker.replace("{name}", file.name) in marks]
+            found = [file for file in found if file.name not in marks]
+            until = f"until {own.marker.replace('{name}', 'NAME')} is beside each"
         elif not self.place.atomic:
             bound = time.time() - own.settle_seconds
-            found = [file for file in found if file.modified <= bound]
+            complete = [file for file in found if file.modified <= bound]
+            until = f"until unchanged for {own.settle_seconds:g} s (settle_seconds)"
+        else:
+            complete, until = found, ""
+        waiting = len(found) - len(complete)
+        self._waiting[entity.name] = f"{waiting:,} file{'s' * (waiting > 1)} waiting {until}" if waiting else ""
         by_name = own.order == "name"
-        return sorted(found, key=lambda file: (file.name,) if by_name else (file.modified, file.name))
+        return sorted(complete, key=lambda file: (file.name,) if by_name else (file.modified, file.name))
+
+    def waiting(self, entity: EntityConfig) -> str:
+        """The files that are there and do not count as complete yet."""
+        return self._waiting.get(entity.name, "")
 
     def thing(self, entity: EntityConfig) -> str:
         """How an entity is called in errors."""
