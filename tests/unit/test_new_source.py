@@ -261,3 +261,11 @@ def test_counted_pages_are_proposed_where_the_second_one_came(
 def test_a_count_without_a_way_to_the_next_page_is_told() -> None:
     (remark,) = of_answer({"rows": [{"id": 1}], "total": 900})[1]
     assert "counts 900 rows at total and sent 1" in remark
+
+
+def test_a_rebuild_names_one_entity_and_stands_alone() -> None:
+    done = CliRunner().invoke(app, ["ingest", "shop", "--rebuild"])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "datong ingest shop ENTITY --rebuild" in done.exception.next_step
+    both = CliRunner().invoke(app, ["ingest", "shop", "order", "--rebuild", "--backfill"])
+    assert both.exit_code == 2
