@@ -248,7 +248,7 @@ def _detail(result: "IngestResult") -> str:
         parts.append(f"{result.refused:,} to quarantine")
     if result.rescued:
         parts.append(f"{result.rescued:,} with values in _datong_rescued")
-    return ", ".join([*parts, *result.notes])
+    return ", ".join([*parts, *result.events, *result.notes])
 
 
 def metadata_of(result: "IngestResult") -> Mapping[str, Any]:
