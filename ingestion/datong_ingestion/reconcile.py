@@ -115,8 +115,9 @@ def reconcile_system(
     """Reconcile a system's entities, several at once; an entity that fails gives its error and stops no other.
 
     `anew` compares window by window also what was verified before; `keys_too` compares the key sets themselves where
-    the system gives no digest of them, and reads what gives no aggregates at all. `read_first`: an entity without a
-    field that tells newer rows apart is ingested before it is judged, since the system is usually ahead of the lake.
+    the system gives no digest of them, and reads what gives no aggregates at all. `read_first`: an entity that follows
+    a log, or has no field that tells newer rows apart, is ingested before it is judged, since the system is usually
+    ahead of the lake.
     """
     chosen = [system.entity(name) for name in entities] if entities else list(system.entities)
     known = {one.entity: one for one in record.marks(system.system)}
@@ -129,7 +130,8 @@ def reconcile_system(
         try:
             one = _Entity(system, entity, source, known.get(entity.name))
             done = one.run(anew=anew, keys_too=keys_too)
-            if read_first and not done.ok and not done.by:
+            # what a log tells may lie anywhere in the table, whatever it is cut by
+            if read_first and not done.ok and (not done.by or entity.mode == "log"):
                 ingest_entity(system, entity.name)
                 done = one.run(anew=anew, keys_too=keys_too)
             found: Reconciled | DatongError = done

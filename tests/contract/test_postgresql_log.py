@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from datong_ingestion.protocols.postgresql_log import PostgresqlLog
+from datong_ingestion.reconcile import Reconciled, reconcile_system
 from datong_ingestion.run import EntityIngest, IngestResult, Plan, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
@@ -389,6 +390,18 @@ def test_chosen_fields_come_alone_and_nothing_else_is_rescued(table: Table) -> N
     result = table.ingest(select=["name"])
     assert (result.rows, result.rescued) == (1, 0)
     assert [set(row) & {"id", "name", "amount"} for row in table.bronze()] == [{"id", "name"}] * 2
+
+
+def test_what_the_log_has_yet_to_tell_is_no_difference(table: Table) -> None:
+    table.put(*range(1, 9))
+    table.ingest()
+    table.run("delete from thing where id in (2, 3)")
+    behind = reconcile_system(table.system(), keys_too=True, read_first=False)[0]
+    assert isinstance(behind, Reconciled)
+    assert (behind.status, behind.by) == ("differs", "id")
+    found = reconcile_system(table.system(), keys_too=True)[0]
+    assert isinstance(found, Reconciled)
+    assert (found.status, sorted(table.current())) == ("agrees", [1, 4, 5, 6, 7, 8])
 
 
 def test_discovery_names_the_published_tables(table: Table) -> None:
