@@ -1,6 +1,6 @@
 {{ config(severity='warn') }}
 
-/* a quantity whose unit cannot be brought into that of its order, or material, would be missing from a sum in silence */
+/* a quantity whose unit cannot be brought into that of its order or material is missing from a sum in silence */
 with reported as (
 
     select

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from datong_platform.errors import ConfigurationError
-from datong_platform.lake import storage
-from datong_platform.settings import Settings, settings
 from datong_platform.standard import decisions
 from datong_platform.standard.decisions import DecidedOtherwiseError, NewDecision
 
@@ -19,15 +16,7 @@ OVERRIDE = NewDecision(
 )
 
 
-@pytest.fixture(autouse=True)
-def log_of_its_own(
-    services: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[None]:
-    """A bucket of the test's own, because the log keeps everything."""
-    monkeypatch.setenv("DATONG_BUCKET", f"decisions-{abs(hash(request.node.name)) % 10**8}")
-    storage.ensure_bucket()
-    yield
-    assert settings().bucket.startswith("decisions-")
+pytestmark = pytest.mark.usefixtures("own_bucket")  # the log keeps everything
 
 
 def test_the_same_decision_twice_is_one_decision() -> None:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pytest
 from datong_infra.cli.app import app
 from datong_platform.errors import ConfigurationError, SchemaError
-from datong_platform.lake import history, storage
-from datong_platform.settings import Settings
+from datong_platform.lake import history
 from datong_platform.standard import decisions
 from datong_platform.standard.decisions import DecidedOtherwiseError
 from datong_platform.standard.matching import queue, run, store
@@ -26,11 +25,9 @@ Row = tuple[str, str, dict[str, str]]
 
 
 @pytest.fixture(autouse=True)
-def lake_of_its_own(services: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A bucket of the test's own, which the engine need not know."""
-    monkeypatch.setenv("DATONG_BUCKET", f"golden-{abs(hash(request.node.name)) % 10**8}")
+def lake_of_its_own(own_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lake of the test's own, which the engine need not know."""
     monkeypatch.setattr("datong_platform.lake.catalog.register", lambda _tables: None)
-    storage.ensure_bucket()
 
 
 def match(*rows: Row) -> run.Outcome:

@@ -338,7 +338,7 @@ def _unbalanced(one: "Balanced") -> DatongError:
     return TerminalError(
         f"balance {one.balance.name}",
         f"{one.balance.title} does not hold for {one.different:,} of {one.facts:,} keys ({named}).",
-        "see `datong reconcile --format json`; what was reported since the last cycle shows until the next.",
+        "see `datong reconcile --format json`.",
     )
 
 

@@ -204,6 +204,11 @@ def run(chosen: Sequence[Balance] | None = None) -> list[Balanced]:
     wanted = balances() if chosen is None else list(chosen)
     catalog.ensure()
     known = _known_tables()
+    # what is written beside the engine, as the write-back's ledger is, it learns of when it is asked for
+    unknown = {table for balance in wanted for table in balance.tables if table.schema == "ops"}
+    if unknown := {table for table in unknown if str(table) not in known}:
+        catalog.register([table for table in catalog.stored_tables(["ops"]) if table in unknown])
+        known = _known_tables()
     return [_attempt(balance, known) for balance in wanted]
 
 

@@ -90,5 +90,7 @@ left join component
 left join stock_place
     on consumption.material_id = stock_place.material_id and consumption.plant_id = stock_place.plant_id
 {{ join_unit_conversion('conversion', 'consumption.quantity_unit', 'consumption.entered_unit') }}
-{{ join_material_unit_conversion('own_conversion', 'material', 'consumption.quantity_unit', 'consumption.entered_unit') }}
+{{ join_material_unit_conversion(
+    'own_conversion', 'material', 'consumption.quantity_unit', 'consumption.entered_unit'
+) }}
 left join erp_unit on consumption.entered_unit = erp_unit.code
