@@ -26,7 +26,7 @@ def test_help_shows_the_numbered_workflow_and_loads_nothing_heavy() -> None:
     done = _datong("--help")
     assert done.returncode == 0
     assert "1. datong up" in done.stdout
-    assert "8. datong sql" in done.stdout
+    assert "9. datong sql" in done.stdout
     heavy = "{'pyspark', 'dagster', 'dbt', 'boto3', 'pandas', 'pyarrow', 'psycopg', 'pydantic'}"
     code = (
         "import sys, datong_infra.cli.app as a\n"

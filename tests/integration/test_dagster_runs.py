@@ -81,7 +81,7 @@ def test_what_is_not_defined_is_refused_before_anything_runs(instance: dg.Dagste
 def test_nothing_is_published_that_was_never_checked(instance: dg.DagsterInstance, services: Settings) -> None:
     result = runs.publish()
     assert not result.ok
-    assert all("was not built and checked yet" in error.reason for error in result.errors)
+    assert all("was not published yet" in error.reason for error in result.errors)
     assert {error.thing.split(".")[0] for error in result.errors} == {"table serve"}
     with psycopg.connect(services.need("postgres_url")) as connection:
         found = connection.execute("select tablename from pg_tables where schemaname = 'serve'").fetchall()

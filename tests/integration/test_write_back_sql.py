@@ -22,6 +22,7 @@ from datong_ingestion.write_back.systems import open_target
 from datong_platform.errors import ConfigurationError, TransientError
 from datong_platform.settings import Settings, settings
 from deltalake import write_deltalake
+from lake_builds import let_read
 
 ROWS = pa.schema(
     [
@@ -118,6 +119,7 @@ def keep(flow: FlowConfig, rows: list[dict[str, Any]]) -> None:
         mode="overwrite",
         storage_options=now.storage_options(),
     )
+    let_read(flow.table)
 
 
 def order(number: int, **changes: Any) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class DbtModels(dg.Component, dg.Model, dg.Resolvable):
         job = dg.define_asset_job(
             "build", selection=dg.AssetSelection.assets(dbt_build), description="Build and test every dbt model."
         )
-        return dg.Definitions(assets=[dbt_build], jobs=[job])
+        written = [facts.source(id_) for id_, node in parsed.sources.items() if node["schema"] == "ops"]
+        return dg.Definitions(assets=[dbt_build, *written], jobs=[job])
 
 
 def facts_of(parsed: Graph, owner: str = "team:data") -> Facts:

@@ -118,6 +118,18 @@ class Facts:
             kinds=self.kinds(node),
         )
 
+    def source(self, unique_id: str) -> dg.AssetSpec:
+        """The asset of a source that no ingestion makes: what the platform itself writes down, in `ops`."""
+        node = self.graph.sources[unique_id]
+        return dg.AssetSpec(
+            key=self.key(node),
+            description=self.description(node),
+            group_name=str(node["schema"]),
+            owners=self.owners(node),
+            kinds={"delta"},
+            metadata={"dagster/column_schema": schema} if (schema := self.columns(node)) else {},
+        )
+
     def check(self, unique_id: str) -> dg.AssetCheckSpec | None:
         """The asset check of a test, or None for a test that reads no table of the project."""
         test = self.graph.tests[unique_id]

@@ -265,15 +265,19 @@ def _has_log(table: TableName) -> bool:
 
 def _register(spark: SparkSession, table: TableName) -> str | None:
     place = f"using delta location '{settings().engine_table_uri(table)}'"
+    plain = f"create table if not exists {table.candidate} {place}"
     if settings().engine_kind != "sail":
-        return _attempt(spark, f"create table if not exists {table.candidate} {place}")
+        return _attempt(spark, plain)
     # Sail reads a table by its log in any case, but describes it by the columns that it was registered with
     try:
-        columns = _columns(_log_of(table))
+        log = _log_of(table)
     except Exception as error:  # noqa: BLE001 - delta-rs raises many kinds; a broken log must not hide the others
         return f"its Delta log can't be read: {error}"
-    return _attempt(spark, f"create table if not exists {table.candidate} ({columns}) {place}") and _attempt(
-        spark, f"create table if not exists {table.candidate} {place}"
+    if any(field["metadata"] for field in log["fields"]):
+        # to Sail a comment makes it another column, so the columns would be refused, and its client would log that
+        return _attempt(spark, plain)
+    return _attempt(spark, f"create table if not exists {table.candidate} ({_columns(log)}) {place}") and _attempt(
+        spark, plain
     )
 
 
