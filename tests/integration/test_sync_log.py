@@ -1,0 +1,111 @@
+"""The sync log: what is recorded is in the lake once, whatever happens to the process that recorded it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from datong_platform.errors import TransientError
+from datong_platform.lake import history, sync_log
+from datong_platform.lake.sync_log import SYNC_LOG, Entry
+from datong_platform.settings import home, subprocess_environment
+
+pytestmark = pytest.mark.usefixtures("own_bucket")
+
+
+def _version() -> int:
+    table = history.open_table(SYNC_LOG)
+    assert table is not None
+    return table.version()
+
+
+def test_a_run_is_one_commit_and_its_hops_are_read_newest_first() -> None:
+    with sync_log.run("run-1", "cycle-1"):
+        for number in range(20):
+            with sync_log.hop("extract", system="erp", table_name="bronze.erp__item", inputs=["erp.item"]) as entry:
+                entry.rows_in = entry.rows_out = number
+        with sync_log.run("run-2"), sync_log.hop("publish", table_name="serve.bi__inventory") as entry:
+            entry.outcome, entry.until = "nothing new", "7"
+    assert _version() == 1
+    found = sync_log.entries()
+    assert [one.hop for one in found[:2]] == ["publish", "extract"]
+    assert (found[0].run_id, found[0].cycle_id, found[0].outcome, found[0].until) == (
+        "run-2",
+        "cycle-1",
+        "nothing new",
+        "7",
+    )
+    assert [one.rows_in for one in sync_log.entries(system="erp")] == list(reversed(range(20)))
+    assert found[1].inputs == ("erp.item",)
+    assert len(sync_log.entries(run_id="run-1", limit=5)) == 5
+    assert sync_log.entries(since=datetime.now(UTC) + timedelta(minutes=1)) == []
+    assert len(sync_log.entries(before=datetime.now(UTC) + timedelta(minutes=1))) == 21
+
+
+def test_threads_of_a_run_record_into_it() -> None:
+    def work() -> None:
+        with sync_log.hop("load", system="mes"):
+            pass
+
+    with sync_log.run("run-1"):
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [one.run_id for one in sync_log.entries()] == ["run-1"] * 8
+
+
+def test_a_failed_hop_says_why_and_its_error_goes_on() -> None:
+    with pytest.raises(TransientError), sync_log.run("run-1"), sync_log.hop("extract", system="erp"):
+        raise TransientError("erp.item", "answered 503.")
+    (found,) = sync_log.entries()
+    assert found.outcome == "failed"
+    assert found.words == "erp.item: answered 503."
+    assert found.ended_at >= found.started_at
+
+
+def test_what_a_killed_process_recorded_is_committed_by_the_next_one_once() -> None:
+    program = (
+        "import os\n"
+        "from datong_platform.lake import sync_log\n"
+        "with sync_log.run('killed'):\n"
+        "    with sync_log.hop('extract', system='erp') as entry:\n"
+        "        entry.rows_in = 5\n"
+        "    with sync_log.hop('load', system='erp'):\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=subprocess_environment(), check=False)
+    assert done.returncode == -9
+    assert history.open_table(SYNC_LOG) is None
+    assert sync_log.flush() == 2
+    assert sync_log.flush() == 0
+    found = {one.hop: one for one in sync_log.entries(run_id="killed")}
+    assert found["extract"].rows_in == 5
+    assert found["extract"].outcome == "ok"
+    assert found["load"].outcome == "interrupted"
+    assert not list((home() / "sync_log").glob("*.jsonl"))
+
+
+def test_a_spool_that_was_committed_and_not_removed_is_not_committed_again() -> None:
+    entry = Entry("load", system="erp", run_id="run-1")
+    with sync_log.run():
+        sync_log.record(entry)
+        (spool,) = (home() / "sync_log").glob("*.jsonl")
+        text = spool.read_text(encoding="utf-8")
+    spool.write_text(text, encoding="utf-8")
+    assert sync_log.flush() == 0
+    assert len(sync_log.entries()) == 1
+    assert not spool.exists()
+
+
+def test_a_store_that_is_away_fails_no_work_and_loses_no_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DATONG_S3_ENDPOINT", "http://127.0.0.1:9")
+        with sync_log.run("run-1"):
+            sync_log.record(Entry("plan", flow="status_to_erp", rows_in=3))
+    assert sync_log.flush() == 1
+    assert [one.rows_in for one in sync_log.entries(flow="status_to_erp")] == [3]
