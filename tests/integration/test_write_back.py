@@ -494,7 +494,7 @@ class TestConsumption:
         )
         write_rows(flow, [], ISSUES)
         second = run_flow(flow)
-        assert (second.verified, second.withdrawn, second.sent, second.ok) == (1, 1, 0, True)
+        assert (second.verified, second.cancelled, second.sent, second.ok) == (1, 1, 0, True)
 
     def test_rows_that_cannot_be_read_back_stay_unknown_and_are_not_sent_again(self, system: FakeSystem) -> None:
         flow = flow_like("consumption_to_erp")
@@ -537,7 +537,7 @@ class TestConsumption:
         for _ in range(20):
             result = run_flow(flow)
             assert result.planned == (
-                result.verified + result.failed + result.conflict + result.unknown + result.withdrawn + result.waiting
+                result.verified + result.failed + result.conflict + result.unknown + result.cancelled + result.waiting
             )
             if result.ok:
                 break

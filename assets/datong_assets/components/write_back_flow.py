@@ -157,7 +157,7 @@ def _metadata(result: "FlowResult") -> dict[str, Any]:
         "failed": result.failed,
         "conflict": result.conflict,
         "unknown": result.unknown,
-        "withdrawn": result.withdrawn,
+        "cancelled": result.cancelled,
         "waiting": result.waiting,
         "sent": result.sent,
         "already_there": result.already,

@@ -43,7 +43,7 @@ def _show(result: FlowResult) -> None:
     print(
         f"{result.flow}: {result.planned} planned, {result.sent} sent, {result.verified} verified "
         f"({result.already} held already), {result.failed} failed, {result.conflict} in conflict, "
-        f"{result.unknown} unknown, {result.withdrawn} withdrawn, {result.waiting} waiting, {result.seconds:.1f} s"
+        f"{result.unknown} unknown, {result.cancelled} cancelled, {result.waiting} waiting, {result.seconds:.1f} s"
     )
     alike: dict[str, list[str]] = {}
     for key, words in result.problems.items():

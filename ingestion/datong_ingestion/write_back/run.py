@@ -28,7 +28,7 @@ from datong_platform.errors import ConfigurationError, DatongError, SchemaError,
 
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.lease import Lease, lease
-from datong_ingestion.write_back.ledger import OPEN, Action, Entry, Ledger, State, now
+from datong_ingestion.write_back.ledger import OPEN, Entry, Ledger, Operation, State, now
 from datong_ingestion.write_back.payload import Payload, PayloadBuilder, dumps, payload_hash
 from datong_ingestion.write_back.target import Change, Found, Outcome, Target
 
@@ -46,7 +46,7 @@ _MAX_PROBLEMS = 20
 class FlowResult:
     """What a run did, in rows. `planned` is how many rows there were to do.
 
-    Each of those ends as verified, failed, conflict, unknown, withdrawn or waiting (unfinished, because the run was
+    Each of those ends as verified, failed, conflict, unknown, cancelled or waiting (unfinished, because the run was
     stopped by `stopped`). `sent` counts those for which a request went out, `already` those that the target was found
     to hold without it. `problems` holds words for the first rows that are not verified, by key.
     """
@@ -58,7 +58,7 @@ class FlowResult:
     failed: int
     conflict: int
     unknown: int
-    withdrawn: int
+    cancelled: int
     waiting: int
     sent: int
     already: int
@@ -191,7 +191,7 @@ class _Run:
             failed=self.done.get("failed", 0),
             conflict=self.done.get("conflict", 0),
             unknown=self.done.get("unknown", 0),
-            withdrawn=self.done.get("withdrawn", 0),
+            cancelled=self.done.get("cancelled", 0),
             waiting=waiting,
             sent=len(self.sent),
             already=self.already,
@@ -201,7 +201,7 @@ class _Run:
         )
 
     def _plan(self, latest: dict[str, Entry]) -> list[_Item]:
-        """The items to work on, those left open first; commits what is newly planned and what is withdrawn."""
+        """The items to work on, those left open first; commits what is newly planned and what is cancelled."""
         left_open: list[_Item] = []
         new: list[_Item] = []
         for key, row in self.rows.items():
@@ -220,7 +220,7 @@ class _Run:
             if same and last is not None and last.state == "verified" and self.flow.write == "create":
                 continue
             if last is not None and last.state == "conflict" and key in self.release:
-                last = self._record(item, "withdrawn", "released by a person: it may be sent again")
+                last = self._record(item, "cancelled", "released by a person: it may be sent again")
                 same = False
             # verified before and yet marked as pending: the target may have been changed since, so look again;
             # a conflict stays one until the target or the row changes
@@ -229,14 +229,14 @@ class _Run:
                 self._record(item, "planned")
             new.append(item)
         for key, last in latest.items():
-            if key in self.rows or last.state in {"verified", "withdrawn"}:
+            if key in self.rows or last.state in {"verified", "cancelled"}:
                 continue
             item = _Item(key, last=last)
             if last.state in OPEN:
                 self._reopen(item, last)
                 left_open.append(item)
             else:
-                self._record(item, "withdrawn", words="not wanted any more, or done by others")
+                self._record(item, "cancelled", words="not wanted any more, or done by others")
         self._commit()
         return left_open + new
 
@@ -329,10 +329,10 @@ class _Run:
             return "later"
         elif item.wanted is None and not item.error:
             if record is None:
-                return self._close(item, "withdrawn", "not found at the target, and not wanted any more")
+                return self._close(item, "cancelled", "not found at the target, and not wanted any more")
             return self._close(item, "conflict", "; ".join(different), target_key=record.target_key)
         elif changed:
-            self._record(item, "withdrawn", f"did not arrive ({'; '.join(different)}); something else is wanted by now")
+            self._record(item, "cancelled", f"did not arrive ({'; '.join(different)}); something else is wanted by now")
         if changed:
             item.open = None
             if item.wanted is not None:
@@ -351,11 +351,11 @@ class _Run:
         """The intent to send, as the item's next transition."""
         item.open = item.wanted
         item.sends += 1
-        action: Action = "update" if record else "create"
+        operation: Operation = "update" if record else "create"
         entry = self._record(
             item,
             "sent",
-            action=action,
+            operation=operation,
             etag=record.etag if record else None,
             target_key=record.target_key if record else None,
         )
@@ -398,7 +398,7 @@ class _Run:
         """Record what became of a change that was sent; True when it has to be tried again later."""
         told: dict[str, Any] = {
             "status": outcome.status,
-            "action": "update" if change.found else "create",
+            "operation": "update" if change.found else "create",
             "etag": change.found.etag if change.found else None,
             "target_key": outcome.target_key or (change.found.target_key if change.found else None),
         }
@@ -437,11 +437,13 @@ class _Run:
 
     def _finish(self, item: _Item, state: State, words: str = "") -> Literal["finished"]:
         self.done[state] = self.done.get(state, 0) + 1
-        if state not in {"verified", "withdrawn"} and len(self.problems) < _MAX_PROBLEMS:
+        if state not in {"verified", "cancelled"} and len(self.problems) < _MAX_PROBLEMS:
             self.problems[item.key] = f"{state}: {words}"
         return "finished"
 
-    def _record(self, item: _Item, state: State, words: str = "", action: Action | None = None, **told: Any) -> Entry:
+    def _record(
+        self, item: _Item, state: State, words: str = "", operation: Operation | None = None, **told: Any
+    ) -> Entry:
         """Add the item's next transition to the next commit.
 
         A change keeps its idempotency key until it is closed: a target that remembers a refusal under a key would
@@ -458,7 +460,7 @@ class _Run:
             key=item.key,
             step=step,
             state=state,
-            action=action or (last.action if last is not None and going_on else "none"),
+            operation=operation or (last.operation if last is not None and going_on else "none"),
             idempotency_key=last.idempotency_key if last and going_on else str(uuid.uuid5(uuid.NAMESPACE_URL, name)),
             payload_hash=digest,
             payload=dumps(subject.payload) if subject else None,
