@@ -104,4 +104,4 @@ def test_logs_of_an_unknown_service_name_the_known_ones(services: Settings) -> N
     done = _datong("logs", "nope")
     assert done.returncode == 1
     assert "dagster-daemon" in done.stderr
-    assert "database system is ready" in _datong("logs", "postgres").stdout
+    assert "database system is ready" in _datong("logs", "postgres", "--lines", "100000").stdout

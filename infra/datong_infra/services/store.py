@@ -65,6 +65,8 @@ class Store(Service):
                 "-ip=127.0.0.1",
                 "-ip.bind=127.0.0.1",
                 *ports,
+                # by itself it divides the free disk by 1 GB, and refuses new buckets once that many volumes are begun
+                "-volume.max=100000",
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
                 "-admin.ui=false",

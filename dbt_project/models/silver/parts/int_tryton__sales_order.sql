@@ -12,6 +12,12 @@ party as (
 
 ),
 
+customer as (
+
+    select partner_id as customer_id from party
+
+),
+
 currency as (
 
     {{ latest('stg_tryton__currency') }}
@@ -68,4 +74,4 @@ joined as (
 
 )
 
-{{ conform__sales_order('joined', parents={'customer': 'party'}) }}
+{{ conform__sales_order('joined', parents={'customer': 'customer'}) }}
