@@ -272,7 +272,7 @@ def _write(flow: FlowConfig, system: SystemConfig | None, fields: int) -> Interf
         direction="write",
         protocol=system.protocol if system else "",
         address=flow.target.resource,
-        how=flow.write,
+        how=", ".join(flow.operations),
         keys=list(flow.target.identity),
         cursor="",
         table=flow.source,
@@ -295,7 +295,7 @@ def _flow(flow: FlowConfig, lineage: _Lineage) -> FlowEntry:
         through=flow.source,
         target=flow.target.system,
         resource=flow.target.resource,
-        write=flow.write,
+        write=", ".join(flow.operations),
         description=flow.description,
     )
 

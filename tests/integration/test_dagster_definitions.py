@@ -121,7 +121,7 @@ attributes:
   source: {source}
   key: order_id
   target: {{system: shop, resource: /orders, lookup: orderId, identity: [id]}}
-  write: create
+  operations: [create]
   payload: {{orderId: order_id}}
 """
 

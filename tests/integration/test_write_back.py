@@ -278,7 +278,13 @@ def flow_like(name: str, **changes: Any) -> FlowConfig:
     """The project's own flow, under a name and on a table of the test's own."""
     mark = uuid.uuid4().hex[:8]
     found = load_flow(name).model_copy(
-        update={"flow": f"test_{mark}", "source": f"serve.test__t{mark}", "settle_seconds": 0.3, **changes}
+        update={
+            "flow": f"test_{mark}",
+            "source": f"serve.test__t{mark}",
+            "settle_seconds": 0.3,
+            "retry": {"wait_seconds": 0},
+            **changes,
+        }
     )
     return FlowConfig.model_validate(found.model_dump(by_alias=True))
 
@@ -562,7 +568,7 @@ class TestODataV4:
         monkeypatch.setattr("datong_ingestion.write_back.systems.load_system", lambda _name: definition)
         return flow_like(
             "production_order_to_mes",
-            write="create_or_update",
+            operations=["create", "update"],
             look_first=True,
             target={
                 "system": "shop",
@@ -682,7 +688,7 @@ class TestWorkOrders:
         assert "partNo: sent 'FG-1001', target holds 'FG-9'" in result.problems["1000001"]
 
     def test_a_changed_order_is_updated_where_the_flow_allows_it(self, system: FakeSystem) -> None:
-        flow = flow_like("production_order_to_mes", write="create_or_update", look_first=True)
+        flow = flow_like("production_order_to_mes", operations=["create", "update"], look_first=True)
         write_rows(flow, [work_order(1)], WORK)
         assert run_flow(flow).ok
         write_rows(flow, [work_order(1, quantity=Decimal("12.5"))], WORK)

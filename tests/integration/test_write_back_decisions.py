@@ -121,8 +121,8 @@ def test_a_row_can_be_decided_before_its_flow_and_not_after(flow: str) -> None:
 def test_a_decision_that_makes_no_sense_is_refused_in_words(
     flow: str, kind: decisions.Kind, more: dict[str, Any], words: str
 ) -> None:
+    told: dict[str, Any] = {"who": "wang", "why": "because", **more}
     with pytest.raises(ConfigurationError, match=words):
-        told: dict[str, Any] = {"who": "wang", "why": "because", **more}
         decisions.decide(flow, kind, **told)
     assert decisions.waiting(flow) == []
 

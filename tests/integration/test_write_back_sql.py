@@ -100,7 +100,7 @@ def a_flow(database: Database, rows: list[dict[str, Any]], **changes: Any) -> Fl
             "flow": f"test_{mark}",
             "source": f"serve.test__t{mark}",
             "key": "order_no",
-            "write": "create_or_update",
+            "operations": ["create", "update"],
             "settle_seconds": 0.2,
             "target": target,
             "payload": {name: name for name in ROWS.names},
@@ -191,7 +191,7 @@ def test_a_row_that_somebody_changed_in_between_is_a_conflict_and_keeps_their_ch
 
 
 def test_a_row_that_somebody_else_made_is_not_made_twice(database: Database) -> None:
-    flow = a_flow(database, [order(1)], write="create", look_first=False)
+    flow = a_flow(database, [order(1)], operations=["create"], look_first=False)
     flow_before = a_flow(database, [order(1)])
     assert run(flow_before, database).ok
     result = run(flow, database)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from datong_ingestion.systems_config import load_systems
 from datong_ingestion.write_back import FlowConfig, load_flow, load_flows
+from datong_ingestion.write_back.config import Freeze, Retry, ordered
 from datong_ingestion.write_back.payload import PayloadBuilder, payload_hash
 from datong_platform.errors import ConfigurationError
 
@@ -25,7 +26,7 @@ attributes:
     resource: /work-orders
     lookup: orderNo
     identity: [workOrderNo]
-  write: create
+  operations: [create]
   payload:
     orderNo: order_no
     quantity: {column: quantity, as: number}
@@ -56,13 +57,13 @@ def test_a_flow_is_read_with_columns_in_short_and_in_full(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        ("  write: create", "  write: replace", 11, "'create', 'update' or 'create_or_update'"),
+        ("  operations: [create]", "  operations: [replace]", 11, "'create', 'update', 'delete' or 'call'"),
         ("    lookup: orderNo", "    lokup: orderNo", 9, "lokup: Extra inputs are not permitted"),
         ("serve.mes__work_order", "silver.production_order", 4, "reads from serve only"),
         ("as: number", "as: money", 14, "as: Input should be 'text'"),
         ("    orderNo: order_no\n", "", 2, "does not fill orderNo"),
-        ("  write: create", "  write: create\n  chunk_rows: 0", 12, "greater than or equal to 1"),
-        ("  write: create", "  write: update\n  look_first: false", 2, "look_first can be false only"),
+        ("  operations: [create]", "  operations: [create]\n  chunk_rows: 0", 12, "greater than or equal to 1"),
+        ("  operations: [create]", "  operations: [update]\n  look_first: false", 2, "look_first can be false only"),
         ("    identity: [workOrderNo]", "    identity: []", 10, "at least 1 item"),
         ("  flow: order_to_mes", "  flow: Order-To-MES", 3, "lower-case letters"),
         ("    lookup: orderNo", "    lookup: orderNo\n    timezone: Asia/Shangai", 10, "is no time zone"),
@@ -97,7 +98,14 @@ def test_an_unknown_flow_lists_those_there_are(tmp_path: Path) -> None:
 
 def builder(dialect: Any, payload: dict[str, Any], schema: pa.Schema, zone: str = "UTC") -> PayloadBuilder:
     target = {"system": "x", "resource": "A/B", "lookup": "Key", "identity": ["Key"], "timezone": zone}
-    flow = {"flow": "f", "source": "serve.x__y", "key": "key", "target": target, "write": "create", "payload": payload}
+    flow = {
+        "flow": "f",
+        "source": "serve.x__y",
+        "key": "key",
+        "target": target,
+        "operations": ["create"],
+        "payload": payload,
+    }
     return PayloadBuilder(FlowConfig.model_validate(flow), schema, dialect)
 
 
@@ -206,3 +214,78 @@ def test_the_hash_follows_the_content_and_not_the_order() -> None:
 def test_a_column_type_that_no_target_takes_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"column serve\.x__y\.tags is of type list"):
         builder("rest", {"Key": "key", "Tags": "tags"}, SCHEMA.append(pa.field("tags", pa.list_(pa.string()))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("operations: [create]", "operations: [create, create]", 2, "each is named once"),
+        ("operations: [create]", "operations: [update, call]\n  action: {name: release}", 2, "choose one of them"),
+        ("operations: [create]", "operations: [call]", 2, "call and action go together"),
+        ("operations: [create]", "operations: [create]\n  after: [order_to_mes]", 2, "cannot come after itself"),
+        ("operations: [create]", "operations: [create]\n  guards: {max_share: 1.5}", 12, "less than or equal to 1"),
+        (
+            "operations: [create]",
+            "operations: [create]\n  guards:\n    freeze:\n      - {why: close, timezone: Asia/Shanghai}",
+            14,
+            "says no time",
+        ),
+        ("operations: [create]", "operations: [create]\n  retry: {attempts: 0}", 12, "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_guard_order_or_operation_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)) as told:
+        flows_of(tmp_path, FLOW.replace(old, new))
+    assert f"defs.yaml:{line}" in told.value.thing
+
+
+def test_flows_run_after_those_that_they_name_and_a_circle_is_refused(tmp_path: Path) -> None:
+    second = FLOW.replace("order_to_mes", "second").replace("operations:", "after: [order_to_mes]\n  operations:")
+    flows = flows_of(tmp_path, f"{second}---\n{FLOW}")
+    assert [flow.flow for flow in ordered(flows)] == ["order_to_mes", "second"]
+    first = FLOW.replace("operations:", "after: [{flow: second, by: order_no}]\n  operations:")
+    with pytest.raises(ConfigurationError, match=r"in a circle: .* after "):
+        flows_of(tmp_path, f"{second}---\n{first}")
+
+
+def test_a_field_that_the_target_owns_is_refused_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owners = {"work_order": {"*": ["erp", "mes"], "quantity": ["mes", "erp"]}}
+    monkeypatch.setattr("datong_platform.standard.authority.load", lambda: owners)
+    assert flows_of(tmp_path, FLOW.replace("operations:", "entity: work_order\n  operations:")), "what is made is ours"
+    text = FLOW.replace("operations: [create]", "entity: work_order\n  operations: [update]")
+    with pytest.raises(ConfigurationError, match=r"work_order\.quantity is owned by mes itself") as told:
+        flows_of(tmp_path, text)
+    assert told.value.thing.endswith("defs.yaml:15")
+    with pytest.raises(ConfigurationError, match="knows no entity work_ordr"):
+        flows_of(tmp_path, text.replace("entity: work_order", "entity: work_ordr"))
+
+
+@pytest.mark.parametrize(
+    ("freeze", "moment", "ends"),
+    [
+        ({"days": [-2, -1, 1]}, "2026-02-27T12:00+08:00", "2026-02-28T00:00+08:00"),
+        ({"days": [-2, -1, 1]}, "2026-02-26T23:59+08:00", None),
+        ({"days": [-1], "from": "18:00", "until": "08:00"}, "2026-02-28T17:59+08:00", None),
+        ({"days": [-1], "from": "18:00", "until": "08:00"}, "2026-02-28T15:00+00:00", "2026-03-01T08:00+08:00"),
+        ({"days": [-1], "from": "18:00", "until": "08:00"}, "2026-03-01T07:59+08:00", "2026-03-01T08:00+08:00"),
+        ({"weekdays": ["sat", "sun"]}, "2026-02-28T12:00+08:00", "2026-03-01T00:00+08:00"),
+        ({"weekdays": ["sat"], "months": [12]}, "2026-02-28T12:00+08:00", None),
+        (
+            {"starts": "2026-12-24T18:00", "ends": "2026-12-27T06:00"},
+            "2026-12-24T10:00+00:00",
+            "2026-12-27T06:00+08:00",
+        ),
+        ({"starts": "2026-12-24T18:00", "ends": "2026-12-27T06:00"}, "2026-12-24T09:59+00:00", None),
+    ],
+)
+def test_a_freeze_holds_by_the_clock_of_its_own_zone(freeze: dict[str, Any], moment: str, ends: str | None) -> None:
+    found = Freeze.model_validate({"why": "month-end close", "timezone": "Asia/Shanghai", **freeze})
+    until = found.until_when(datetime.fromisoformat(moment))
+    assert until == (datetime.fromisoformat(ends) if ends else None)
+
+
+def test_failed_rows_wait_longer_each_time_but_not_for_ever() -> None:
+    retry = Retry(wait_seconds=60, factor=4, longest_seconds=1000)
+    assert [retry.wait(tries).total_seconds() for tries in (1, 2, 3, 4)] == [60, 240, 960, 1000]

@@ -69,7 +69,7 @@ class WriteBackFlow(dg.Component):
                     metadata={
                         "target_system": flow.target.system,
                         "target_resource": flow.target.resource,
-                        "write": flow.write,
+                        "operations": ", ".join(flow.operations),
                         "key": flow.key,
                         "ledger": "ops.write_back_ledger",
                     },

@@ -4,21 +4,32 @@ A flow says which serve table holds the wanted state, which system takes it, and
 target's fields. Addresses and secrets are not here: the target names a source system, whose connection is used.
 
 From `assets/datong_assets/defs/**/defs.yaml` (type `datong_assets.components.WriteBackFlow`) to `FlowConfig`. A mistake
-is a ConfigurationError that names the file and the line.
+is a ConfigurationError that names the file and the line; so is a field that the target itself owns by the authority
+file (`dbt_project/standard/authority.yaml`), and an order of flows that runs in a circle.
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from datetime import time as clock
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from datong_platform import names, settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.names import TableName
+from datong_platform.standard import authority
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from datong_ingestion.definitions import documents, line_of
+
+Operation = Literal["create", "update", "delete", "call"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+_WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 COMPONENT = "datong_assets.components.WriteBackFlow"
 
@@ -85,6 +96,10 @@ def _zone(value: str) -> str:
     return value
 
 
+def _afters(value: Any) -> Any:
+    return [{"flow": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+
+
 class TargetConfig(_Model):
     """Where a flow writes to, and how one of its records is found again."""
 
@@ -106,6 +121,114 @@ class TargetConfig(_Model):
     """OData: how many keys are looked up by one request."""
 
 
+class Action(_Model):
+    """An action or function of the target that brings a record to the payload: release, close, cancel."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """OData: the action's or the function import's name. REST: the path below the record, as `release`."""
+    parameters: Fields = {}
+    """What it is called with."""
+    bound: bool = True
+    """Whether it is called on the record that was found; else it is told the record by its parameters."""
+
+
+class After(_Model):
+    """A flow that comes first."""
+
+    flow: Annotated[str, AfterValidator(_word)]
+    by: str = ""
+    """Column of this flow's serve table that holds that flow's key: a row waits until its counterpart is verified.
+    Without it the whole flow waits until all rows of that one are."""
+
+
+class Freeze(_Model):
+    """A time in which nothing is sent: once, from a moment until another, or again on certain days.
+
+    Clock times and days are those of `timezone`. `days` are of the month, -1 the last one; without `days` and
+    `weekdays` it is every day. Where `until` is not later than `from`, it ends on the next day.
+    """
+
+    why: Annotated[str, Field(min_length=1)]
+    timezone: Annotated[str, AfterValidator(_zone)]
+    starts: datetime | None = None
+    ends: datetime | None = None
+    days: list[Annotated[int, Field(ge=-31, le=31)]] = []
+    weekdays: list[Weekday] = []
+    months: list[Annotated[int, Field(ge=1, le=12)]] = []
+    from_: Annotated[clock, Field(alias="from")] = clock(0)
+    until: clock = clock(0)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        once, again = (self.starts, self.ends), (self.days, self.weekdays, self.months)
+        if (self.starts is None) != (self.ends is None):
+            raise ValueError("starts and ends go together")
+        if all(once) and any(again):
+            raise ValueError("is either once (starts, ends) or again and again (days, weekdays, months), not both")
+        if not any(once) and not any(again):
+            raise ValueError("says no time: give starts and ends, or days, weekdays or months")
+        if 0 in self.days:
+            raise ValueError("days count from 1, or from -1 backwards")
+        if self.starts and self.ends:
+            if self.starts.tzinfo or self.ends.tzinfo:
+                raise ValueError("starts and ends are clock times of its time zone: leave out the offset")
+            if self.ends <= self.starts:
+                raise ValueError("ends before it starts")
+        return self
+
+    def until_when(self, moment: datetime) -> datetime | None:
+        """When it ends, if it holds at a moment (with its zone); else None."""
+        zone = ZoneInfo(self.timezone)
+        local = moment.astimezone(zone)
+        if self.starts and self.ends:
+            starts, ends = self.starts.replace(tzinfo=zone), self.ends.replace(tzinfo=zone)
+            return ends if starts <= local < ends else None
+        for back in (1, 0):
+            day = (local - timedelta(days=back)).date()
+            starts = datetime.combine(day, self.from_, zone)
+            ends = datetime.combine(day + timedelta(days=self.until <= self.from_), self.until, zone)
+            length = monthrange(day.year, day.month)[1]
+            is_day = not self.days or day.day in self.days or day.day - length - 1 in self.days
+            is_weekday = not self.weekdays or _WEEKDAYS[day.weekday()] in self.weekdays
+            is_month = not self.months or day.month in self.months
+            if is_day and is_weekday and is_month and starts <= local < ends:
+                return ends
+        return None
+
+
+class Guards(_Model):
+    """What holds a run back before it harms: nothing beyond a ceiling is planned or sent, and a person is asked."""
+
+    max_changes: Annotated[int, Field(ge=0)] | None = None
+    """The most rows that one plan may change, deletes included."""
+    max_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The same as a share of the rows that the target is known to hold; not before there are any."""
+    max_deletes: Annotated[int, Field(ge=0)] | None = None
+    """The most records that one plan may delete."""
+    max_delete_share: Annotated[float, Field(gt=0, le=1)] | None = 0.1
+    """The same as a share of the rows that the target is known to hold; null for no such ceiling."""
+    freeze: list[Freeze] = []
+    """When nothing is sent; what is planned waits."""
+    approve_above: Annotated[int, Field(ge=0)] | None = None
+    """A plan of more changes than this waits for a person's approval."""
+    approve_deletes: bool = True
+    """Deletes wait for a person's approval, however few they are."""
+
+
+class Retry(_Model):
+    """How failed rows come back: after `wait_seconds`, then each time `factor` times as long, at most
+    `longest_seconds`; after `attempts` runs in which they failed they rest in the dead letter."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    wait_seconds: Annotated[float, Field(ge=0)] = 60
+    factor: Annotated[float, Field(ge=1)] = 4
+    longest_seconds: Annotated[float, Field(ge=0)] = 86_400
+
+    def wait(self, tries: int) -> timedelta:
+        """How long to wait after so many runs in which a row failed."""
+        return timedelta(seconds=min(self.longest_seconds, self.wait_seconds * self.factor ** max(0, tries - 1)))
+
+
 class FlowConfig(_Model):
     """One write-back flow: what the attributes of its `defs.yaml` say."""
 
@@ -123,9 +246,28 @@ class FlowConfig(_Model):
     where: dict[str, str | int | bool | list[str | int]] = {}
     """Only rows whose column has this value (or one of these)."""
     target: TargetConfig
-    write: Literal["create", "update", "create_or_update"]
-    """What may be done: make the missing record, change the existing one, or either. What exists and differs where only
-    `create` is allowed is a conflict; what is missing where only `update` is allowed is a failure."""
+    operations: Annotated[list[Operation], Field(min_length=1)]
+    """What may be done. `create` makes a record that is missing, `update` changes one that differs, `call` brings it to
+    the payload by an action instead, `delete` removes one whose key left the serve table. What exists and differs where
+    neither update nor call is allowed is a conflict; what is missing where create is not allowed is a failure."""
+    action: Action | None = None
+    """What `call` calls."""
+    after: Annotated[list[After], BeforeValidator(_afters)] = []
+    """Flows that come first: by name, or with the column that holds their key."""
+    entity: str = ""
+    """The entity of the standard that the payload's columns describe, by which the authority file tells who owns each
+    field. Must be given where `update` or `call` is allowed and the authority file knows the entity's fields."""
+    rate: Annotated[float, Field(gt=0)] | None = None
+    """The most changes that are sent in a second; the target's own signals (429, Retry-After) are obeyed beside it."""
+    batch: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Changes in one request, where the target's protocol can (OData `$batch`, bulk); 1 for one request each."""
+    on_conflict: Literal["ask", "ours", "theirs"] = "ask"
+    """Who wins where the target holds something else than what it should: a person is asked, our value is written over
+    it, or the target's stays. A record that vanished after it was accepted is always for a person."""
+    guards: Guards = Guards()
+    retry: Retry = Retry()
+    alert: str = ""
+    """The owner by whom routes of alerts find who is told of this flow; by default its `owner`."""
     look_first: bool = True
     """Ask for a record before creating it. May be false only where the target itself refuses a second record for one
     key: it saves a request for each row, and what is there already is then found by its refusal (409)."""
@@ -141,9 +283,18 @@ class FlowConfig(_Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        if not self.look_first and self.write != "create":
+        may = set(self.operations)
+        if len(may) != len(self.operations):
+            raise ValueError("operations: each is named once")
+        if not self.look_first and may != {"create"}:
             raise ValueError("look_first can be false only for a flow that just creates: an update needs the record")
-        if self.target.lookup not in self.payload and self.write != "update":
+        if {"update", "call"} <= may:
+            raise ValueError("operations: update and call both change a record that differs; choose one of them")
+        if ("call" in may) != (self.action is not None):
+            raise ValueError("operations: call and action go together: what is called, and that it may be")
+        if any(item.flow == self.flow for item in self.after):
+            raise ValueError("after: a flow cannot come after itself")
+        if self.target.lookup not in self.payload and "create" in may:
             raise ValueError(
                 f"payload does not fill {self.target.lookup}, by which a created record would be found again"
             )
@@ -157,11 +308,22 @@ class FlowConfig(_Model):
     @property
     def columns(self) -> list[str]:
         """The serve table's columns that the flow reads."""
-        used = [self.key, *([self.pending] if self.pending else []), *self.where]
+        used = [self.key, *([self.pending] if self.pending else []), *self.where, *self.mapped]
+        return list(dict.fromkeys([*used, *(item.by for item in self.after if item.by)]))
+
+    @property
+    def mapped(self) -> list[str]:
+        """The serve table's columns that make what is sent."""
+        parts: list[Mapping[str, Value]] = [self.action.parameters] if self.action else []
         for value in self.payload.values():
-            for fields in value if isinstance(value, list) else [{"": value}]:
-                used += [item.column for item in fields.values() if isinstance(item, ColumnValue)]
+            parts += value if isinstance(value, list) else [{"": value}]
+        used = [item.column for fields in parts for item in fields.values() if isinstance(item, ColumnValue)]
         return list(dict.fromkeys(used))
+
+    @property
+    def changes_records(self) -> bool:
+        """Whether it may change a record that exists."""
+        return bool({"update", "call"} & set(self.operations))
 
 
 def _flows_in(path: Path) -> list[FlowConfig]:
@@ -177,7 +339,32 @@ def _flows_in(path: Path) -> list[FlowConfig]:
                 f"does not describe a write-back flow: {'; '.join(where)}.",
                 "mend these lines.",
             ) from error
+        for location, words in _not_ours(flows[-1]):
+            raise ConfigurationError(
+                f"{path}:{line_of(node, ('attributes', *location))}",
+                f"does not describe a write-back flow that may run: {words}",
+                "leave the field out, or let another system own it in dbt_project/standard/authority.yaml.",
+            )
     return flows
+
+
+def _not_ours(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The fields, by their place in the file, that the target owns by the authority file: they are not for us."""
+    if not flow.changes_records or not flow.entity:
+        return
+    owners = authority.load().get(flow.entity)
+    if owners is None:
+        yield ("entity",), f"the authority file knows no entity {flow.entity}."
+        return
+    for name, value in flow.payload.items():
+        if not isinstance(value, ColumnValue) or name == flow.target.lookup or name in flow.target.identity:
+            continue
+        owner = owners.get(value.column, owners[authority.OTHERS])[0]
+        if owner == flow.target.system:
+            yield (
+                ("payload", name),
+                f"{flow.entity}.{value.column} is owned by {owner} itself, so {name} cannot be written there.",
+            )
 
 
 def load_flows(defs: Path | None = None) -> dict[str, FlowConfig]:
@@ -194,7 +381,26 @@ def load_flows(defs: Path | None = None) -> dict[str, FlowConfig]:
                     f"{path}", f"defines flow {flow.flow}, as does {origin[flow.flow]}.", "rename one."
                 )
             flows[flow.flow], origin[flow.flow] = flow, path
+    for flow in flows.values() if defs is None else ():
+        if unknown := [item.flow for item in flow.after if item.flow not in flows]:
+            raise ConfigurationError(
+                f"{origin[flow.flow]}",
+                f"comes after {', '.join(unknown)}, which is not defined.",
+                f"choose from {', '.join(flows)}.",
+            )
+    ordered(flows)
     return flows
+
+
+def ordered(flows: Mapping[str, FlowConfig]) -> list[FlowConfig]:
+    """Flows in the order in which they run: each after those that it comes after. ConfigurationError for a circle."""
+    before = {name: [item.flow for item in flow.after if item.flow in flows] for name, flow in flows.items()}
+    try:
+        return [flows[name] for name in TopologicalSorter(before).static_order()]
+    except CycleError as error:
+        raise ConfigurationError(
+            "write-back flows", f"come after each other in a circle: {' after '.join(error.args[1])}.", "mend `after`."
+        ) from error
 
 
 def load_flow(name: str, defs: Path | None = None) -> FlowConfig:

@@ -25,7 +25,7 @@ from datong_platform.errors import AuthenticationError, ConfigurationError, Dato
 
 from datong_ingestion.protocols.odata import EntitySet, OData
 from datong_ingestion.systems_config import EntityConfig
-from datong_ingestion.write_back.config import FlowConfig
+from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect
 from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
 from datong_ingestion.write_back.wire import Answer, Wire, rows_with_keys
@@ -42,6 +42,8 @@ class _Session:
 
 class ODataTarget:
     """An entity set of an OData service, as a write-back target."""
+
+    operations: frozenset[Operation] = frozenset({"create", "update"})
 
     def __init__(self, flow: FlowConfig, source: OData, version: Literal["odata_v2", "odata_v4"]) -> None:
         self.dialect: Dialect = version

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError
 
 from datong_ingestion.connections.rest import RestConnection
-from datong_ingestion.write_back.config import FlowConfig
+from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect
 from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
 from datong_ingestion.write_back.wire import Wire, at, rows_with_keys
@@ -25,6 +25,7 @@ class RestTarget:
     """A collection of a JSON API, as a write-back target."""
 
     dialect: Dialect = "rest"
+    operations: frozenset[Operation] = frozenset({"create", "update"})
 
     def __init__(self, flow: FlowConfig, connection: RestConnection, wire: Wire) -> None:
         self._config = flow.target

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, DatongError, SchemaError, ServiceError
 
+from datong_ingestion.write_back import config
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.lease import Lease, lease
 from datong_ingestion.write_back.ledger import OPEN, Entry, Ledger, Operation, State, now
@@ -217,7 +218,7 @@ class _Run:
                 left_open.append(item)
                 continue
             same = last is not None and item.wanted is not None and last.payload_hash == item.wanted.hash
-            if same and last is not None and last.state == "verified" and self.flow.write == "create":
+            if same and last is not None and last.state == "verified" and not self.flow.changes_records:
                 continue
             if last is not None and last.state == "conflict" and key in self.release:
                 last = self._record(item, "cancelled", "released by a person: it may be sent again")
@@ -299,7 +300,7 @@ class _Run:
         if record is None:
             if item.last is not None and _stuck(item.last, wanted):
                 return self._vanished(item, item.last)
-            if self.flow.write == "update":
+            if "create" not in self.flow.operations:
                 return self._close(item, "failed", "the target has no such record")
             return "create"
         different = self.builder.differences(wanted.payload, record.fields)
@@ -310,7 +311,7 @@ class _Run:
                     item, "verified", "the target held it already", target_key=record.target_key, etag=record.etag
                 )
             return self._finish(item, "verified")
-        if self.flow.write == "create":
+        if not self.flow.changes_records:
             return self._close(item, "conflict", "; ".join(different), target_key=record.target_key)
         return record
 
@@ -351,7 +352,7 @@ class _Run:
         """The intent to send, as the item's next transition."""
         item.open = item.wanted
         item.sends += 1
-        operation: Operation = "update" if record else "create"
+        operation: config.Operation = "update" if record else "create"
         entry = self._record(
             item,
             "sent",
@@ -359,7 +360,7 @@ class _Run:
             etag=record.etag if record else None,
             target_key=record.target_key if record else None,
         )
-        return Change(item.key, item.open.payload if item.open else {}, entry.idempotency_key, record)
+        return Change(item.key, item.open.payload if item.open else {}, entry.idempotency_key, record, operation)
 
     def _send(self, changes: Sequence[tuple[_Item, Change]]) -> list[_Item]:
         self.held.check()

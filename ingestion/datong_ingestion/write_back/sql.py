@@ -27,7 +27,7 @@ from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.databases.dialect import Column, Dialect
 from datong_ingestion.protocols.sql import dialect_of
 from datong_ingestion.systems_config import EntityConfig
-from datong_ingestion.write_back.config import FlowConfig
+from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect as PayloadDialect
 from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
 
@@ -39,6 +39,7 @@ class SqlTarget:
     """A table of a database, as a write-back target. `resource` is `schema.table`."""
 
     dialect: PayloadDialect = "sql"
+    operations: frozenset[Operation] = frozenset({"create", "update"})
 
     def __init__(self, flow: FlowConfig, connection: SqlConnection, credentials: str) -> None:
         self._config = flow.target

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from datong_platform.errors import DatongError, TransientError
 
+from datong_ingestion.write_back.config import Operation
 from datong_ingestion.write_back.payload import Dialect, Payload
 
 OutcomeKind = Literal["accepted", "refused", "conflict", "unclear", "not_sent"]
@@ -29,12 +30,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Change:
-    """One write. `found` is the record to update; None to create one."""
+    """One write. `found` is the record that is updated, deleted or acted upon; None to create one.
+
+    `parameters` are those of the flow's action where `operation` is call; `payload` is what the record then holds.
+    """
 
     key: str
     payload: Payload = field(repr=False)
     idempotency_key: str
     found: Found | None = None
+    operation: Operation = "create"
+    parameters: Payload = field(default_factory=dict[str, Any], repr=False)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class Target(Protocol):
     @property
     def dialect(self) -> Dialect:
         """How its payloads are written."""
+        ...
+
+    @property
+    def operations(self) -> frozenset[Operation]:
+        """What can be done at it."""
         ...
 
     def lookup(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
