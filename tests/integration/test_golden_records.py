@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
+import golden_corpus
 import pyarrow as pa
 import pytest
 from datong_infra.cli.app import app
 from datong_platform.errors import ConfigurationError, SchemaError
 from datong_platform.lake import history
+from datong_platform.names import TableName
 from datong_platform.standard import decisions
 from datong_platform.standard.decisions import DecidedOtherwiseError
 from datong_platform.standard.matching import queue, run, store
@@ -21,7 +26,7 @@ CRM = ("crm", "7", {"party_name": "恆通水務（上海）股份有限公司", 
 SHORT = ("crm", "8", {"party_name": "恒通水务"})
 OTHER = ("erp", "2", {"party_name": "苏州鑫达化工有限公司", "city": "苏州", "credit_code": "91350100M000100Y51"})
 
-Row = tuple[str, str, dict[str, str]]
+Row = tuple[str, str, dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +46,13 @@ def ids() -> dict[str, str]:
     assert delta is not None
     rows = delta.to_pyarrow_table().to_pylist()
     return {f"{row['source_system']}/{row['source_key']}": row["golden_id"] for row in rows}
+
+
+def partition(given: Mapping[str, str]) -> set[frozenset[str]]:
+    groups: dict[str, set[str]] = defaultdict(set)
+    for record, golden_id in given.items():
+        groups[golden_id].add(record)
+    return {frozenset(group) for group in groups.values()}
 
 
 def versions() -> list[int]:
@@ -193,6 +205,60 @@ def test_a_run_that_died_halfway_is_done_again_without_doubled_history(monkeypat
     match(ERP, OTHER, CRM)
     assert len(queue.events("customer")) == before
     assert ids()["crm/7"] == ids()["erp/1"]
+
+
+def test_run_after_run_ends_where_one_run_over_everything_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records come, change, go and return by chance; what is known of them is written anew in between."""
+    monkeypatch.setattr(run, "_SLACK", 40)
+    dice = random.Random(11)
+    every = {(row.source_system, row.source_key): row.fields for row in golden_corpus.parties(11, 120)}
+    there: dict[tuple[str, str], dict[str, Any]] = {}
+    modes: list[str] = []
+    written = store.write
+    monkeypatch.setattr(store, "write", lambda *a, **more: (modes.append(more.get("mode", "all")), written(*a, **more)))
+    for _ in range(5):
+        for key in dice.sample(sorted(every), 60):
+            there[key] = every[key]
+        for key in dice.sample(sorted(there), 12):
+            there[key] = {**there[key], "phone": f"+8621{dice.randint(20000000, 89999999)}"}
+        for key in dice.sample(sorted(there), 8):
+            del there[key]
+        match(*((system, key, row) for (system, key), row in there.items()))
+    assert modes.count("append") > 1
+    assert versions()[1] > modes.count("append"), "it was never written anew"
+    stepwise = partition(ids())
+    monkeypatch.setattr(store, "records", lambda entity: TableName("ops", f"again_{entity}"))
+    monkeypatch.setattr(store, "pairs_of", lambda entity: TableName("ops", f"again_pair_{entity}"))
+    monkeypatch.setattr(store, "golden", lambda entity: TableName("ops", f"again_golden_{entity}"))
+    match(*((system, key, row) for (system, key), row in there.items()))
+    assert partition(ids()) == stepwise
+    assert len(stepwise) < len(there)
+
+
+def test_what_was_lost_of_the_crosswalk_is_made_again() -> None:
+    match(ERP, CRM, OTHER)
+    before = ids()
+    delta = history.open_table(store.golden("customer"))
+    assert delta is not None
+    delta.delete("source_system = 'crm'")
+    match(ERP, CRM, OTHER)
+    assert ids() == before
+    assert {row.golden_id for row in queue.find("customer", "crm/7")} == {before["crm/7"]}
+
+
+def test_what_an_earlier_version_kept_of_records_is_read_on() -> None:
+    """Before, there were block_keys and no run; ids are kept, and nobody is new."""
+    match(ERP, CRM, OTHER)
+    before = ids()
+    delta = history.open_table(store.records("customer"))
+    assert delta is not None
+    rows = delta.to_pyarrow_table()
+    old = rows.drop_columns(["run", "block_hashes"]).append_column("block_keys", pa.array([["a"]] * len(rows)))
+    store.write(store.records("customer"), old)
+    assert match(ERP, CRM, OTHER).fresh == 0
+    match(ERP, CRM, OTHER, SHORT)
+    now = ids()
+    assert {key: now[key] for key in before} == before
 
 
 def test_a_record_given_twice_and_a_field_nobody_compares_are_refused() -> None:

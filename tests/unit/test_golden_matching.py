@@ -33,7 +33,7 @@ def groups_of(entity: str, rows: Iterable[Row]) -> Groups:
     connection = pairs.connect()
     connection.register("_compared", compared)
     connection.execute("create table everyone as select * from _compared")
-    connection.execute("create table fresh as select unique_id from _compared")
+    connection.execute("create view fresh as from everyone")
     found = pairs.found(connection, wanted).to_pylist()
     connection.close()
     exclusive = [key.column for key in wanted.sure_keys if key.exclusive]

@@ -50,7 +50,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def found(connection: duckdb.DuckDBPyConnection, model: Model) -> pa.Table:
-    """The pairs worth keeping between the records of table `everyone` that table `fresh` names and all of them."""
+    """The pairs worth keeping between the records `fresh` and `everyone`, which holds them, too: both with features."""
     _candidates(connection, model)
     connection.register("_none", PAIR.empty_table())
     connection.execute("create or replace table kept as select * from _none")
@@ -98,33 +98,38 @@ def settings(model: Model) -> dict[str, Any]:
 
 
 def _candidates(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    """Table `candidate`: pairs that share a key, at least one of the two fresh."""
+    """Table `candidate`: pairs that share a key, at least one of the two fresh. Reads a few columns of all records."""
     connection.execute(
-        """
-        create or replace temp table fresh_key as
-        select unique_id, unnest(block_keys) as key from everyone where unique_id in (select unique_id from fresh)
-        """
+        "create or replace temp table fresh_key as select unique_id, unnest(block_hashes) as key from fresh"
     )
     connection.execute(
-        """
+        f"""
         create or replace temp table shared_key as
-        select key, unique_id, count(*) over (partition by key) as width
-        from (select unique_id, unnest(block_keys) as key from everyone)
+        select key, unique_id
+        from (select unique_id, unnest(block_hashes) as key from everyone)
         where key in (select key from fresh_key)
-        qualify width > 1
+        qualify count(*) over (partition by key) between 2 and {WIDEST}
         """
     )
     # what many records share still joins them when it is a sure key: each with the first of them
+    columns = [key.column for key in model.sure_keys]
+    among = " or ".join(f"{column} in (select {column} from fresh)" for column in columns) or "false"
+    connection.execute(
+        f"""
+        create or replace temp table sure as
+        select {", ".join(["unique_id", *columns])} from everyone where {among}
+        """
+    )
     stars = "".join(
         f"""
         union
         select least(first.unique_id, other.unique_id), greatest(first.unique_id, other.unique_id)
-        from everyone as other
-        inner join (select {key.column}, min(unique_id) as unique_id from everyone group by all) as first
-            on other.{key.column} = first.{key.column} and other.unique_id <> first.unique_id
+        from sure as other
+        inner join (select {column}, min(unique_id) as unique_id from sure group by all) as first
+            on other.{column} = first.{column} and other.unique_id <> first.unique_id
         where other.unique_id in (select unique_id from fresh) or first.unique_id in (select unique_id from fresh)
         """
-        for key in model.sure_keys
+        for column in columns
     )
     connection.execute(
         f"""
@@ -136,11 +141,12 @@ def _candidates(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
                 greatest(mine.unique_id, other.unique_id) as right_id
             from fresh_key as mine
             inner join shared_key as other on mine.key = other.key and mine.unique_id <> other.unique_id
-            where other.width <= {WIDEST}
             {stars}
         )
         """
     )
+    for table in ("fresh_key", "shared_key", "sure"):
+        connection.execute(f"drop table {table}")
 
 
 def _score(connection: duckdb.DuckDBPyConnection, model: Model, start: int) -> None:
@@ -158,7 +164,7 @@ def _score(connection: duckdb.DuckDBPyConnection, model: Model, start: int) -> N
     connection.execute(
         """
         create or replace temp table compared as
-        select * from everyone
+        select * exclude (block_hashes) from everyone
         where unique_id in (select join_key_l from slice union select join_key_r from slice)
         """
     )

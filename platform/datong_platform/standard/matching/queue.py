@@ -319,9 +319,9 @@ class _Tables:
 
     def __enter__(self) -> _Tables:
         entity = self._wanted.entity
-        self._offer("pair", store.pairs_of(entity), store.PAIR_SCHEMA)
-        self._offer("known", store.records(entity), store.record_schema(self._wanted.kind))
-        self._offer("past", store.HISTORY, store.HISTORY_SCHEMA)
+        store.offer(self._connection, store.pairs_of(entity), store.PAIR_SCHEMA, "pair")
+        store.read_records(self._connection, self._wanted)
+        store.offer(self._connection, store.HISTORY, store.HISTORY_SCHEMA, "past")
         decided = run.decided_pairs(decisions.active(entity=entity))
         named: Mapping[tuple[str, str], str] = {**decided.together, **decided.apart}
         rows = [{"left_id": left, "right_id": right} for left, right in named]
@@ -334,7 +334,7 @@ class _Tables:
             where pair.state in ('review', 'conflict')
             """
         )
-        self._connection.execute("create view record as select * from known where not is_gone")
+        self._connection.execute("create view record as select * from held where not is_gone")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -342,8 +342,3 @@ class _Tables:
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, list(values)).fetchall()
-
-    def _offer(self, name: str, table: TableName, schema: pa.Schema) -> None:
-        delta = lake_history.open_table(table)
-        rows: Any = schema.empty_table() if delta is None else delta.to_pyarrow_dataset(schema=schema)
-        self._connection.register(name, rows)

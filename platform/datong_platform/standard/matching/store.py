@@ -1,8 +1,9 @@
 """The tables of golden records, all in `ops`, written by delta-rs.
 
 - `golden_<entity>`: the crosswalk, one row per record of a system with its golden id. The golden tables come from it.
-- `match_record_<entity>`: what the last run knew of each record, also of those that are gone, so that they get their
-  id back when they return.
+- `match_record_<entity>`: what is known of each record, also of those that are gone, so that they get their id back
+  when they return. A log: a run adds the records that it changed, and what a later `run` says of a record counts. So
+  a thousand new records cost a thousand rows, however many there are; when much is superseded, it is written anew.
 - `match_pair_<entity>`: pairs that were joined, or that a steward is asked about, each with its evidence.
 - `golden_history`: what ever happened to an id; only added to.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -21,6 +22,7 @@ from datong_platform.names import TableName
 from datong_platform.settings import settings
 from datong_platform.standard.matching import features, pairs
 from datong_platform.standard.matching.identity import Happened
+from datong_platform.standard.matching.model import Model
 
 if TYPE_CHECKING:
     import duckdb
@@ -69,34 +71,69 @@ def pairs_of(entity: str) -> TableName:
 
 
 def record_schema(kind: str) -> pa.Schema:
-    """What is known of a record: what is compared, and its id."""
+    """What is known of a record: what is compared, its id, and the run that says so."""
     held = [("golden_id", pa.string()), ("golden_run", pa.int64()), ("first_run", pa.int64()), ("is_gone", pa.bool_())]
-    return pa.schema([*features.SCHEMAS[kind], *held])
+    return pa.schema([*features.SCHEMAS[kind], *held, ("run", pa.int64())])
 
 
-def read(connection: duckdb.DuckDBPyConnection, table: TableName, schema: pa.Schema, name: str) -> None:
-    """Make DuckDB's table `name` of a Delta table; empty where there is none yet."""
+def offer(connection: duckdb.DuckDBPyConnection, table: TableName, schema: pa.Schema, name: str) -> None:
+    """Let DuckDB read a Delta table as it is now as `name`; empty where there is none yet."""
     delta = history.open_table(table)
-    if delta is None:
-        connection.register("_held", schema.empty_table())
-    else:
-        connection.register("_held", delta.to_pyarrow_dataset(schema=schema))
-    connection.execute(f"create or replace table {name} as select * from _held")
-    connection.unregister("_held")
+    rows: Any = schema.empty_table() if delta is None else delta.to_pyarrow_dataset(schema=schema)
+    connection.register(name, rows)
 
 
-def write(table: TableName, rows: pa.Table | pa.RecordBatchReader) -> None:
-    """Replace a table by rows, in one commit."""
-    from deltalake import write_deltalake
+def read_records(connection: duckdb.DuckDBPyConnection, wanted: Model) -> None:
+    """View `held`: what is known of each record of an entity. Only the columns that are asked for leave the store."""
+    offer(connection, records(wanted.entity), record_schema(wanted.kind), "held_log")
+    rows = connection.execute("select coalesce(min(run), 0) from held_log").fetchall()
+    connection.execute(
+        f"""
+        create or replace table held_later as
+        select unique_id, max(run) as run from held_log where run > {int(rows[0][0])} group by unique_id
+        """
+    )
+    connection.execute(
+        """
+        create or replace view held as
+        select held_log.* from held_log
+        left join held_later on held_log.unique_id = held_later.unique_id
+        where held_later.run is null or held_later.run = held_log.run
+        """
+    )
+
+
+def write(
+    table: TableName,
+    rows: pa.Table | pa.RecordBatchReader,
+    *,
+    mode: Literal["overwrite", "append"] = "overwrite",
+    note: tuple[str, int] | None = None,
+) -> None:
+    """Replace a table by rows, or add them, in one commit; `note` is for `noted` to tell."""
+    from deltalake import CommitProperties, Transaction, write_deltalake
 
     write_deltalake(
         settings().table_uri(table),
         rows,
-        mode="overwrite",
-        schema_mode="overwrite",
+        mode=mode,
+        schema_mode="overwrite" if mode == "overwrite" else None,
         configuration={"delta.logRetentionDuration": "interval 30 days"},
         storage_options=settings().storage_options(),
+        commit_properties=CommitProperties(app_transactions=[Transaction(*note)]) if note else None,
     )
+
+
+def has_columns(table: TableName, names: Sequence[str]) -> bool:
+    """Whether a table was written with these columns: not as an earlier version of Datong wrote it."""
+    delta = history.open_table(table)
+    return delta is not None and [field.name for field in delta.schema().fields] == list(names)
+
+
+def noted(table: TableName, what: str) -> int | None:
+    """The number under `what` in the last commit of a table that had one."""
+    delta = history.open_table(table)
+    return None if delta is None else delta.transaction_version(what)
 
 
 def is_there(table: TableName) -> bool:
