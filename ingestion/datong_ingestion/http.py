@@ -28,11 +28,12 @@ from datong_platform.errors import (
     TerminalError,
     TransientError,
 )
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from datong_ingestion.connections.http import HttpConnection
 from datong_ingestion.http_auth import ClientCredentials, LogIn, Signed
 from datong_ingestion.limits import ENCODINGS, MIB, TooLargeError, bounded
+from datong_ingestion.pace import HeldError, Pace
 
 T = TypeVar("T")
 
@@ -98,6 +99,8 @@ class HttpClient:
         self._learned = learned if learned is not None else set[str]()
         self._gate = threading.BoundedSemaphore(concurrency)
         self._unreachable = threading.Event()
+        self.pace: Pace | None = None
+        """Set by who must not ask faster than the system bears: all threads then heed what any answer says of it."""
         given = {"Accept-Encoding": ENCODINGS, **(headers or {})}
         scheme: httpx.Auth | None = auth if isinstance(auth, httpx.Auth) else None
         if auth == "basic":
@@ -270,11 +273,15 @@ class HttpClient:
             sent_headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
 
         def attempt() -> T:
+            if self.pace is not None:
+                self.pace.wait(what)
             with self._gate:
                 sent = content() if callable(content) else content
                 request = self._client.build_request(method, target, headers=sent_headers, content=sent)
                 response = self._send(request, what, repeatable)
             self._unreachable.clear()
+            if self.pace is not None:
+                self.pace.heed(response.status_code, response.headers)
             self._check(response, what, accept, repeatable)
             try:
                 return read(response)
@@ -284,7 +291,9 @@ class HttpClient:
         # a host that just proved unreachable is not waited for again by every other entity of the system
         attempts = 1 if self._unreachable.is_set() else self._attempts
         retrying = Retrying(
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, TransientError) and not isinstance(error, HeldError)
+            ),
             stop=stop_after_attempt(attempts),
             wait=self._wait,
             reraise=True,
@@ -297,6 +306,8 @@ class HttpClient:
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
+        if asked is not None and self.pace is not None:
+            return 0  # the pace holds all threads back for as long as was asked
         if asked is not None:
             return min(float(asked), self._max_wait)
         # jitter, so that readers that failed together do not come back together

@@ -13,7 +13,7 @@ import threading
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -61,12 +61,27 @@ class EntitySet:
 
 
 @dataclass(frozen=True)
+class Action:
+    """A function import of v2, or an action of v4: something that a service does when it is asked to."""
+
+    name: str
+    """What stands in its address: a bound action's name has its namespace."""
+    method: str
+    parameters: Mapping[str, str]
+    """Name of each parameter, and its Edm type; the binding one left out."""
+    is_bound: bool = False
+    """It belongs to a record, and stands behind that record's address."""
+
+
+@dataclass(frozen=True)
 class Service:
     """What a service's `$metadata` says."""
 
     sets: Mapping[str, EntitySet]
     types: Mapping[str, EntitySet]
     functions: frozenset[str] = frozenset()
+    actions: Mapping[str, Action] = field(default_factory=dict[str, Action])
+    """By name, bound ones also without their namespace."""
 
     def at(self, path: str, thing: str) -> EntitySet:
         """The collection at a path such as `companies(1)/items`; ConfigurationError when there is none."""
@@ -181,7 +196,33 @@ def parse_service(body: bytes, thing: str, kind: Callable[[ET.Element, str], pa.
         name = led_to.pop()
         reached[name] = entity(name.rpartition(".")[2], name)
         led_to |= {other for other in reached[name].navigations.values() if other in types} - reached.keys()
-    return Service(found, reached, frozenset(functions))
+    return Service(found, reached, frozenset(functions), _actions(root))
+
+
+def _actions(root: ET.Element) -> dict[str, Action]:
+    """Function imports of v2; actions of v4, bound ones and those that the container imports."""
+    found: dict[str, Action] = {}
+    imports: dict[str, str] = {}
+    for schema in (element for element in root.iter() if local(element.tag) == "Schema"):
+        namespace = schema.get("Namespace", "")
+        for element in schema.iter():
+            tag, name = local(element.tag), element.get("Name", "")
+            parameters = {
+                item.get("Name", ""): item.get("Type", "") for item in element if local(item.tag) == "Parameter"
+            }
+            if tag == "FunctionImport" and (method := attribute(element, "HttpMethod")):
+                found[name] = Action(name, method.upper(), parameters)
+            elif tag == "ActionImport":
+                imports[element.get("Action", "")] = name
+            elif tag == "Action" and element.get("IsBound", "").lower() == "true":
+                bound = Action(f"{namespace}.{name}", "POST", dict(list(parameters.items())[1:]), is_bound=True)
+                found |= {bound.name: bound, name: bound}
+            elif tag == "Action":
+                found[f"{namespace}.{name}"] = Action(name, "POST", parameters)
+    for full, name in imports.items():
+        if full in found:
+            found[name] = Action(name, "POST", found[full].parameters)
+    return found
 
 
 class OData(ABC):

@@ -26,6 +26,7 @@ from datong_platform.standard import authority
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from datong_ingestion.definitions import documents, line_of
+from datong_ingestion.write_back.options import RestWrites
 
 Operation = Literal["create", "update", "delete", "call"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -119,6 +120,8 @@ class TargetConfig(_Model):
     """Time zone in which the target is told times (REST)."""
     lookup_rows: Annotated[int, Field(ge=1, le=200)] = 30
     """OData: how many keys are looked up by one request."""
+    rest: RestWrites = Field(default_factory=RestWrites)
+    """REST: how changes, deletes and actions are asked for."""
 
 
 class Action(_Model):

@@ -1,13 +1,15 @@
 """Write-back to OData v2 (SAP Gateway) and v4 (S/4HANA, Dynamics 365, Business Central): POST with deep insert, PATCH
-with If-Match.
+and DELETE with If-Match, function imports (v2) and actions (v4), one by one or many in a `$batch`.
 
-Guards against: a missing or expired CSRF token (fetched with its cookie, and again when the gateway asks; a v4 service
-that wants none is never asked for one), a lost update (the ETag is the one just read; 412 is a conflict), an answer
-that says nothing of the record (it is read back), a field that the service does not have (told before sending).
+Guards against: half a batch that failed (each change is answered for itself, and what is not answered is unclear), a
+missing or expired CSRF token (fetched with its cookie, and again when the gateway asks; a v4 service that wants none is
+never asked for one), a lost update (the ETag is the one just read; 412 is a conflict), an answer that says nothing of
+the record (it is read back), a field that the service does not have (told before sending).
 Records are looked up by an `or` filter over many keys, and their pages followed to the end. Keys are written as the
 service's `$metadata` types them.
 
-Sources: OData v2 "Operations"; OData Protocol 4.01, 11.4 (data modification), 8.2.8.8 (Prefer: return); OData ABNF.
+Sources: OData v2 "Operations"; OData Protocol 4.01, 11.4 (data modification), 11.5.5 (actions), 8.2.8.8 (Prefer:
+return); OData ABNF.
 """
 
 from __future__ import annotations
@@ -16,21 +18,26 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
+import httpx
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError, TransientError
 
-from datong_ingestion.protocols.odata import EntitySet, OData
+from datong_ingestion.pace import Pace
+from datong_ingestion.protocols.odata import Action, EntitySet, OData
 from datong_ingestion.systems_config import EntityConfig
+from datong_ingestion.write_back.batches import Part, joined, split
 from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect
 from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
-from datong_ingestion.write_back.wire import Answer, Wire, rows_with_keys
+from datong_ingestion.write_back.wire import Answer, Wire, encoded, json_headers, judged, rows_with_keys
 
 _MAX_PAGES = 1000
+_SAFE = "'():,"
+"""What stands in an address as it is: the signs of keys and of literals."""
 _V2_DATE = re.compile(r"/Date\((-?\d+)(?:[+-]\d+)?\)/\Z")
 
 
@@ -43,15 +50,18 @@ class _Session:
 class ODataTarget:
     """An entity set of an OData service, as a write-back target."""
 
-    operations: frozenset[Operation] = frozenset({"create", "update"})
+    operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 
-    def __init__(self, flow: FlowConfig, source: OData, version: Literal["odata_v2", "odata_v4"]) -> None:
+    def __init__(
+        self, flow: FlowConfig, source: OData, version: Literal["odata_v2", "odata_v4"], pace: Pace | None = None
+    ) -> None:
         self.dialect: Dialect = version
         self._config = flow.target
         self._flow = flow
         self._thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
         self._wire = Wire(self._thing, source.http)
         self._source = source
+        self._pace = source.http.pace = pace or Pace()
         self._entity = EntityConfig(name="target", source=flow.target.resource)
         service, path = source.address(self._entity)
         if not path or (version == "odata_v2" and not service):
@@ -61,6 +71,7 @@ class ODataTarget:
                 "write it as API_MATERIAL_DOCUMENT_SRV/A_MaterialDocumentHeader.",
             )
         self._service = source.root(service)
+        self._path = path
         self._set = f"{self._service}{path}"
         self._known: EntitySet | None = None
         self._known_lock = threading.Lock()
@@ -92,7 +103,12 @@ class ODataTarget:
                 self._known = found
             return self._known
 
-    def lookup(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
+    def recorded(self, keys: Sequence[str]) -> None:
+        """Nothing to forget: the records stay where they are."""
+
+    def lookup(
+        self, keys: Sequence[str], sent: Mapping[str, str] | None = None
+    ) -> dict[str, list[Found] | DatongError]:
         size = self._config.lookup_rows
         return gathered(self._pool.map(self._look, [keys[at : at + size] for at in range(0, len(keys), size)]))
 
@@ -153,38 +169,132 @@ class ODataTarget:
         return tuple(str(row[name]) for name in self._config.identity)
 
     def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
-        def one(change: Change) -> tuple[str, Outcome]:
-            outcome = self._send(change)
-            on_reply(change, outcome)
-            return change.key, outcome
+        size = self._flow.batch
+        groups = [changes[at : at + size] for at in range(0, len(changes), size)]
 
-        return dict(self._pool.map(one, changes))
+        def work(group: Sequence[Change]) -> dict[str, Outcome]:
+            outcomes = self._send(group)
+            for change in group:
+                on_reply(change, outcomes[change.key])
+            return outcomes
 
-    def _send(self, change: Change) -> Outcome:
+        return {key: outcome for told in self._pool.map(work, groups) for key, outcome in told.items()}
+
+    def _send(self, changes: Sequence[Change]) -> dict[str, Outcome]:
+        """Some changes by one request."""
+        told: dict[str, Outcome] = {}
+        parts: list[tuple[Change, Part]] = []
+        for change in changes:
+            try:
+                parts.append((change, self._part(change)))
+            except DatongError as error:
+                told[change.key] = Outcome("not_sent", None, error.reason)
+        if not parts:
+            return told
+        self._pace.take(len(parts))
         session = self._session
         try:
             if self.dialect == "odata_v2":
                 session = self._open_session(session)
-            answer = self._request(change, session)
-            if _wants_token(answer):
+            found = self._request(parts, session)
+            if isinstance(found, httpx.Response) and _wants_token(found):
                 # the session ended, or the first write of a v4 service that wants a token: it was refused unread
-                answer = self._request(change, self._open_session(session, stale=True))
+                found = self._request(parts, self._open_session(session, stale=True))
         except DatongError as error:
-            return Outcome("not_sent", None, f"no CSRF token: {error}")
-        return self._with_key(answer)
+            again = getattr(error, "retry_after", None)
+            outcome = Outcome("not_sent", None, f"no CSRF token: {error}", retry_after=again)
+            return told | {change.key: outcome for change, _ in parts}
+        return told | self._told(parts, found)
 
-    def _request(self, change: Change, session: _Session | None) -> Answer:
-        headers, cookies = dict(self._source.headers), session.cookies if session else None
-        if session:
-            headers["X-CSRF-Token"] = session.token
-        if change.found is None:
-            return self._wire.write("POST", self._set, change.payload, headers=headers, cookies=cookies)
-        if change.found.etag:
-            headers["If-Match"] = change.found.etag
-        url = f"{self._set}({self._key_predicate(change.found.identity)})"
-        # the key stands in the address; sending it along is refused by some services
-        body = {name: value for name, value in change.payload.items() if name not in self._config.identity}
-        return self._wire.write("PATCH", url, body, headers=headers, cookies=cookies)
+    def _told(self, parts: Sequence[tuple[Change, Part]], found: httpx.Response | Outcome) -> dict[str, Outcome]:
+        """What is known of each change of a request."""
+        if isinstance(found, Outcome):
+            return {change.key: found for change, _ in parts}
+        redact = self._wire.client.redact
+        if len(parts) == 1:
+            [(change, part)] = parts
+            return {change.key: self._with_key(judged(found, redact, part.method), change)}
+        whole = judged(found, redact)
+        if whole.outcome.kind != "accepted":
+            return {change.key: whole.outcome for change, _ in parts}
+        silence = Outcome("unclear", found.status_code, "the batch was answered without a word of this change")
+        return {
+            change.key: silence if answer is None else self._with_key(judged(answer, redact, part.method), change)
+            for (change, part), answer in zip(parts, split(found, len(parts)), strict=True)
+        }
+
+    def _request(self, parts: Sequence[tuple[Change, Part]], session: _Session | None) -> httpx.Response | Outcome:
+        token = {"X-CSRF-Token": session.token} if session else {}
+        cookies = session.cookies if session else None
+        if len(parts) == 1:
+            part = parts[0][1]
+            url = f"{self._service}{part.path}"
+            headers = {**part.headers, **token}
+            return self._wire.exchange(part.method, url, part.body, headers=headers, cookies=cookies)
+        kind, body = joined([part for _, part in parts], changesets=self.dialect == "odata_v2")
+        headers = {**self._source.headers, "Accept": "multipart/mixed", "Content-Type": kind, **token}
+        if self.dialect == "odata_v4":
+            headers["Prefer"] = "odata.continue-on-error"
+        return self._wire.exchange("POST", f"{self._service}$batch", body, headers=headers, cookies=cookies)
+
+    def _part(self, change: Change) -> Part:
+        """The request of one change, its path relative to the service."""
+        found, headers = change.found, dict(self._source.headers)
+        if found is not None and found.etag:
+            headers["If-Match"] = found.etag
+        body: Mapping[str, Any] | None = change.payload
+        method, path = "POST", self._path
+        if change.operation == "call":
+            method, path, body = self._call(change)
+        elif found is not None:
+            method, path = "PATCH", f"{path}({self._key_predicate(found.identity)})"
+            # the key stands in the address; sending it along is refused by some services
+            body = {name: value for name, value in change.payload.items() if name not in self._config.identity}
+            if change.operation == "delete":
+                method, body = "DELETE", None
+        return Part(method, path, {**headers, **json_headers(body)}, encoded(body))
+
+    def _call(self, change: Change) -> tuple[str, str, Mapping[str, Any] | None]:
+        """Method, path and body of an action: v2 takes parameters in the address, v4 as JSON."""
+        action = self._action()
+        identity = dict(zip(self._config.identity, change.found.identity, strict=True)) if change.found else {}
+        if self.dialect == "odata_v4":
+            if not action.is_bound:
+                return "POST", action.name, change.parameters
+            if change.found is None:
+                raise ConfigurationError(self._thing, f"action {action.name} needs a record, and none was found.")
+            return (
+                "POST",
+                f"{self._path}({self._key_predicate(change.found.identity)})/{action.name}",
+                change.parameters,
+            )
+        given = {name: value for name, value in identity.items() if name in action.parameters} | dict(change.parameters)
+        options = "&".join(
+            f"{name}={quote(self._written(action.parameters[name], str(value)), safe=_SAFE)}"
+            for name, value in given.items()
+        )
+        return action.method, f"{action.name}?{options}" if options else action.name, None
+
+    def _action(self) -> Action:
+        """What the service says of the flow's action; ConfigurationError when it has none of this name, or other
+        parameters."""
+        name = self._flow.action.name if self._flow.action else ""
+        service = self._source.address(self._entity)[0]
+        actions = self._source.service(service, self._thing).actions
+        if name not in actions:
+            raise ConfigurationError(
+                f"write-back flow {self._flow.flow}",
+                f"calls {name!r}, which the service of {self._config.resource} does not offer.",
+                f"choose from {', '.join(sorted(actions)) or 'none: the service has no actions'}.",
+            )
+        given = self._flow.action.parameters if self._flow.action else {}
+        if unknown := [item for item in given if item not in actions[name].parameters]:
+            raise ConfigurationError(
+                f"write-back flow {self._flow.flow}",
+                f"calls {name} with {', '.join(unknown)}, which it does not take.",
+                f"choose from {', '.join(actions[name].parameters) or 'none: it takes no parameters'}.",
+            )
+        return actions[name]
 
     def _open_session(self, known: _Session | None, *, stale: bool = False) -> _Session:
         """A CSRF token with its cookies, fetched once for all threads."""
@@ -204,8 +314,11 @@ class ODataTarget:
                 self._session = _Session(token, dict(response.cookies))
             return self._session
 
-    def _with_key(self, answer: Answer) -> Outcome:
+    def _with_key(self, answer: Answer, change: Change) -> Outcome:
         content = answer.json
+        if change.operation in {"delete", "call"}:
+            held = change.found.target_key if change.found else None
+            return replace(answer.outcome, target_key=held)
         if self.dialect == "odata_v2":
             content = content.get("d") if isinstance(content, dict) else None
         if answer.outcome.kind != "accepted" or not isinstance(content, dict):
@@ -222,7 +335,11 @@ class ODataTarget:
 
     def _literal(self, field: str, value: str) -> str:
         """A value, as it stands in JSON, as it stands in an address: by the field's type in `$metadata`."""
-        edm = next((item.edm for item in self._entity_set.properties if item.name == field), "Edm.String")
+        return self._written(
+            next((item.edm for item in self._entity_set.properties if item.name == field), "Edm.String"), value
+        )
+
+    def _written(self, edm: str, value: str) -> str:
         if edm == "Edm.String":
             return "'" + value.replace("'", "''") + "'"
         if self.dialect == "odata_v4":
@@ -253,5 +370,5 @@ def _etag(row: Mapping[str, Any]) -> str | None:
     return metadata.get("etag") or row.get("@odata.etag") or row.get("@etag")
 
 
-def _wants_token(answer: Answer) -> bool:
-    return answer.outcome.status == 403 and answer.headers.get("x-csrf-token", "").lower() == "required"
+def _wants_token(answer: httpx.Response) -> bool:
+    return answer.status_code == 403 and answer.headers.get("x-csrf-token", "").lower() == "required"

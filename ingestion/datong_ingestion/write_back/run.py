@@ -19,7 +19,7 @@ import json
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.lease import Lease, lease
 from datong_ingestion.write_back.ledger import OPEN, Entry, Ledger, Operation, State, now
 from datong_ingestion.write_back.payload import Payload, PayloadBuilder, dumps, payload_hash
-from datong_ingestion.write_back.target import Change, Found, Outcome, Target
+from datong_ingestion.write_back.target import Change, Found, Outcome, RefusedLaterError, Target
 
 OnStep = Callable[[str, str], None]
 """Told each step and what it did, when it is done: planned, looked, intended, read_back, recorded."""
@@ -255,6 +255,9 @@ class _Run:
         changes: list[tuple[_Item, Change]] = []
         for item in chunk:
             found = held.get(item.key, [])
+            if isinstance(found, RefusedLaterError):
+                self._close(item, "failed", found.reason)
+                continue
             if isinstance(found, DatongError):
                 # nothing is sent without having looked first
                 self._close(item, "unknown" if item.open else "failed", f"could not be looked up: {found}")
@@ -265,6 +268,7 @@ class _Run:
             elif decision != "finished":
                 changes.append((item, self._intend(item, None if decision == "create" else decision)))
         self._commit()
+        self.target.recorded(list(held))
         self.on_step("intended", f"{len(changes)} rows")
         return again + self._send(changes) if changes else again
 
@@ -276,7 +280,7 @@ class _Run:
             if item.open or (item.wanted and (self.flow.look_first or _stuck(item.last, item.wanted)))
         ]
         if asked or not any(item.wanted for item in chunk):
-            return self.target.lookup(asked) if asked else {}
+            return self.target.lookup(asked, _sent(chunk)) if asked else {}
         # one is looked up all the same, before a whole chunk is sent to a target that is down or was moved
         probe = next(item.key for item in chunk if item.wanted)
         held = self.target.lookup([probe])
@@ -375,6 +379,7 @@ class _Run:
         self.on_step("read_back", f"{len(held)} keys")
         again = [item for item, change in changes if self._judge(item, change, outcomes[item.key], held.get(item.key))]
         self._commit()
+        self.target.recorded(list(held))
         self.on_step("recorded", f"{len(changes)} rows")
         return again
 
@@ -387,7 +392,7 @@ class _Run:
                 break
             time.sleep(0.2 * look)
             try:
-                held |= self.target.lookup([item.key for item in pending])
+                held |= self.target.lookup([item.key for item in pending], _sent(pending))
             except DatongError as error:
                 held |= {item.key: error for item in pending}
             pending = [
@@ -410,6 +415,8 @@ class _Run:
                 item.not_before = time.monotonic() + min(1.0, self.flow.settle_seconds)
                 return True
             self._close(item, "failed", outcome.words, **told)
+        elif isinstance(found, RefusedLaterError):
+            self._close(item, "failed", found.reason, **told)
         elif found is None or isinstance(found, DatongError):
             self._close(item, "unknown", f"{outcome.words} Could not be read back: {found}", **told)
         elif len(found) > 1:
@@ -478,6 +485,11 @@ class _Run:
     def _commit(self) -> None:
         self.ledger.append(self.entries)
         self.entries = []
+
+
+def _sent(items: Iterable[_Item]) -> dict[str, str]:
+    """The idempotency keys of what was sent and may be at the target."""
+    return {item.key: item.last.idempotency_key for item in items if item.open is not None and item.last is not None}
 
 
 def _stuck(last: Entry | None, wanted: _Wanted) -> bool:

@@ -1,7 +1,7 @@
 """Write-back to a database: one row, one transaction, and a row that changed in between is never overwritten.
 
-A record is inserted, or updated where it still is as it was read: by its version column (`etag_field`) where it has
-one, else by the values that the update replaces. Guards against: a second row (a unique key's refusal is a conflict),
+A record is inserted, or updated or deleted where it still is as it was read: by its version column (`etag_field`) where
+it has one, else by the values that the update replaces. Guards against: a second row (a unique key's refusal is a conflict),
 a lost update (no row matches any more: a conflict), an identity that means several rows (rolled back), a connection
 that breaks off between the statement and its answer (unclear, so it is read back), numbers and times that a driver
 would round on their way (they are bound in the column's own type).
@@ -24,6 +24,7 @@ import pyarrow as pa
 from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError
 
 from datong_ingestion.connections.sql import SqlConnection
+from datong_ingestion.pace import Pace
 from datong_ingestion.protocols.databases.dialect import Column, Dialect
 from datong_ingestion.protocols.sql import dialect_of
 from datong_ingestion.systems_config import EntityConfig
@@ -39,9 +40,10 @@ class SqlTarget:
     """A table of a database, as a write-back target. `resource` is `schema.table`."""
 
     dialect: PayloadDialect = "sql"
-    operations: frozenset[Operation] = frozenset({"create", "update"})
+    operations: frozenset[Operation] = frozenset({"create", "update", "delete"})
 
-    def __init__(self, flow: FlowConfig, connection: SqlConnection, credentials: str) -> None:
+    def __init__(self, flow: FlowConfig, connection: SqlConnection, credentials: str, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
         self._config = flow.target
         self._thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
         self._credentials = credentials
@@ -87,7 +89,12 @@ class SqlTarget:
             with suppress(Exception):
                 connection.close()
 
-    def lookup(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
+    def recorded(self, keys: Sequence[str]) -> None:
+        """Nothing to forget: the records stay where they are."""
+
+    def lookup(
+        self, keys: Sequence[str], sent: Mapping[str, str] | None = None
+    ) -> dict[str, list[Found] | DatongError]:
         size = self._config.lookup_rows
         return gathered(self._pool.map(self._look, [keys[at : at + size] for at in range(0, len(keys), size)]))
 
@@ -146,8 +153,9 @@ class SqlTarget:
         return dict(self._pool.map(one, changes))
 
     def _send(self, change: Change) -> Outcome:
+        self._pace.take()
         try:
-            statement, bound = self._insert(change.payload) if change.found is None else self._update(change)
+            statement, bound = self._statement(change)
             connection = self._connection()
         except DatongError as error:
             return Outcome("not_sent", None, error.reason)
@@ -181,6 +189,19 @@ class SqlTarget:
             return Outcome("conflict", _CONFLICT, words)
         return Outcome("refused", None, words)
 
+    def _statement(self, change: Change) -> tuple[str, list[Any]]:
+        if change.operation == "delete":
+            return self._delete(change)
+        return self._insert(change.payload) if change.found is None else self._update(change)
+
+    def _delete(self, change: Change) -> tuple[str, list[Any]]:
+        """The delete, on condition that the row still is what was read."""
+        found = cast("Found", change.found)
+        guards = [self._config.etag_field] if self._config.etag_field else list(change.payload)
+        bound: list[Any] = []
+        conditions = self._conditions(found, guards, bound)
+        return f"delete from {self._database.source(self._entity)} where {' and '.join(conditions)}", bound
+
     def _insert(self, payload: Mapping[str, Any]) -> tuple[str, list[Any]]:
         names = list(payload)
         places = ", ".join(self._database.parameter(place) for place in range(1, len(names) + 1))
@@ -202,15 +223,23 @@ class SqlTarget:
         set_ = [name for name in change.payload if name not in self._config.identity]
         assignments = ", ".join(bind(name, self._native(name, change.payload[name])) for name in set_)
         guards = [self._config.etag_field] if self._config.etag_field else set_
-        conditions = [bind(name, self._bindable(name, found.fields[name])) for name in self._config.identity]
+        conditions = self._conditions(found, guards, bound)
+        return f"update {self._database.source(self._entity)} set {assignments} where {' and '.join(conditions)}", bound
+
+    def _conditions(self, found: Found, guards: Sequence[str], bound: list[Any]) -> list[str]:
+        """That a row is the one that was found, and as it was found; their values are added to `bound`."""
+
+        def bind(name: str, value: Any) -> str:
+            bound.append(self._bindable(name, value))
+            return f"{self._database.quoted(name)} = {self._database.parameter(len(bound))}"
+
+        conditions = [bind(name, found.fields[name]) for name in self._config.identity]
         for name in guards:
             if pa.types.is_floating(self._columns[name].kind):
                 continue  # what a driver prints of a float need not equal it
             value = found.fields[name]
-            conditions.append(
-                f"{self._database.quoted(name)} is null" if value is None else bind(name, self._bindable(name, value))
-            )
-        return f"update {self._database.source(self._entity)} set {assignments} where {' and '.join(conditions)}", bound
+            conditions.append(f"{self._database.quoted(name)} is null" if value is None else bind(name, value))
+        return conditions
 
     def _key(self, change: Change) -> str | None:
         if change.found is not None:

@@ -10,6 +10,7 @@ from datong_ingestion.connections.odata import ODataConnection
 from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.http import HttpClient
+from datong_ingestion.pace import Pace
 from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.target import Target
@@ -23,6 +24,7 @@ def open_target(flow: FlowConfig, **changes: Any) -> Target:
     """
     system = load_system(flow.target.system)
     declared = system.connection.model_copy(update=changes)
+    pace = Pace(flow.rate, max_wait_seconds=declared.max_wait_seconds)
     if isinstance(declared, ODataConnection):
         from datong_ingestion.protocols.odata_v2 import ODataV2
         from datong_ingestion.protocols.odata_v4 import ODataV4
@@ -30,19 +32,19 @@ def open_target(flow: FlowConfig, **changes: Any) -> Target:
 
         changed = system.model_copy(update={"connection": declared})
         if system.protocol == "odata_v4":
-            return ODataTarget(flow, ODataV4(changed), "odata_v4")
-        return ODataTarget(flow, ODataV2(changed), "odata_v2")
+            return ODataTarget(flow, ODataV4(changed), "odata_v4", pace)
+        return ODataTarget(flow, ODataV2(changed), "odata_v2", pace)
     connection = declared.resolved(f"write-back flow {flow.flow}")
     thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
     if isinstance(connection, RestConnection) and isinstance(declared, RestConnection):
         from datong_ingestion.write_back.rest import RestTarget
 
         client = HttpClient.of(thing, connection, declared)
-        return RestTarget(flow, connection, Wire(thing, client))
+        return RestTarget(flow, connection, Wire(thing, client), pace)
     if isinstance(connection, SqlConnection):
         from datong_ingestion.write_back.sql import SqlTarget
 
-        return SqlTarget(flow, connection, declared.names_of("url") or "the user and the password")
+        return SqlTarget(flow, connection, declared.names_of("url") or "the user and the password", pace)
     raise ConfigurationError(
         f"write-back flow {flow.flow}",
         f"writes to system {flow.target.system}, whose protocol {system.protocol} cannot be written to.",

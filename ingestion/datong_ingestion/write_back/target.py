@@ -1,12 +1,14 @@
-"""What a flow asks of a target system, whatever its protocol: find records by our key, and write one record.
+"""What a flow asks of a target system, whatever its protocol: find records by our key, and make, change, delete or act
+on one.
 
 A write's outcome is told apart by what is known afterwards, because that decides what happens next: a refusal changed
-nothing, an unclear outcome may have changed anything.
+nothing, an unclear outcome may have changed anything. A target that answers later than it takes (a partner's 997, a
+consumer's reply) is asked by `lookup`, which says AwaitedError until the answer is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,6 +18,14 @@ from datong_ingestion.write_back.config import Operation
 from datong_ingestion.write_back.payload import Dialect, Payload
 
 OutcomeKind = Literal["accepted", "refused", "conflict", "unclear", "not_sent"]
+
+
+class AwaitedError(DatongError):
+    """The target took a change and has not said yet what became of it: it is asked again, and never sent again."""
+
+
+class RefusedLaterError(DatongError):
+    """The target took a change and said later that it refuses it; nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Change:
-    """One write. `found` is the record that is updated, deleted or acted upon; None to create one.
+    """One write.
 
-    `parameters` are those of the flow's action where `operation` is call; `payload` is what the record then holds.
+    `found` is the record that is updated, deleted or acted on; None to create one, or to call an action that belongs to
+    no record. `payload` is what the record holds then; `parameters` are what the flow's action is called with.
     """
 
     key: str
@@ -49,13 +60,15 @@ class Outcome:
 
     `accepted`: the target said yes. `refused`: it said no, in `words`, and changed nothing. `conflict`: no, because of
     what it holds (409, 412, 428). `unclear`: no answer, or one that does not tell. `not_sent`: the request never
-    reached it, or it asked for a later try (429).
+    reached it, or it asked for a later try (429): not before `retry_after` seconds, where it says so. To have deleted
+    what is gone already (404, 410) is accepted.
     """
 
     kind: OutcomeKind
     status: int | None = None
     words: str = ""
     target_key: str | None = None
+    retry_after: float | None = None
 
 
 class Target(Protocol):
@@ -68,17 +81,30 @@ class Target(Protocol):
 
     @property
     def operations(self) -> frozenset[Operation]:
-        """What can be done at it."""
+        """What can be done to its records."""
         ...
 
-    def lookup(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
+    def lookup(
+        self, keys: Sequence[str], sent: Mapping[str, str] | None = None
+    ) -> dict[str, list[Found] | DatongError]:
         """The records that carry each key; an error where asking failed for some. Raises when nobody answers at all
-        (TransientError) or we are not let in (AuthenticationError)."""
+        (TransientError) or we are not let in (AuthenticationError).
+
+        `sent` holds the idempotency keys of those that were sent and may be there. Targets that cannot be asked what
+        they hold (queues, files, partners) find by it what became of exactly that; for them a key that was never sent
+        is not there, one whose answer is still to come is an AwaitedError, one that was turned down a
+        RefusedLaterError.
+        """
         ...
 
     def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
         """Write each change once, within the system's concurrency; outcomes by key. Raises nothing: what became of the
         other changes must be recorded."""
+        ...
+
+    def recorded(self, keys: Sequence[str]) -> None:
+        """Told when what the last lookup said of these keys is in the ledger, so that it may be forgotten (a consumer's
+        reply is taken from its queue only then)."""
         ...
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from datong_ingestion.http import HttpClient, UnclearOutcomeError, UnreadableBod
 from datong_ingestion.write_back.target import Outcome
 
 _CONFLICTS = {409, 412, 428}
+_GONE = {404, 410}
 _TOLD = frozenset(range(300, 600)) - {429}
 """Statuses that are judged here. 503 is one of them: proxies answer it for requests that did arrive."""
 _ERRORS_SHOWN = 5
@@ -65,27 +66,52 @@ class Wire:
         headers: Mapping[str, str],
         cookies: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Send a write and tell what is known afterwards."""
+        """Send a write and tell what is known afterwards. `body` is sent as JSON, None sends none."""
+        found = self.exchange(method, url, encoded(body), headers={**json_headers(body), **headers}, cookies=cookies)
+        return Answer(found) if isinstance(found, Outcome) else judged(found, self.client.redact, method)
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        *,
+        headers: Mapping[str, str],
+        cookies: Mapping[str, str] | None = None,
+    ) -> httpx.Response | Outcome:
+        """Send a request once and return its answer, whatever its status, or what is known when there is none."""
         try:
-            response = self.client.request(
+            return self.client.request(
                 method,
                 url,
                 thing=self.thing,
-                headers={"Accept": "application/json", "Content-Type": "application/json", **headers},
-                content=json.dumps(body, ensure_ascii=False).encode(),
+                headers=headers,
+                content=content,
                 cookies=cookies,
                 repeatable=False,
                 accept=_TOLD,
             )
         except UnclearOutcomeError as error:
-            return Answer(Outcome("unclear", None, error.reason))
+            return Outcome("unclear", None, error.reason)
+        except ProtocolError as error:
+            # an answer came and could not be taken in (too large, cut off): the request may have been carried out
+            return Outcome("unclear", None, error.reason)
         except DatongError as error:
             # what is left of the client's errors (no connection, 429 to the end) had no effect for sure
-            return Answer(Outcome("not_sent", None, error.reason))
-        return judged(response, self.client.redact)
+            return Outcome("not_sent", None, error.reason, retry_after=getattr(error, "retry_after", None))
 
 
-def judged(response: httpx.Response, redact: Callable[[str], str]) -> Answer:
+def encoded(body: Any) -> bytes | None:
+    """A body as JSON in UTF-8; None when there is none."""
+    return None if body is None else json.dumps(body, ensure_ascii=False).encode()
+
+
+def json_headers(body: Any) -> dict[str, str]:
+    """What a request with this JSON body says of it."""
+    return {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
+
+
+def judged(response: httpx.Response, redact: Callable[[str], str], method: str = "") -> Answer:
     """What an answer to a write tells."""
     words = redact(words_of(response))
     status = response.status_code
@@ -95,6 +121,8 @@ def judged(response: httpx.Response, redact: Callable[[str], str]) -> Answer:
         content = None
     if 200 <= status < 300:
         outcome = Outcome("accepted", status)
+    elif method == "DELETE" and status in _GONE:
+        outcome = Outcome("accepted", status, f"it was gone already: {words}")
     elif status in _CONFLICTS:
         outcome = Outcome("conflict", status, words)
     elif status == 408 or status >= 500:
