@@ -1,7 +1,7 @@
 """Write-back to a database: one row, one transaction, and a row that changed in between is never overwritten.
 
 A record is inserted, or updated or deleted where it still is as it was read: by its version column (`etag_field`) where
-it has one, else by the values that the update replaces. Guards against: a second row (a unique key's refusal is a conflict),
+it has one, else by the values that the update replaces. Guards against: a second row (its unique key: a conflict),
 a lost update (no row matches any more: a conflict), an identity that means several rows (rolled back), a connection
 that breaks off between the statement and its answer (unclear, so it is read back), numbers and times that a driver
 would round on their way (they are bound in the column's own type).
