@@ -17,15 +17,15 @@ from typing import Any
 
 import dagster as dg
 from datong_platform.errors import ConfigurationError, DatongError
+from datong_platform.lake import sync_log
 from datong_platform.names import SCHEMAS
 from datong_platform.settings import settings
 
 from datong_assets import instance as instances
 from datong_assets.alone import alone
 from datong_assets.dbt import client, graph
+from datong_assets.hops import CYCLE
 from datong_assets.progress import Listener, Progress, tell, watching
-
-CYCLE = "datong/cycle"
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,8 @@ def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance |
         "tags": {CYCLE: cycle_id},
         "instance": instance,
     }
-    with alone("cycle"):
+    # what the steps record for the sync log is one commit, when all of them have ended
+    with alone("cycle"), sync_log.run(cycle_id, cycle_id):
         # dbt gets ready beside the ingestion
         client.warm()
         steps = [_attempt(f"ingest {system}", lambda name=system: ingest(name, **common)) for system in load_systems()]

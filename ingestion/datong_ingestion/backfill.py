@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, TransientError
-from datong_platform.lake import landing, load, storage
+from datong_platform.lake import landing, load, storage, sync_log
 from datong_platform.lake.columns import schema_to_json
 from datong_platform.lake.landing import Landing, Manifest
 
@@ -86,12 +86,13 @@ def backfill(
     """
     config = system.entity(entity)
     _check(system, config)
-    pending = load_pending(system, config)
-    source = connect(system)
-    try:
-        return _Backfill(source, system, config, on_part).run(pending, anew=anew)
-    finally:
-        source.close()
+    with sync_log.run():
+        pending = load_pending(system, config)
+        source = connect(system)
+        try:
+            return _Backfill(source, system, config, on_part).run(pending, anew=anew)
+        finally:
+            source.close()
 
 
 def _check(system: SystemConfig, config: EntityConfig) -> None:
@@ -203,7 +204,12 @@ class _Backfill:
 
     def _loaded(self, stored: _Stored, plan: Plan) -> load.LoadResult | None:
         """All parts landed, then loaded as one batch."""
-        parts = self._landed(stored, plan)
+        source, table = f"{self.system.system}.{self.entity.name}", str(self.ingest.table)
+        with sync_log.hop("extract", system=self.system.system, table_name=table, inputs=[source]) as hop:
+            parts = self._landed(stored, plan)
+            hop.rows_in, hop.rows_out = sum(part.received_rows for part in parts), sum(part.row_count for part in parts)
+            hop.rows_refused, hop.bytes = sum(part.refused_rows for part in parts), sum(part.bytes for part in parts)
+            hop.until, hop.words = stored.position, f"a backfill in {len(parts)} parts"
         for _ in range(_ROUNDS):
             now = self.ingest.plan()
             if self._is_loaded(stored, now):
@@ -214,7 +220,7 @@ class _Backfill:
                 manifest.to_json(),
             )
             if storage.put_if_absent(key, body) or storage.get(key) == body:
-                return load.load(manifest)
+                return self.ingest.load(manifest)
             load_pending(self.system, self.entity)
         raise TransientError(
             self.ingest.thing,

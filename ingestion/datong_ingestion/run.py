@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from datong_platform.errors import (
@@ -28,11 +29,12 @@ from datong_platform.errors import (
     ServiceError,
     TransientError,
 )
-from datong_platform.lake import history, landing, load, quarantine, upkeep
+from datong_platform.lake import history, landing, load, quarantine, sync_log, upkeep
 from datong_platform.lake.columns import compute, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
 from datong_platform.lake.load import bronze_schema
+from datong_platform.lake.sync_log import Entry
 from datong_platform.names import BATCH_ID, OPERATION, TableName
 from datong_platform.settings import settings
 
@@ -123,12 +125,17 @@ def ingest_entity(system: SystemConfig, entity: str, *, baseline: bool = False, 
     replaces the table, its schema included. Raises a DatongError that names system, entity, reason and next step.
     """
     config = system.entity(entity)
-    pending = load_pending(system, config)
-    source = connect(system)
-    try:
-        return EntityIngest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
-    finally:
-        source.close()
+    with sync_log.run():
+        pending = load_pending(system, config)
+        try:
+            source = connect(system)
+        except DatongError as error:
+            _not_connected(system, config, error)
+            raise
+        try:
+            return EntityIngest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
+        finally:
+            source.close()
 
 
 def ingest_system(
@@ -156,7 +163,9 @@ def ingest_system(
         try:
             pending = load_pending(system, config)
             if source is None:
-                raise trouble or ConfigurationError(f"system {system.system}", "has no connection.")
+                error = trouble or ConfigurationError(f"system {system.system}", "has no connection.")
+                _not_connected(system, config, error)
+                raise error
             result = EntityIngest(source, system, config).run(pending, baseline=baseline, rebuild=rebuild)
             outcome = IngestOutcome(config.name, result)
         except DatongError as error:
@@ -173,17 +182,45 @@ def ingest_system(
             on_done(outcome)
         return outcome
 
-    try:
-        with ThreadPoolExecutor(max_workers=min(system.connection.concurrency, len(configs) or 1)) as pool:
-            return list(pool.map(one, configs))
-    finally:
-        if source is not None:
-            source.close()
+    with sync_log.run():
+        try:
+            with ThreadPoolExecutor(max_workers=min(system.connection.concurrency, len(configs) or 1)) as pool:
+                return list(pool.map(one, configs))
+        finally:
+            if source is not None:
+                source.close()
 
 
 def load_pending(system: SystemConfig, config: EntityConfig) -> list[load.LoadResult]:
     """Load what an earlier run landed and did not load."""
-    return load.load_landed(system.system, config.name)
+    entry = _hop(system, config, "load")
+    try:
+        results = load.load_landed(system.system, config.name)
+    except DatongError as error:
+        sync_log.record(replace(entry, ended_at=datetime.now(UTC), outcome="failed", words=str(error)))
+        raise
+    for result in results:
+        sync_log.record(_told(replace(entry, hop_id=uuid.uuid4().hex, words="landed by an earlier run"), result))
+    return results
+
+
+def _hop(system: SystemConfig, config: EntityConfig, kind: Literal["extract", "load"]) -> Entry:
+    """A hop of an entity that begins now, for the sync log."""
+    table = str(system.table(config.name))
+    return Entry(kind, system.system, table_name=table, inputs=(f"{system.system}.{config.name}",))
+
+
+def _told(entry: Entry, result: load.LoadResult) -> Entry:
+    """The hop of a load that ended now."""
+    loaded = result.loaded
+    entry.ended_at, entry.batch, entry.until = datetime.now(UTC), loaded.batch_id, str(loaded.version)
+    entry.rows_in = entry.rows_out = loaded.rows + loaded.deletes
+    entry.bytes, entry.rows_refused = result.bytes, loaded.refused
+    return entry
+
+
+def _not_connected(system: SystemConfig, config: EntityConfig, error: DatongError) -> None:
+    sync_log.record(replace(_hop(system, config, "extract"), outcome="failed", words=str(error)))
 
 
 @dataclass
@@ -191,8 +228,11 @@ class _Read:
     """What one read came to."""
 
     raced: bool = False
+    landed: Manifest | None = None
+    """The batch that is to be loaded."""
     loaded: load.LoadResult | None = None
     unexpected: set[str] = field(default_factory=set)
+    received: int = 0
     unchanged: int = 0
     notes: tuple[str, ...] = ()
 
@@ -299,17 +339,49 @@ class EntityIngest:
         self._confirmed = True
 
     def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
+        """Read, land and load one batch; each of the two is a hop in the sync log."""
+        begun = _hop(self.system, self.entity, "extract")
+        with sync_log.hop("extract", system=begun.system, table_name=begun.table_name, inputs=begun.inputs) as hop:
+            read, plan = self._asked(baseline=baseline, rebuild=rebuild)
+            hop.rows_in, hop.rows_out, hop.until = read.received, 0, plan.position
+            hop.words = "; ".join((*plan.events, *read.notes)) or None
+            if (landed := read.landed) is not None:
+                hop.batch, hop.until, hop.bytes = landed.batch_id, landed.position_after, landed.bytes
+                hop.rows_out, hop.rows_refused = landed.row_count, landed.refused_rows
+                hop.outcome = "partly" if landed.refused_rows else "ok"
+            else:
+                hop.outcome = "nothing new"
+                hop.words = "another run was faster" if read.raced else hop.words
+        if landed is not None:
+            read.loaded = self.load(landed, plan.delta)
+        return read
+
+    def load(self, manifest: Manifest, delta: DeltaTable | None = None) -> load.LoadResult | None:
+        """Load a batch, as a hop in the sync log; None when another run did."""
+        begun = _hop(self.system, self.entity, "load")
+        with sync_log.hop(
+            "load", system=begun.system, table_name=begun.table_name, inputs=begun.inputs, batch=manifest.batch_id
+        ) as hop:
+            result = load.load(manifest, delta)
+            if result is not None:
+                _told(hop, result)
+            else:
+                hop.outcome, hop.words = "nothing new", "another run loaded it"
+        return result
+
+    def _asked(self, *, baseline: bool, rebuild: bool) -> tuple[_Read, Plan]:
+        """Read and land one batch, also when the position is lost on the way; and by what plan."""
         plan = self.plan(baseline=baseline, rebuild=rebuild)
         interruptions = 0
         while True:
             try:
-                return self._land(plan)
+                return self._land(plan), plan
             except PositionLostError as error:
                 if plan.position is None:
                     raise
                 if _sequence(history.watermark(self.table, history.open_table(self.table))) != _sequence(plan.last):
                     # not lost: another run read on from it, and the source let go of what that run loaded
-                    return _Read(raced=True)
+                    return _Read(raced=True), plan
                 plan = replace(
                     plan,
                     kind=self._kind(None),
@@ -348,11 +420,12 @@ class EntityIngest:
         return "baseline" if position is None and self.entity.mode != "stream" else "changes"
 
     def _land(self, plan: Plan) -> _Read:
-        """Read, land and load one batch."""
+        """Read and land one batch."""
         read = _Read(notes=plan.agreement.description.notes)
         batch = self.landing(plan)
         try:
             reached = self.fill(batch, plan)
+            read.received = batch.received_rows
             read.unexpected = {*batch.unexpected, *plan.agreement.extra}
             if plan.kind == "full" and not plan.asked_for and plan.last is not None and _same(batch, plan.last):
                 batch.discard()
@@ -371,7 +444,7 @@ class EntityIngest:
             batch.discard()
             raise
         if batch.commit(manifest):
-            read.loaded = load.load(manifest, plan.delta)
+            read.landed = manifest
         else:
             read.raced = True
         return read

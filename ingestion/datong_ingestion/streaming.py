@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from datong_platform.errors import ConfigurationError, DatongError, ServiceError, TransientError
+from datong_platform.lake import sync_log
 
 from datong_ingestion.run import EntityIngest, IngestOutcome
 from datong_ingestion.source import connect
@@ -75,18 +76,19 @@ def stream(
         tell(ended[-1])
 
     threads = [threading.Thread(target=work, args=(config,), name=f"stream_{config.name}") for config in chosen]
-    try:
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            # a join without an end would keep Ctrl-C waiting
+    with sync_log.run():
+        try:
             for thread in threads:
-                thread.join(0.2)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        source.close()
+                thread.start()
+            while any(thread.is_alive() for thread in threads):
+                # a join without an end would keep Ctrl-C waiting
+                for thread in threads:
+                    thread.join(0.2)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            source.close()
     return ended
 
 

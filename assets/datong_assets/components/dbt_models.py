@@ -6,7 +6,7 @@ that fails stops what reads the table, as in plain `dbt build`, and fails the ru
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import dagster as dg
@@ -15,7 +15,7 @@ from datong_platform.errors import DatongError, ServiceError, TerminalError
 from datong_platform.standard import cases, conservation, decisions
 from pydantic import Field
 
-from datong_assets import lake_facts
+from datong_assets import hops, lake_facts
 from datong_assets.alone import alone
 from datong_assets.dbt import client, graph, units
 from datong_assets.dbt.audit import Audit
@@ -55,7 +55,7 @@ class DbtModels(dg.Component, dg.Model, dg.Resolvable):
             allow_arbitrary_check_specs=True,
         )
         def dbt_build(context: dg.AssetExecutionContext) -> Iterator[_Event]:
-            with explained(STEP):
+            with hops.run(context.run), explained(STEP):
                 yield from _build(context, facts)
 
         job = dg.define_asset_job(
@@ -93,7 +93,8 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
             if len(stale) < len(parsed.built):
                 select, indirect = _selectors(parsed, stale), "eager"
         units.demand(parsed)
-        with client.process(parsed.project) as dbt, _recorded(context, audit):
+        told = hops.BuildHops(facts)
+        with client.process(parsed.project) as dbt, closing(told), _recorded(context, audit):
             events = dbt.build(select, indirect=indirect)
             for event, known in _with_lake_facts(events, facts):
                 if isinstance(event, NodeStarted):
@@ -103,6 +104,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                     failures.append(error)
                     context.log.error(str(error))
                 audit.heard(event, known)
+                told.heard(event, known)
                 yield from _told(event, known, error, facts, inputs)
     fail(failures)
 

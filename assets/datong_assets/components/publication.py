@@ -6,6 +6,7 @@ people read: one whose checks passed, and whose sources' checks passed. A build 
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from datong_platform import settings
 from datong_platform.errors import DatongError
 from pydantic import Field
 
+from datong_assets import hops
 from datong_assets.dbt import graph
 from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
@@ -49,7 +51,7 @@ class Publication(dg.Component, dg.Model, dg.Resolvable):
         )
         def publish(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
             chosen = {key: spec for key, spec in tables.items() if key in context.selected_asset_keys}
-            with explained(STEP):
+            with hops.run(context.run), explained(STEP):
                 yield from _publish(context, chosen)
 
         return dg.Definitions(assets=[publish], jobs=[job])
@@ -79,10 +81,13 @@ def _publish(
     from datong_platform.lake.publish import publish_table
 
     def one(spec: "PublishSpec") -> "PublishResult | DatongError":
+        started_at = datetime.now(UTC)
         try:
-            return publish_table(spec)
+            outcome = publish_table(spec)
         except DatongError as error:
-            return error
+            outcome = error
+        hops.published(spec, started_at, outcome)
+        return outcome
 
     failures: list[DatongError] = []
     with ThreadPoolExecutor(max_workers=4) as pool:

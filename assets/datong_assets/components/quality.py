@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,6 +19,7 @@ from datong_ingestion.systems_config import SystemConfig, load_systems
 from datong_platform.errors import DatongError, TerminalError
 from pydantic import Field
 
+from datong_assets import hops
 from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
 
@@ -152,7 +154,7 @@ def _system_checks(system: SystemConfig) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def reconcile(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        with explained(f"reconcile {system.system}"):
+        with hops.run(context.run), explained(f"reconcile {system.system}"):
             yield from _reconcile(context, system)
 
     return reconcile
@@ -177,6 +179,13 @@ def _reconcile(context: dg.AssetCheckExecutionContext, system: SystemConfig) -> 
             continue
         yield _result(key, outcome)
         error = None if outcome.ok else _error(outcome)
+        if outcome.compared:
+            hops.checked(
+                ".".join(key.path),
+                made=1,
+                failed=[f"{RECONCILED}: {error}"] if error else [],
+                started_at=datetime.now(UTC) - timedelta(seconds=outcome.seconds),
+            )
         if error:
             failures.append(error)
         source, lake = outcome.rows

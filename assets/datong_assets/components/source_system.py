@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,6 +22,7 @@ from datong_platform.standard import conservation
 from datong_platform.standard.conservation import Count
 from pydantic import BaseModel
 
+from datong_assets import hops
 from datong_assets.components.as_written import as_written
 from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
@@ -84,7 +85,7 @@ class SourceSystem(dg.Component):
         def ingest(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
             chosen = {key.path[-1] for key in context.selected_asset_keys}
             entities = [entity.name for entity in config.entities if config.table(entity.name).name in chosen]
-            with explained(f"ingest {config.system}"):
+            with hops.run(context.run), explained(f"ingest {config.system}"):
                 yield from _ingest(context, config, entities)
 
         job = dg.define_asset_job(
@@ -191,7 +192,9 @@ def _ingest(
             context.log.error(str(result))
             tell(Progress("entity", step, outcome.entity, ok=False, error=result))
             continue
+        started_at = datetime.now(UTC)
         checks = list(_evaluate(config, outcome.entity, result))
+        _checked(result, checks, started_at)
         counts += counted(config.system, outcome.entity, result)
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=metadata_of(result)
@@ -220,6 +223,24 @@ def _ingest(
         )
     conservation.record(context.run_id, counts)
     fail(failures)
+
+
+def _checked(result: "IngestResult", checks: Sequence[dg.AssetCheckResult], started_at: datetime) -> None:
+    """The checks of what was loaded, as a hop; where nothing was, there was nothing to check."""
+    if not result.batches:
+        return
+    broken = [check for check in checks if not check.passed]
+    words = {
+        severity: [f"{check.check_name}: {check.description}" for check in broken if check.severity is severity]
+        for severity in dg.AssetCheckSeverity
+    }
+    hops.checked(
+        str(result.table),
+        made=len(checks),
+        failed=words[dg.AssetCheckSeverity.ERROR],
+        warned=words[dg.AssetCheckSeverity.WARN],
+        started_at=started_at,
+    )
 
 
 def _outcomes(config: SystemConfig, entities: Sequence[str]) -> "Iterator[IngestOutcome]":

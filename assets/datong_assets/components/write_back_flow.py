@@ -15,6 +15,7 @@ from datong_ingestion.write_back.config import FlowConfig, load_flows
 from datong_platform.errors import ConfigurationError, DatongError, TerminalError
 from pydantic import BaseModel
 
+from datong_assets import hops
 from datong_assets.components.as_written import as_written
 from datong_assets.failing import fail
 from datong_assets.progress import Progress, tell
@@ -82,7 +83,8 @@ class WriteBackFlow(dg.Component):
             ],
         )
         def write_back(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-            yield from _write_back(context, flow)
+            with hops.run(context.run):
+                yield from _write_back(context, flow)
 
         return dg.Definitions(assets=[write_back])
 

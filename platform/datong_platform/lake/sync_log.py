@@ -13,6 +13,9 @@ spool file in this installation's state holds what is not committed yet: whoever
 process that was killed left there, and tells the hops that it had begun and not ended as `interrupted`. When the store
 cannot be reached the spool stays, and the work that it tells of does not fail for it.
 
+What a stream does again and again is one row for each minute: hops of one run, kind and table that ended alike and are
+committed together are told as one, with the sum of their rows.
+
 From `Entry` to rows of `ops.sync_log`, and back.
 """
 
@@ -57,8 +60,10 @@ not go through; interrupted: the process that did it was killed."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 _FLUSH_SECONDS = 60.0
-_FLUSH_ROWS = 2000
+_FLUSH_ROWS = 5000
 _MAX_WORDS = 2000
+_MAX_UNTIL = 500
+_RANGE = " to "
 _COLUMNS: dict[str, tuple[pa.DataType, bool, str]] = {
     "hop_id": (pa.string(), False, "Id of the hop"),
     "hop": (pa.string(), False, f"What was done: {', '.join(HOPS)}"),
@@ -71,9 +76,9 @@ _COLUMNS: dict[str, tuple[pa.DataType, bool, str]] = {
     "batch": (pa.string(), True, "Number of the batch that was landed or loaded, or id of the build"),
     "started_at": (pa.timestamp("us", "UTC"), False, "When it began, UTC"),
     "ended_at": (pa.timestamp("us", "UTC"), False, "When it ended, UTC"),
-    "rows_in": (pa.int64(), True, "Rows that came, or that were looked at"),
-    "rows_out": (pa.int64(), True, "Rows that went on"),
-    "rows_refused": (pa.int64(), True, "Rows held back: unreadable, not verified, or breaking a check"),
+    "rows_in": (pa.int64(), True, "Rows that came, or that were looked at; of hop check the checks that were made"),
+    "rows_out": (pa.int64(), True, "Rows that went on; of hop check the checks that passed"),
+    "rows_refused": (pa.int64(), True, "Rows held back: unreadable, not verified; of hop check the checks that failed"),
     "until": (pa.string(), True, "How far it reached: a cursor, token or offset of the source, a version of the table"),
     "bytes": (pa.int64(), True, "Bytes written"),
     "outcome": (pa.string(), False, f"How it ended: {', '.join(OUTCOMES)}"),
@@ -207,7 +212,9 @@ def run(run_id: str = "", cycle_id: str | None = None) -> Generator[Scope]:
     try:
         yield scope
     finally:
-        _scope.reset(token)
+        with contextlib.suppress(ValueError):
+            # a generator that was given up is closed wherever it was left
+            _scope.reset(token)
         with _lock:
             _scopes.remove(scope)
             last = not _scopes
@@ -264,7 +271,9 @@ def flush() -> int:
                 mine = None
         left = list(_left_over(settings().bucket))
         try:
-            entries = [*(mine.entries if mine else ()), *_unknown([entry for spool in left for entry in spool.entries])]
+            # merged spool by spool, as they would have been: so those that were committed are known again
+            old = [entry for spool in left for entry in _merged(spool.entries)]
+            entries = [*_merged(mine.entries if mine else ()), *_unknown(old)]
             if entries:
                 _append(entries)
         except Exception as error:  # noqa: BLE001 the work that is logged must not fail for it
@@ -377,6 +386,8 @@ def _scoped(entry: Entry) -> Entry:
         entry.cycle_id = scope.cycle_id
     if entry.words:
         entry.words = entry.words[:_MAX_WORDS]
+    if entry.until:
+        entry.until = entry.until[:_MAX_UNTIL]
     return entry
 
 
@@ -422,6 +433,38 @@ def _left_over(bucket: str) -> Iterable[_Spool]:
             for entry in begun.values()
         ]
         yield spool
+
+
+def _merged(found: Sequence[Entry]) -> list[Entry]:
+    """Hops as rows: of one run, kind, table and flow those that went well are one, as are those with nothing new."""
+    rows: dict[Any, Entry] = {}
+    for entry in found:
+        alike = entry.outcome in {"ok", "nothing new"}
+        key = (
+            (entry.run_id, entry.hop, entry.system, entry.table_name, entry.flow, entry.outcome) if alike else id(entry)
+        )
+        first = rows.get(key)
+        rows[key] = entry if first is None else _together(first, entry)
+    return list(rows.values())
+
+
+def _together(one: Entry, two: Entry) -> Entry:
+    def total(name: str) -> int | None:
+        values = [value for entry in (one, two) if (value := getattr(entry, name)) is not None]
+        return sum(values) if values else None
+
+    first, last = (one.batch or "").partition(_RANGE)[0], two.batch
+    return replace(
+        two,
+        hop_id=one.hop_id,
+        started_at=one.started_at,
+        batch=f"{first}{_RANGE}{last}" if first and last and first != last else last or one.batch,
+        rows_in=total("rows_in"),
+        rows_out=total("rows_out"),
+        rows_refused=total("rows_refused"),
+        bytes=total("bytes"),
+        words=two.words or one.words,
+    )
 
 
 def _unknown(found: Sequence[Entry]) -> list[Entry]:
