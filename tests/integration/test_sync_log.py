@@ -25,7 +25,8 @@ def _version() -> int:
 def test_a_run_is_one_commit_and_its_hops_are_read_newest_first() -> None:
     with sync_log.run("run-1", "cycle-1"):
         for number in range(20):
-            with sync_log.hop("extract", system="erp", table_name="bronze.erp__item", inputs=["erp.item"]) as entry:
+            table, source = f"bronze.erp__t{number}", f"erp.t{number}"
+            with sync_log.hop("extract", system="erp", table_name=table, inputs=[source]) as entry:
                 entry.rows_in = entry.rows_out = number
         with sync_log.run("run-2"), sync_log.hop("publish", table_name="serve.bi__inventory") as entry:
             entry.outcome, entry.until = "nothing new", "7"
@@ -39,24 +40,37 @@ def test_a_run_is_one_commit_and_its_hops_are_read_newest_first() -> None:
         "7",
     )
     assert [one.rows_in for one in sync_log.entries(system="erp")] == list(reversed(range(20)))
-    assert found[1].inputs == ("erp.item",)
+    assert found[1].inputs == ("erp.t19",)
     assert len(sync_log.entries(run_id="run-1", limit=5)) == 5
     assert sync_log.entries(since=datetime.now(UTC) + timedelta(minutes=1)) == []
     assert len(sync_log.entries(before=datetime.now(UTC) + timedelta(minutes=1))) == 21
 
 
 def test_threads_of_a_run_record_into_it() -> None:
-    def work() -> None:
-        with sync_log.hop("load", system="mes"):
+    def work(number: int) -> None:
+        with sync_log.hop("load", system="mes", table_name=f"bronze.mes__t{number}"):
             pass
 
     with sync_log.run("run-1"):
-        threads = [threading.Thread(target=work) for _ in range(8)]
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     assert [one.run_id for one in sync_log.entries()] == ["run-1"] * 8
+
+
+def test_what_a_stream_does_again_and_again_is_one_row_with_the_sum_of_its_rows() -> None:
+    with sync_log.run("run-1"):
+        for number in range(1, 6):
+            sync_log.record(
+                Entry("load", system="mes", table_name="bronze.mes__event", batch=f"{number:03}", rows_in=2)
+            )
+        sync_log.record(Entry("load", system="mes", table_name="bronze.mes__event", outcome="failed", words="away"))
+        sync_log.record(Entry("load", system="mes", table_name="bronze.mes__event", outcome="failed", words="away"))
+    found = sync_log.entries()
+    assert [one.outcome for one in found] == ["failed", "failed", "ok"]
+    assert (found[2].rows_in, found[2].batch, found[2].rows_out) == (10, "001 to 005", None)
 
 
 def test_a_failed_hop_says_why_and_its_error_goes_on() -> None:
