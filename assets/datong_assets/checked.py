@@ -34,8 +34,14 @@ def _latest(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) ->
     """The last result of each check; what a run only planned, as the one that asks did, is none."""
     ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
     storage = instance.event_log_storage
-    found = {check: storage.get_asset_check_execution_history(check, limit=1, status=ended) for check in checks}
-    return {check: records[0] for check, records in found.items() if records}
+    # asked for all at once; what was planned since is asked for one by one
+    found = dict(storage.get_latest_asset_check_execution_by_key(checks))
+    for check, record in list(found.items()):
+        if record.status not in ended:
+            records = storage.get_asset_check_execution_history(check, limit=1, status=ended)
+            found.pop(check)
+            found.update({check: records[0]} if records else {})
+    return found
 
 
 def _trouble(record: Any, built: float) -> str:

@@ -91,11 +91,26 @@ def build(
 ) -> StepResult:
     """Build and test what is not up to date, or a selection in dbt's syntax; `everything` builds the rest as well.
 
-    ConfigurationError when it selects nothing.
+    Where all is up to date there is nothing to run: the result bears no run id. ConfigurationError when a selection
+    selects nothing.
     """
+    client.warm()
+    common: dict[str, Any] = {"on_progress": on_progress, "tags": tags, "instance": instance}
+    if not selection and not everything and (done := _nothing_to_build(on_progress, instance)):
+        return done
+    return _build(selection, everything=everything, **common)
+
+
+def _build(
+    selection: str | None = None,
+    *,
+    everything: bool = False,
+    on_progress: Listener | None,
+    tags: Mapping[str, str] | None,
+    instance: dg.DagsterInstance | None,
+) -> StepResult:
     from datong_assets.components.dbt_models import REBUILD
 
-    client.warm()
     keys = None
     if everything:
         tags = {**(tags or {}), REBUILD: "all"}
@@ -112,6 +127,30 @@ def build(
                 "name a model as in bi__inventory, with what it needs as in +bi__inventory, or a folder as in gold.",
             )
     return _run("build", "build", keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
+def _nothing_to_build(on_progress: Listener | None, instance: dg.DagsterInstance | None) -> StepResult | None:
+    """The result of a build that finds everything as it should be, told as a run tells it; None when there is work.
+
+    A run of Dagster tells each of some hundred checks anew, which costs more than to find that all of them hold.
+    """
+    from datong_assets.components import dbt_models
+
+    started = time.monotonic()
+    try:
+        found = dbt_models.up_to_date(instance or instances.instance())
+    except DatongError:
+        # the run meets the same trouble, and records it
+        return None
+    if found is None:
+        return None
+    with watching(on_progress or (lambda _: None)):
+        tell(Progress("step started", dbt_models.STEP))
+        for event in found:
+            tell(event)
+        rows, seconds = sum(event.rows or 0 for event in found), round(time.monotonic() - started, 2)
+        tell(Progress("step finished", dbt_models.STEP, rows=rows, seconds=seconds))
+    return StepResult(dbt_models.STEP, True, [], rows, seconds, events=found)
 
 
 def publish(
@@ -210,17 +249,23 @@ def cycle(on_progress: Listener | None = None, *, instance: dg.DagsterInstance |
     from datong_ingestion.systems_config import load_systems
 
     started, cycle_id = time.monotonic(), uuid.uuid4().hex[:12]
+    news = _News(on_progress)
     common: dict[str, Any] = {
-        "on_progress": on_progress,
+        "on_progress": news,
         "tags": {CYCLE: cycle_id},
         "instance": instance,
     }
     # what the steps record for the sync log is one commit, when all of them have ended
     with alone("cycle"), sync_log.run(cycle_id, cycle_id):
-        # dbt gets ready beside the ingestion
-        client.warm()
+        if not graph.is_current():
+            client.warm()
         steps = [_attempt(f"ingest {system}", lambda name=system: ingest(name, **common)) for system in load_systems()]
-        steps.append(_attempt("build", lambda: build(**common)))
+        steps.append(
+            _attempt(
+                "build",
+                lambda: (None if news.came else _nothing_to_build(on_progress, instance)) or _build(**common),
+            )
+        )
         # a model that is edited meanwhile belongs to the next cycle
         with graph.as_last_parsed():
             steps.append(_attempt("publish", lambda: publish(**common)))
@@ -249,6 +294,21 @@ def line(progress: Progress) -> str:
     rows = "" if progress.rows is None else f", {progress.rows} rows"
     words = str(progress.error) if progress.error else progress.detail
     return f"{subject} {state}{rows}, {progress.seconds:.2f} s" + (f" ({words})" if words else "")
+
+
+class _News:
+    """Hears what an ingestion tells; at the first row that came, dbt gets ready beside it."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+        self.came = False
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.kind == "entity" and progress.rows and not self.came:
+            self.came = True
+            client.warm()
+        if self._listener:
+            self._listener(progress)
 
 
 def _attempt(name: str, work: Callable[[], StepResult]) -> StepResult:

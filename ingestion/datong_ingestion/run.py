@@ -235,6 +235,8 @@ class _Read:
     received: int = 0
     unchanged: int = 0
     notes: tuple[str, ...] = ()
+    delta: DeltaTable | None = None
+    """The table, where the read found nothing that had to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +298,7 @@ class EntityIngest:
     def result(self, loads: list[load.LoadResult], started: float, read: _Read | None = None) -> IngestResult:
         """What loads came to, and how bronze is now; a source that asks for it is told. `started`: monotonic time."""
         read = read or _Read()
-        delta = history.open_table(self.table)
+        delta = read.delta or history.open_table(self.table)
         if delta is None:
             raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
         last = history.watermark(self.table, delta)
@@ -429,6 +431,7 @@ class EntityIngest:
             read.unexpected = {*batch.unexpected, *plan.agreement.extra}
             if plan.kind == "full" and not plan.asked_for and plan.last is not None and _same(batch, plan.last):
                 batch.discard()
+                read.delta = plan.delta
                 return read
             overlaps = plan.kind == "changes" and self.entity.mode == "cursor"
             manifest = batch.seal(reached, self._without_known(plan) if overlaps else None)
@@ -438,6 +441,7 @@ class EntityIngest:
                 gone = len(load.vanished_keys(manifest, plan.delta))
             if plan.kind != "full" and not plan.asked_for and not gone and self._nothing_new(manifest, plan):
                 batch.discard()
+                read.delta = plan.delta
                 return read
             self._check_deletes(manifest, plan, gone)
         except BaseException:

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from datong_assets import instance as instances
 from datong_assets.components import DbtModels, Publication
-from datong_assets.components.dbt_models import REBUILD
+from datong_assets.components.dbt_models import REBUILD, up_to_date
 from datong_assets.dbt import client, graph
 from datong_assets.progress import Progress, watching
 from datong_platform import engine
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, ServiceError
 from datong_platform.lake import builds
 from datong_platform.names import TableName
 from datong_platform.settings import DBT_PROJECT, Settings
@@ -235,6 +235,19 @@ def test_what_is_up_to_date_is_left_out_and_its_checks_hold(
     assert models == {"silver.dagster_pump": 1, "serve.bi__dagster_pump": 1}
     assert run(project, "publish", instance).success
 
+    # without a run of Dagster the same is found, and told
+    number = builds.latest()
+    assert up_to_date(instance, project) == [
+        event for event in heard if event.kind in {"model", "check"} and event.unchanged
+    ]
+    assert builds.latest() == number
+    (project / "models/silver/dagster_pump.yml").write_text(
+        SILVER.replace("[pump_id]", "[pump_id, pump_name]"), encoding="utf-8"
+    )
+    assert up_to_date(instance, project) is None
+    (project / "models/silver/dagster_pump.yml").write_text(SILVER, encoding="utf-8")
+    assert up_to_date(instance, project) is not None
+
     # an edited model: it and what reads it, nothing before it
     before = serve.read_text(encoding="utf-8")
     serve.write_text(f"{before} where true", encoding="utf-8")
@@ -261,6 +274,23 @@ def test_what_is_up_to_date_is_left_out_and_its_checks_hold(
     assert built_anew(project, instance) == {"bi__dagster_pump"}
     # who wants everything gets it
     assert built_anew(project, instance, tags={REBUILD: "all"}) == both
+
+
+def test_what_passed_and_was_not_shown_before_a_build_died_is_work_for_the_next(
+    project: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pumps(project, PUMP.format(id=1, name="Vortex"), PUMP.format(id=2, name="Gear"))
+    with monkeypatch.context() as patched:
+        patched.setattr(builds, "record", lambda _: (_ for _ in ()).throw(ServiceError("store", "is gone.", "wait.")))
+        assert not run(project, "build", instance).success
+    assert reading() == [("1", "Vortex")]
+    assert up_to_date(instance, project) is None
+    assert built_anew(project, instance) == set()
+    assert reading() == [("1", "Vortex"), ("2", "Gear")]
+    assert up_to_date(instance, project) is not None
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert run(project, "build", instance).success
+    assert run(project, "publish", instance).success
 
 
 def test_a_table_whose_check_failed_is_built_again(project: Path, instance: dg.DagsterInstance) -> None:

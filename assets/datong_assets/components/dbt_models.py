@@ -7,6 +7,7 @@ that fails stops what reads the table, as in plain `dbt build`, and fails the ru
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -109,6 +110,29 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     fail(failures)
 
 
+def up_to_date(instance: dg.DagsterInstance, project: Path = settings.DBT_PROJECT) -> list[Progress] | None:
+    """What a build would tell that finds every table up to date and shown; None when one has work to do.
+
+    DatongError as from a build: another one is at work, or the lake does not answer.
+    """
+    from datong_platform.lake import catalog
+
+    facts = facts_of(graph.load(project))
+    pooled(instance)
+    with alone("build"):
+        decisions.refresh()
+        inputs = UpToDate(facts, instance)
+        if inputs.stale():
+            return None
+        # a build that died may have left tables that passed and that nobody was shown yet
+        if any(table.outcome != "unchanged" for table in Audit(facts, inputs, "", scope="full").result().tables):
+            return None
+        # an engine that `datong up` starts is told at its start; of another nobody knows when it started
+        if settings.settings().engine_kind == "remote" and catalog.show_published():
+            return None
+    return [event for unique_id in facts.graph.in_order for event, _ in _left_out(unique_id, inputs, facts)]
+
+
 @contextmanager
 def _recorded(context: dg.AssetExecutionContext, audit: Audit) -> Generator[None]:
     """What the build came to is written down when it ends, also when it failed on its way: counts, cases, readers."""
@@ -172,20 +196,29 @@ def _up_to_date(stale: Sequence[str], inputs: UpToDate, facts: Facts) -> Iterato
     for unique_id in parsed.in_order:
         if unique_id in left:
             continue
-        name = _name(facts, unique_id)
-        tell(Progress("model", STEP, name, unchanged=True, rows=inputs.rows.get(unique_id)))
-        for check in inputs.checks[unique_id]:
-            if (check.asset_key, check.check_name) in again:
-                continue
-            yield dg.AssetCheckResult(
-                asset_key=check.asset_key,
-                check_name=check.check_name,
-                passed=check.passed,
-                severity=check.severity,
-                description=check.description,
-                metadata={**check.metadata, UNCHANGED: True},
-            )
-            tell(Progress("check", STEP, f"{name}: {check.check_name}", ok=check.passed, unchanged=True))
+        for event, check in _left_out(unique_id, inputs, facts):
+            if check is not None:
+                if (check.asset_key, check.check_name) in again:
+                    continue
+                yield dg.AssetCheckResult(
+                    asset_key=check.asset_key,
+                    check_name=check.check_name,
+                    passed=check.passed,
+                    severity=check.severity,
+                    description=check.description,
+                    metadata={**check.metadata, UNCHANGED: True},
+                )
+            tell(event)
+
+
+def _left_out(
+    unique_id: str, inputs: UpToDate, facts: Facts
+) -> Iterator[tuple[Progress, dg.AssetCheckEvaluation | None]]:
+    """What is told of a table that is up to date, and of each check on it."""
+    name = _name(facts, unique_id)
+    yield Progress("model", STEP, name, unchanged=True, rows=inputs.rows.get(unique_id)), None
+    for check in inputs.checks[unique_id]:
+        yield Progress("check", STEP, f"{name}: {check.check_name}", ok=check.passed, unchanged=True), check
 
 
 def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:

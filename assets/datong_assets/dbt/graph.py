@@ -94,6 +94,12 @@ def load(project: Path = settings.DBT_PROJECT) -> Graph:
     return parsed
 
 
+def is_current(project: Path = settings.DBT_PROJECT) -> bool:
+    """Whether the project is as it was last parsed."""
+    found = _kept(project)
+    return found is not None and found.content["stamp"] == stamp(project)
+
+
 _patient: ContextVar[bool] = ContextVar("datong_dbt_as_last_parsed", default=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -12,6 +13,9 @@ from datong_platform.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+
+_making = threading.Lock()
 
 
 @lru_cache(maxsize=4)
@@ -36,9 +40,11 @@ def _client(endpoint: str | None, region: str, key: str | None, secret: str | No
 def client() -> Any:
     """A boto3 S3 client for the lake's bucket."""
     now = settings()
-    return _client(
-        now.s3_endpoint, now.s3_region, now.s3_access_key_id, now.s3_secret_access_key, now.s3_virtual_hosted_style
-    )
+    # threads that begin together would each make one, which costs as much as a hundred requests
+    with _making:
+        return _client(
+            now.s3_endpoint, now.s3_region, now.s3_access_key_id, now.s3_secret_access_key, now.s3_virtual_hosted_style
+        )
 
 
 @contextmanager
