@@ -34,6 +34,8 @@ NAME lets you in), or with datong quarantine, datong standard codes, datong matc
 
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
+Keep it safe: datong backup PLACE every night, datong restore PLACE into an empty home.
+
 When something is wrong: datong alerts list, datong doctor, datong status, datong logs SERVICE, datong quarantine list.
 """
 
@@ -61,6 +63,10 @@ builds = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(builds)
+backups = typer.Typer(
+    name="backups", help="The backups of a place: list them, check them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(backups)
 new = typer.Typer(
     name="new", help="Make something new: a source's definition.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -335,6 +341,54 @@ def builds_show(
     from datong_infra.cli import builds as past
 
     past.show(build, format_)
+
+
+PlaceArgument = Annotated[
+    str,
+    typer.Argument(help="A folder, or a bucket as s3://bucket/prefix?endpoint_override=http://host:port."),
+]
+
+
+@app.command()
+def backup(
+    place: PlaceArgument,
+    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Forget all but this many of the newest.")] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Copy the lake and the databases to another place while work goes on; only what is new is copied."""
+    from datong_infra.cli import backups as kept
+
+    kept.make(place, keep, format_)
+
+
+@app.command()
+def restore(
+    place: PlaceArgument,
+    backup_id: Annotated[str, typer.Option("--backup", help="Its id, as `datong backups list` shows it.")] = "latest",
+) -> None:
+    """Bring a backup back into an empty DATONG_HOME (or bucket), every object compared with its hash."""
+    from datong_infra.cli import backups as kept
+
+    kept.restore(place, backup_id)
+
+
+@backups.command(name="list")
+def backups_list(place: PlaceArgument, format_: FormatOption = Format.table) -> None:
+    """List the backups of a place, newest first."""
+    from datong_infra.cli import backups as kept
+
+    kept.listing(place, format_)
+
+
+@backups.command(name="check")
+def backups_check(
+    place: PlaceArgument,
+    backup_id: Annotated[str, typer.Option("--backup", help="Its id.")] = "latest",
+) -> None:
+    """Read a whole backup and compare it with its hashes."""
+    from datong_infra.cli import backups as kept
+
+    kept.check(place, backup_id)
 
 
 @app.command()
