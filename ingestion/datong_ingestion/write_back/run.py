@@ -25,9 +25,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError, DatongError, SchemaError, ServiceError
+from datong_platform.lake import sync_log
 
 from datong_ingestion.write_back import config
 from datong_ingestion.write_back.config import FlowConfig
+from datong_ingestion.write_back.hops import FlowHops
 from datong_ingestion.write_back.lease import Lease, lease
 from datong_ingestion.write_back.ledger import OPEN, Entry, Ledger, Operation, State, now
 from datong_ingestion.write_back.payload import Payload, PayloadBuilder, dumps, payload_hash
@@ -125,17 +127,30 @@ def run_flow(
     the serve table), TerminalError (the serve table is not built). What goes wrong later, an unreachable or refusing
     target included, is in the result: `stopped` and the counts.
     """
-    with lease(flow.flow, wait_seconds=wait_seconds) as held:
-        opened = target or _open(flow)
+    with sync_log.run():
+        hops = FlowHops(flow)
+
+        def step(name: str, what: str) -> None:
+            hops.step(name)
+            if on_step:
+                on_step(name, what)
+
         try:
-            run = _Run(flow, opened, held)
-            run.release = frozenset(release)
-            run.on_step = on_step or run.on_step
-            run.on_reply = on_reply or run.on_reply
-            return run.run()
-        finally:
-            if target is None:
-                opened.close()
+            with lease(flow.flow, wait_seconds=wait_seconds) as held:
+                opened = target or _open(flow)
+                try:
+                    run = _Run(flow, opened, held)
+                    run.release = frozenset(release)
+                    run.hops, run.on_step, run.on_reply = hops, step, on_reply or run.on_reply
+                    result = run.run()
+                finally:
+                    if target is None:
+                        opened.close()
+        except Exception as error:
+            hops.failed(error)
+            raise
+        hops.ended(result, len(run.rows))
+        return result
 
 
 def _open(flow: FlowConfig) -> Target:
@@ -145,6 +160,7 @@ def _open(flow: FlowConfig) -> Target:
 
 
 class _Run:
+    hops: FlowHops
     release: frozenset[str] = frozenset()
     on_step: OnStep = staticmethod(lambda _step, _what: None)
     on_reply: OnReply = staticmethod(lambda _key, _outcome: None)
@@ -373,6 +389,7 @@ class _Run:
             [change for _, change in changes],
             lambda change, outcome: self.on_reply(change.key, outcome.kind),
         )
+        self.hops.step("sent")
         for item, _ in changes:
             item.not_before = time.monotonic() + self.flow.settle_seconds
         held = self._read_back([item for item, _ in changes], outcomes)

@@ -231,6 +231,13 @@ def record(entry: Entry) -> None:
         flush()
 
 
+def begin(entry: Entry) -> Entry:
+    """A hop that is under way, for `record` to end; should this process be killed, it is told as interrupted."""
+    with _lock:
+        _current().begin(_scoped(entry))
+    return entry
+
+
 @contextmanager
 def hop(
     kind: HopKind,
@@ -242,9 +249,7 @@ def hop(
     batch: str | None = None,
 ) -> Generator[Entry]:
     """A hop under way: fill in what is known of it; an error of the block makes it `failed` with its words."""
-    entry = Entry(kind, system, flow, table_name, tuple(inputs), batch=batch)
-    with _lock:
-        _current().begin(_scoped(entry))
+    entry = begin(Entry(kind, system, flow, table_name, tuple(inputs), batch=batch))
     try:
         yield entry
     except BaseException as error:
