@@ -29,7 +29,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -299,7 +299,7 @@ def entries(
     system: str | None = None,
     flow: str | None = None,
     table_name: str | None = None,
-    hop: HopKind | None = None,
+    hop: HopKind | Collection[HopKind] | None = None,
     outcome: Outcome | None = None,
     run_id: str | None = None,
     since: datetime | None = None,
@@ -311,11 +311,13 @@ def entries(
         "system": system,
         "flow": flow,
         "table_name": table_name,
-        "hop": hop,
         "outcome": outcome,
         "run_id": run_id,
     }
     conditions = [f"{name} = {_text(value)}" for name, value in wanted.items() if value is not None]
+    if hop is not None:
+        kinds = [hop] if isinstance(hop, str) else sorted(hop)
+        conditions.append(f"hop in ({', '.join(map(_text, kinds))})")
     if since is not None:
         conditions.append(f"started_at >= {_moment(since)}")
     if before is not None:
