@@ -16,7 +16,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.names import SCHEMAS
 
-from datong_assets import cycle
+from datong_assets import cycle, exchange_findings
 
 _RUNS = 300
 """Runs that are looked back on: several cycles of every system."""
@@ -37,17 +37,25 @@ _TITLES: dict[FindingKind, tuple[str, str]] = {
 
 
 def gather(instance: dg.DagsterInstance, graph: AssetGraph, jobs: Mapping[str, Sequence[dg.AssetKey]]) -> list[Finding]:
-    """All findings of this moment. `jobs` are the assets of each job, for runs that meant all of them."""
-    owners = {_subject(key): next(iter(graph.get(key).owners), "") for key in graph.get_all_asset_keys()}
-    found = {one.key: one for one in [*_of_runs(instance, jobs, owners), *_of_checks(instance, graph, owners)]}
+    """All that Dagster knows to be wrong now. `jobs` are the assets of each job, for runs that meant all of them."""
+    named = owners(graph)
+    found = {one.key: one for one in [*_of_runs(instance, jobs, named), *_of_checks(instance, graph, named)]}
     return list(found.values())
 
 
+def owners(graph: AssetGraph) -> dict[str, str]:
+    """Who answers for each table, flow and source; empty where nobody is named."""
+    return {_subject(key): next(iter(graph.get(key).owners), "") for key in graph.get_all_asset_keys()}
+
+
 def upstream(graph: AssetGraph) -> dict[str, list[str]]:
-    """The tables that each table is made from."""
-    return {
-        _subject(key): [_subject(parent) for parent in graph.get(key).parent_keys] for key in graph.get_all_asset_keys()
-    }
+    """What each table is made from, up to its source, the source's system, and the exchange as a whole."""
+    return exchange_findings.with_systems(
+        {
+            _subject(key): [_subject(parent) for parent in graph.get(key).parent_keys]
+            for key in graph.get_all_asset_keys()
+        }
+    )
 
 
 def _of_runs(

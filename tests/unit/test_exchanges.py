@@ -103,6 +103,14 @@ def test_a_source_that_is_asked_no_more_is_another_thing_than_one_that_is_silent
     assert judge(entries, entries[-1].ended_at + timedelta(minutes=55)) == []
 
 
+def test_a_source_that_cannot_be_read_is_neither_silent_nor_not_asked() -> None:
+    entries = _plant(28)
+    since = MONDAY + timedelta(days=22, hours=9)
+    broken = [replace(one, rows_in=None, outcome="failed") if one.ended_at > since else one for one in entries]
+    now = since + timedelta(hours=8)
+    assert judge(_upto(broken, now), now) == []
+
+
 def test_a_daily_source_is_late_after_a_day_and_a_half_and_not_before() -> None:
     entries = [_read(MONDAY + timedelta(days=n, hours=2), rows=100) for n in range(20)]
     last = entries[-1].ended_at

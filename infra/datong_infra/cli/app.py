@@ -9,6 +9,7 @@ import typer
 
 from datong_infra.cli.alerts import alerts
 from datong_infra.cli.output import Format
+from datong_infra.cli.sync import sync
 
 _HELP = """Datong connects ERP, MES and CRM under one standard, both ways.
 
@@ -36,7 +37,8 @@ Connect your own systems: datong new source, then datong preview, profile, inges
 
 Keep it safe: datong backup PLACE every night, datong restore PLACE into an empty home.
 
-When something is wrong: datong alerts list, datong doctor, datong status, datong logs SERVICE, datong quarantine list.
+When something is wrong: datong alerts list, datong sync log, datong doctor, datong status, datong logs SERVICE,
+datong quarantine list.
 """
 
 app = typer.Typer(
@@ -56,6 +58,7 @@ sandbox = typer.Typer(
 )
 app.add_typer(sandbox)
 app.add_typer(alerts)
+app.add_typer(sync)
 builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",

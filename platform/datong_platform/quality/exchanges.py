@@ -135,10 +135,12 @@ class Series:
     table: str
     flow: str
     at: _Floats
-    """When, in seconds since 1970."""
+    """When, in seconds since 1970; also when it failed."""
     rows: _Floats
     """Rows that came; of a build the rows that the table has, of a plan those that are to be written back."""
     refused: _Floats
+    failed: _Floats
+    """1 where it did not go through, else 0."""
 
     @property
     def place(self) -> _Place:
@@ -166,14 +168,15 @@ def _history(now: datetime) -> list[Series]:
     place, state = log.table_uri, f"{log.metadata().id}@{log.version()}"
     if _kept.get(place, ("", []))[0] != state:
         since = int((now - HISTORY).timestamp() * 1_000_000)
-        told = "outcome in ('ok', 'partly', 'nothing new')"
+        failed = "min(case when outcome in ('failed', 'interrupted') then 1 else 0 end)"
         rows = sync_log.query(
             "select hop, coalesce(system, '') as system, coalesce(table_name, '') as table_name, "
-            "coalesce(flow, '') as flow, to_unixtime(max(ended_at)) as at, "
-            "case when hop in ('build', 'plan') then max(rows_out) else sum(coalesce(rows_in, 0)) end as rows, "
+            "coalesce(flow, '') as flow, cast(max(ended_at) as bigint) / 1000000.0 as at, "
+            "case when hop in ('build', 'plan') then coalesce(max(rows_out), 0) else sum(coalesce(rows_in, 0)) end "
+            "as rows, "
             "case when hop = 'extract' then sum(coalesce(rows_refused, 0)) else max(coalesce(rows_refused, 0)) end "
-            f"as refused from log where started_at >= to_timestamp_micros({since}) and "
-            f"((hop in ('extract', 'plan') and {told}) or hop = 'verify' or "
+            f"as refused, {failed} as failed from log where started_at >= to_timestamp_micros({since}) and "
+            "(hop in ('extract', 'plan', 'verify') or "
             "(hop = 'build' and outcome = 'ok' and table_name like 'quarantine.%')) "
             "group by hop, system, table_name, flow, date_bin(interval '10 minutes', ended_at) order by at"
         )
@@ -182,16 +185,16 @@ def _history(now: datetime) -> list[Series]:
 
 
 def _series(rows: pa.Table) -> list[Series]:
-    """Rows of hop, system, table_name, flow, at, rows and refused, in the order of time, by what they are of."""
+    """Rows of the query above, which are in the order of time, by what they are of."""
     if not rows.num_rows:
         return []
     names = [rows.column(name).to_pylist() for name in ("hop", "system", "table_name", "flow")]
     places: dict[tuple[HopKind, str, str, str], list[int]] = defaultdict(list)
     for index, (hop, system, table, flow) in enumerate(zip(*names, strict=True)):
         places[hop, system, table, flow].append(index)
-    at, came, refused = (rows.column(name).to_numpy().astype(np.float64) for name in ("at", "rows", "refused"))
+    columns = [rows.column(name).to_numpy().astype(np.float64) for name in ("at", "rows", "refused", "failed")]
     return [
-        Series(hop, system, table, flow, at[chosen], came[chosen], refused[chosen])
+        Series(hop, system, table, flow, *(column[chosen] for column in columns))
         for (hop, system, table, flow), chosen in places.items()
     ]
 
@@ -207,6 +210,7 @@ def series(entries: Sequence[Entry]) -> list[Series]:
             "at": one.ended_at.timestamp(),
             "rows": (one.rows_out if one.hop in {"build", "plan"} else one.rows_in) or 0,
             "refused": one.rows_refused or 0,
+            "failed": int(one.outcome in {"failed", "interrupted"}),
         }
         for one in entries
     ]
@@ -234,6 +238,9 @@ def judge(found: Sequence[Series], now: datetime) -> list[Abnormal]:
 def _late_read(one: Series, asked: Rhythm | None, now: datetime) -> Abnormal | None:
     if asked is not None and (share := asked.silence(now)) > 1:
         return _late("not asked", one.place, asked.last, now, share)
+    if one.failed[-1]:
+        # that it cannot be read is told with its reason
+        return None
     told = Rhythm.learned(one.at[one.rows > 0])
     if told is not None and (share := told.silence(now)) > 1:
         return _late("silent", one.place, told.last, now, share)
@@ -377,7 +384,11 @@ def _growing(one: Series, found: Sequence[Series]) -> Abnormal | None:
     at, sizes = one.at, one.rows if one.hop == "build" else one.refused
     if one.hop == "verify":
         # a run that found nothing to do left nothing waiting
-        idle = [other.at[other.rows == 0] for other in found if other.hop == "plan" and other.place[2] == one.flow]
+        idle = [
+            other.at[(other.rows == 0) & (other.failed == 0)]
+            for other in found
+            if other.hop == "plan" and other.place[2] == one.flow
+        ]
         at = np.concatenate([at, *idle])
         sizes = np.concatenate([sizes, *(np.zeros(len(times)) for times in idle)])
         order = np.argsort(at, kind="stable")
@@ -403,3 +414,28 @@ def _growing(one: Series, found: Sequence[Series]) -> Abnormal | None:
 
 def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(float(at), UTC)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A table whose last read or load did not go through."""
+
+    system: str
+    table: str
+    words: str
+    since: datetime
+    """When it failed last."""
+
+
+def failing(now: datetime | None = None) -> list[Failing]:
+    """Tables whose last read or load failed, whoever ran it; after a week nobody asks any more."""
+    since = int(((now or datetime.now(UTC)) - timedelta(days=7)).timestamp() * 1_000_000)
+    rows = sync_log.query(
+        "select system, table_name, words, ended_at from (select *, row_number() over (partition by system, table_name "
+        f"order by ended_at desc, outcome) as place from log where started_at >= to_timestamp_micros({since}) and "
+        "hop in ('extract', 'load')) as aged where place = 1 and outcome = 'failed' order by table_name"
+    )
+    return [
+        Failing(row["system"] or "", row["table_name"] or "", row["words"] or "", row["ended_at"])
+        for row in rows.to_pylist()
+    ]
