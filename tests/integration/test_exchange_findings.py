@@ -84,8 +84,9 @@ def test_a_read_that_failed_outside_of_dagster_is_found_and_over_with_the_next_t
 
 
 def test_a_store_that_is_away_is_a_finding(own_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATONG_S3_ENDPOINT", "http://127.0.0.1:9")
-    (found,) = exchange_findings.findings({})
+    with monkeypatch.context() as patch:
+        patch.setenv("DATONG_S3_ENDPOINT", "http://127.0.0.1:9")
+        (found,) = exchange_findings.findings({})
     assert (found.kind, found.subject) == ("service", "store")
     assert "http://127.0.0.1:9" in found.detail
 
