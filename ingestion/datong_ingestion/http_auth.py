@@ -38,8 +38,16 @@ _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
+class Said(str):
+    """A text that came from data: a `{name}` in it means nothing, and no secret is ever put in its place."""
+
+    __slots__ = ()
+
+
 def filled(value: Any, words: Mapping[str, str]) -> Any:
     """`value` with every `{name}` in its texts replaced; a name that is not in `words` stays as it is."""
+    if isinstance(value, Said):
+        return str(value)
     if isinstance(value, str):
         return _PLACE.sub(lambda found: words.get(found[1], found[0]), value)
     if isinstance(value, Mapping):

@@ -75,8 +75,16 @@ class Place(Protocol):
         """Write a file so that nobody sees a part of it; one that is there already is replaced."""
         ...
 
+    def put_new(self, name: str, body: bytes, thing: str) -> bool:
+        """Write a file as `put` does, unless there is one of this name; whether it was written."""
+        ...
+
     def read(self, name: str, thing: str) -> bytes | None:
         """A small file, or None."""
+        ...
+
+    def remove(self, name: str, thing: str) -> None:
+        """Take a file away; one that is not there is no error."""
         ...
 
     def close(self) -> None:
@@ -197,19 +205,47 @@ class _Folder:
             return False
 
     def put(self, name: str, body: bytes, thing: str) -> None:
+        with self._drafted(name, body, thing) as (draft, target):
+            draft.replace(target)
+
+    def put_new(self, name: str, body: bytes, thing: str) -> bool:
+        with self._drafted(name, body, thing) as (draft, target):
+            try:
+                # a link, unlike a rename, never takes the place of a file
+                os.link(draft, target)
+            except FileExistsError:
+                return False
+            return True
+
+    @contextmanager
+    def _drafted(self, name: str, body: bytes, thing: str) -> Generator[tuple[Path, Path]]:
+        """A complete draft beside the file that it shall become; gone in the end, whatever was done with it."""
         target = self.root / name
+        draft: Path | None = None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
+            handle, place = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=target.parent)
+            draft = Path(place)
             with os.fdopen(handle, "wb") as file:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(draft).chmod(0o644)
-            Path(draft).replace(target)
+            draft.chmod(0o644)
+            yield draft, target
         except OSError as error:
             raise TransientError(
                 thing, f"{target} could not be written: {error.strerror}.", "give Datong's user the right to write it."
+            ) from error
+        finally:
+            if draft is not None:
+                draft.unlink(missing_ok=True)
+
+    def remove(self, name: str, thing: str) -> None:
+        try:
+            (self.root / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise TransientError(
+                thing, f"{self.root / name} could not be removed: {error.strerror}.", "give Datong's user the right to."
             ) from error
 
     def read(self, name: str, thing: str) -> bytes | None:
@@ -351,6 +387,24 @@ class _S3(_Retrying):
                 self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=body)
 
         self._patiently(write)
+
+    def put_new(self, name: str, body: bytes, thing: str) -> bool:
+        def write() -> bool:
+            try:
+                with self._named(thing):
+                    self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=body, IfNoneMatch="*")
+            except ChangedError:
+                return False
+            return True
+
+        return self._patiently(write)
+
+    def remove(self, name: str, thing: str) -> None:
+        def delete() -> None:
+            with self._named(thing):
+                self._client.delete_object(Bucket=self.bucket, Key=self._key(name))
+
+        self._patiently(delete)
 
     def read(self, name: str, thing: str) -> bytes | None:
         def get() -> bytes | None:
@@ -542,6 +596,36 @@ class _Sftp(_Retrying):
                 raise self._named(error, name, thing) from error
 
         self._patiently(lambda: self._run(write, thing))
+
+    def put_new(self, name: str, body: bytes, thing: str) -> bool:
+        async def write(client: asyncssh.SFTPClient) -> bool:
+            target = self._path(name)
+            draft = f"{target.rsplit('/', 1)[0]}/.{target.rsplit('/', 1)[1]}.tmp"
+            try:
+                await client.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+                if await client.exists(target):
+                    return False
+                async with client.open(draft, "wb") as file:
+                    await file.write(body)
+                # the protocol's own rename, unlike OpenSSH's extension, takes no file's place
+                await client.rename(draft, target)
+            except self._sftp_error() as error:
+                if await client.exists(target):
+                    return False
+                raise self._named(error, name, thing) from error
+            return True
+
+        return self._patiently(lambda: self._run(write, thing))
+
+    def remove(self, name: str, thing: str) -> None:
+        async def delete(client: asyncssh.SFTPClient) -> None:
+            try:
+                await client.remove(self._path(name))
+            except self._sftp_error() as error:
+                if type(error).__name__ not in {"SFTPNoSuchFile", "SFTPNoSuchPath"}:
+                    raise self._named(error, name, thing) from error
+
+        self._patiently(lambda: self._run(delete, thing))
 
     def read(self, name: str, thing: str) -> bytes | None:
         async def get(client: asyncssh.SFTPClient) -> bytes | None:

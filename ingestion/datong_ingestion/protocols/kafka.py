@@ -120,6 +120,39 @@ class Kafka:
         if self._registry:
             self._registry.close()
 
+    @property
+    def log_in(self) -> dict[str, Any]:
+        """Address and log-in, as the clients of librdkafka take them."""
+        connection = self.connection
+        optional = {
+            "sasl.mechanism": connection.mechanism if connection.security.startswith("sasl") else None,
+            "sasl.username": connection.user,
+            "sasl.password": connection.password,
+            "ssl.ca.location": connection.ca_file,
+            "ssl.certificate.location": connection.certificate_file,
+            "ssl.key.location": connection.key_file,
+            "ssl.key.password": connection.key_password,
+        }
+        return {
+            "bootstrap.servers": connection.bootstrap_servers,
+            "security.protocol": connection.security,
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    def marks(self, consumer: Consumer, trouble: Any, topic: str) -> dict[int, tuple[int, int]]:
+        """First and next offset of each partition of a topic; ConfigurationError when there is no such topic."""
+        entity = EntityConfig(name="target", source=topic, mode="stream")
+        found = self._partitions(entity, consumer, trouble)
+        return {partition: self._watermarks(entity, consumer, partition) for partition in found}
+
+    def consumer(self, thing: str, group: str = "") -> tuple[Consumer, Any]:
+        """A consumer that commits nothing, and what it hears of failing brokers."""
+        return self._consumer(thing, group)
+
+    def translated(self, error: Any, thing: str) -> DatongError:
+        """An error of the driver in our words."""
+        return self._translated(error, thing)
+
     def entities(self) -> list[str]:
         """The topics that the user may see, Kafka's own left out."""
         consumer, trouble = self._consumer(f"system {self.system}", "")
@@ -275,29 +308,18 @@ class Kafka:
             "socket.connection.setup.timeout.ms": int(max(1.0, min(connection.timeout_seconds, 30)) * 1000),
             "reconnect.backoff.max.ms": 2000,
             **connection.properties,
-            "bootstrap.servers": connection.bootstrap_servers,
+            **self.log_in,
             "group.id": group or f"datong.{self.system}",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "error",
             "isolation.level": "read_committed",
-            "security.protocol": connection.security,
             "error_cb": trouble,
             "logger": _logger,
             # what fails comes by error_cb, and in our words
             "log_level": 2,
         }
-        optional = {
-            "sasl.mechanism": connection.mechanism if connection.security.startswith("sasl") else None,
-            "sasl.username": connection.user,
-            "sasl.password": connection.password,
-            "ssl.ca.location": connection.ca_file,
-            "ssl.certificate.location": connection.certificate_file,
-            "ssl.key.location": connection.key_file,
-            "ssl.key.password": connection.key_password,
-        }
-        settings |= {name: value for name, value in optional.items() if value}
         try:
             return driver.Consumer(settings), trouble
         except (driver.KafkaException, ValueError, TypeError) as error:

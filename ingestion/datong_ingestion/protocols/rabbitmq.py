@@ -111,6 +111,11 @@ class RabbitMq:
         for channel in channels:
             self._dropped(channel)
 
+    def channel(self, entity: EntityConfig) -> tuple[Any, Any]:
+        """A connection and a channel of it, tried for as long as the definition allows."""
+        opened = self._opened(entity)
+        return opened.connection, opened.channel
+
     def entities(self) -> list[str]:
         """The queues that the definition names: the protocol does not list them."""
         return [entity.source for entity in self.definition.entities]

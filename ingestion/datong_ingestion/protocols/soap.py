@@ -40,7 +40,7 @@ from datong_platform.lake.columns import UTC_TIMESTAMP, parse_type
 
 from datong_ingestion import cursor
 from datong_ingestion.connections.soap import SoapConnection, SoapLogIn, SoapOptions, SoapPaging
-from datong_ingestion.http import HttpClient, UnreadableBodyError, address
+from datong_ingestion.http import HttpClient, UnclearOutcomeError, UnreadableBodyError, address, error_text
 from datong_ingestion.http_auth import filled
 from datong_ingestion.paging import EndGuard
 from datong_ingestion.source import Description, Page
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _MODES: frozenset[Mode] = frozenset({"full", "cursor"})
 _ENVELOPES = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
+_JUDGED_HERE = frozenset(range(300, 600)) - {429}
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 _NOT_ALLOWED = ("security", "authentication", "authorization", "credential")
 """In a fault's code: WS-Security's own (`wsse:FailedAuthentication`, `wsse:InvalidSecurity` …) and those of vendors."""
@@ -76,6 +77,19 @@ _KINDS: dict[str, pa.DataType] = {
 
 class _SessionOverError(Exception):
     """The system no longer knows the session."""
+
+
+class FaultError(TerminalError):
+    """A fault, which says in its code whose it is (SOAP 1.1, 4.4.1; SOAP 1.2, 5.4.6)."""
+
+    def __init__(self, thing: str, reason: str, next_step: str, *, code: str) -> None:
+        super().__init__(thing, reason, next_step)
+        self.is_ours = any(word in code.lower() for word in ("client", "sender", "versionmismatch", "mustunderstand"))
+        """The message was wrong, so nothing was done; else the fault came up while it was being worked on."""
+
+
+class FailureError(ProtocolError):
+    """A failure told in a good answer."""
 
 
 @dataclass
@@ -167,6 +181,33 @@ class Soap:
     def asked_for(self) -> str:
         """What this thread is asking for, in the words of messages."""
         return getattr(self._asking, "thing", self.http.thing)
+
+    def listed(self, entity: EntityConfig, words: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The rows of one answer as they stand there, texts and nested texts by name; attributes as `@name`."""
+        self._asking.thing = self._thing(entity)
+        answer = self._asked(entity, words)
+        return [
+            {f"@{name}": text for name, text in element.attrib.items()} | _fields_of(element, answer)
+            for element in _walked(answer, self._options(entity).rows_path)
+        ]
+
+    def tell(self, entity: EntityConfig, words: Mapping[str, str]) -> Callable[[str], str]:
+        """Call an operation that changes something, once. Gives what reads a value of its answer by path.
+
+        UnclearOutcomeError when it may or may not have been carried out; FaultError and FailureError when the system
+        said no; TransientError when it was not reached.
+        """
+        self._asking.thing = self._thing(entity)
+        self._asking.writing = True
+        try:
+            answer = self._asked(entity, words)
+        finally:
+            self._asking.writing = False
+        return lambda path: _value(answer, path)
+
+    @property
+    def _is_writing(self) -> bool:
+        return getattr(self._asking, "writing", False)
 
     def close(self) -> None:
         """Log out where there is a session to end, and close its connections."""
@@ -286,6 +327,10 @@ class Soap:
             try:
                 answer = _Answer(_parsed(text.strip().encode(), thing), {})
             except UnreadableBodyError as error:
+                if self._is_writing:
+                    raise UnclearOutcomeError(
+                        thing, f"has no document in the text of its answer: {error}.", "read the target back."
+                    ) from error
                 raise ProtocolError(
                     thing,
                     f"has no document in the text of its answer: {error}.",
@@ -297,7 +342,7 @@ class Soap:
             if found not in connection.success_values:
                 said = _value(answer, connection.message_path) if connection.message_path else found
                 self._check_session(str(said))
-                raise ProtocolError(
+                raise FailureError(
                     thing,
                     f"answered with a failure: {self.http.redact(str(said))[:300]}.",
                     "see the reason given by the system.",
@@ -305,6 +350,14 @@ class Soap:
         return answer
 
     def _log_in(self, declared: SoapLogIn) -> str:
+        # whatever it is opened for, a log-in changes nothing and may be tried again
+        writing, self._asking.writing = self._is_writing, False
+        try:
+            return self._opened(declared)
+        finally:
+            self._asking.writing = writing
+
+    def _opened(self, declared: SoapLogIn) -> str:
         with self._lock:
             if self._session is None or time.monotonic() >= self._session_until:
                 answer = self._call(
@@ -349,7 +402,8 @@ class Soap:
         place = port.binding_options["address"]
         if options and options.endpoint:
             place = self.http.below(options.endpoint)
-        given: dict[str, Any] = _without_nothing(filled(dict(arguments), words))
+        given: dict[str, Any] = filled(dict(arguments), words)
+        given = _with_nil(given) if self._is_writing else _without_nothing(given)
         declared = self.connection.log_in
         if declared and declared.header and words.get("session"):
             header = etree.Element(f"{{{declared.header_namespace}}}{declared.header}")
@@ -374,6 +428,9 @@ class Soap:
             # a nonce and a time serve once
             return etree.tostring(self._secured(copy.deepcopy(envelope)), xml_declaration=True, encoding="utf-8")
 
+        if self._is_writing:
+            return self._sent_once(place, message(), headers)
+
         def check(response: httpx.Response) -> httpx.Response:
             if response.status_code == 500 and b"Envelope" not in response.content:
                 raise TransientError(
@@ -395,10 +452,41 @@ class Soap:
             thing=self.asked_for,
             headers={"Content-Type": "text/xml; charset=utf-8", **headers},
             content=message,
-            # only what reads is ever called
             repeatable=True,
             accept=(400, 500),
         )
+
+    def _sent_once(self, place: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """Send a message that changes something; what leaves open whether it did is an UnclearOutcomeError."""
+        where, next_step = address(place), "read the target back before sending again."
+        try:
+            response = self.http.request(
+                "POST",
+                place,
+                thing=self.asked_for,
+                headers={"Content-Type": "text/xml; charset=utf-8", **headers},
+                content=content,
+                repeatable=False,
+                accept=_JUDGED_HERE,
+            )
+        except ProtocolError as error:
+            raise UnclearOutcomeError(error.thing, error.reason, next_step) from error
+        said = self.http.redact(error_text(response))
+        if response.status_code in {401, 403}:
+            raise AuthenticationError(
+                self.asked_for, f"{where} refused us ({response.status_code}{said}).", f"check {self.http.credentials}."
+            )
+        try:
+            root = _parsed(response.content, self.asked_for)
+        except (UnreadableBodyError, ProtocolError) as error:
+            root, said = None, f": {error}"
+        if root is None or _local(root) != "Envelope":
+            if 400 <= response.status_code < 500 and response.status_code != 408:
+                raise FailureError(self.asked_for, f"{where} answered {response.status_code}{said}.", "see its log.")
+            raise UnclearOutcomeError(
+                self.asked_for, f"{where} answered {response.status_code} without an envelope{said}.", next_step
+            )
+        return response
 
     def _secured(self, envelope: Element) -> Element:
         declared = self.connection.ws_security
@@ -428,6 +516,8 @@ class Soap:
         root = _parsed(content, thing)
         body = next((item for item in root if item.tag in {f"{{{space}}}Body" for space in _ENVELOPES}), None)
         if body is None or not len(body):
+            if self._is_writing:
+                raise UnclearOutcomeError(thing, "answered with an empty Body.", "read the target back.")
             raise ProtocolError(thing, "answered with an empty Body.", "see the system's log.")
         first = body[0]
         if _local(first) == "Fault":
@@ -452,7 +542,9 @@ class Soap:
             return AuthenticationError(
                 thing, f"refused who we are or what we may do ({said}).", f"check {self.http.credentials}."
             )
-        return TerminalError(thing, f"faulted ({said}).", "see the reason given by the system.")
+        return FaultError(
+            thing, f"faulted ({said}).", "see the reason given by the system.", code=" ".join(parts["code"])
+        )
 
     def _check_session(self, said: str) -> None:
         declared = self.connection.log_in
@@ -559,6 +651,17 @@ def _without_nothing(value: Any) -> Any:
     return value
 
 
+def _with_nil(value: Any) -> Any:
+    """Arguments in which an explicit null goes out as xsi:nil; zeep would leave it out."""
+    if isinstance(value, dict):
+        return {name: _with_nil(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_nil(inner) for inner in value]
+    if value is None:
+        return importlib.import_module("zeep.xsd").Nil
+    return value
+
+
 def _walked(answer: _Answer, path: str) -> list[Element]:
     """The elements at a path of local names below an answer."""
     found = [answer.content]
@@ -650,6 +753,21 @@ def _column(item: pa.Field, values: list[str | None], rescue: Rescue) -> pa.Arra
             pass
     convert: Callable[[Any], Any] = converter(item.type)
     return column(item.name, item.type, list(values), convert, rescue)
+
+
+def _fields_of(element: Element, answer: _Answer) -> dict[str, Any]:
+    """The fields of a row, those that Axis refers to by href included; what is nil is None."""
+    found: dict[str, Any] = {}
+    for child in element:
+        target = answer.by_id.get(child.get("href", "")[1:], child) if child.get("href") else child
+        name = _local(child)
+        value = None if target.get(_NIL) in {"true", "1"} else _nested(target)
+        if name in found:
+            before = found[name]
+            found[name] = [*before, value] if isinstance(before, list) else [before, value]
+        else:
+            found[name] = value
+    return found
 
 
 def _nested(element: Element) -> Any:

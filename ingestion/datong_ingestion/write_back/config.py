@@ -26,7 +26,7 @@ from datong_platform.standard import authority
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from datong_ingestion.definitions import documents, line_of
-from datong_ingestion.write_back.options import RestWrites
+from datong_ingestion.write_back.options import FileWrites, KafkaWrites, RabbitMqWrites, RestWrites, SoapWrites
 
 Operation = Literal["create", "update", "delete", "call"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -122,6 +122,14 @@ class TargetConfig(_Model):
     """OData: how many keys are looked up by one request."""
     rest: RestWrites = Field(default_factory=RestWrites)
     """REST: how changes, deletes and actions are asked for."""
+    soap: SoapWrites | None = None
+    """SOAP: the operations that change and read a record."""
+    kafka: KafkaWrites = Field(default_factory=KafkaWrites)
+    """Kafka: how changes become messages of the topic that `resource` names."""
+    rabbitmq: RabbitMqWrites = Field(default_factory=RabbitMqWrites)
+    """RabbitMQ: where messages go, and how they are answered."""
+    files: FileWrites = Field(default_factory=FileWrites)
+    """Files: how they are named and written."""
 
 
 class Action(_Model):

@@ -23,8 +23,15 @@ from datong_platform.errors import ConfigurationError
 
 from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig, Kind
 
-Dialect = Literal["odata_v2", "odata_v4", "rest", "sql"]
+Dialect = Literal["odata_v2", "odata_v4", "rest", "sql", "xml"]
+"""How values are written; `xml`: decimals as text and ISO 8601, for SOAP and EDI."""
+_AS_TEXT: tuple[Dialect, ...] = ("odata_v2", "sql", "xml")
 Payload = dict[str, Any]
+
+
+class Confirmed(dict[str, Any]):
+    """What a target that cannot be asked (a queue, a partner) said yes to: exactly what it was sent."""
+
 
 _ODATA_DATE = re.compile(r"/Date\((-?\d+)([+-]\d+)?\)/\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +106,7 @@ class PayloadBuilder:
         odata = self.dialect == "odata_v2"
         if kind == "number":
             number = Decimal(str(value))
-            return format(number, "f") if odata or self.dialect == "sql" else _json_number(name, number)
+            return format(number, "f") if self.dialect in _AS_TEXT else _json_number(name, number)
         if kind == "date":
             day = value.astimezone(self.zone).date() if isinstance(value, datetime) else cast("date", value)
             return f"/Date({(day - _EPOCH.date()).days * 86_400_000})/" if odata else day.isoformat()
@@ -115,6 +122,8 @@ class PayloadBuilder:
     def differences(self, sent: Mapping[str, Any], held: Mapping[str, Any]) -> list[str]:
         """Where the target's record differs from a payload, as `Field: sent 3, target holds 4`; empty when equal."""
         found: list[str] = []
+        if isinstance(held, Confirmed):
+            return found
         for name, value in sent.items():
             part = self.shape.get(name)
             if isinstance(value, list):
@@ -219,9 +228,19 @@ def _read_moment(value: Any) -> datetime:
     return _moment(datetime.fromisoformat(str(value)))
 
 
+def _truth(value: Any) -> bool:
+    """ValueError when it is none; XML Schema writes true as `true` or `1`."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither true nor false") from None
+
+
 _MEANINGS: dict[Kind, Callable[[Any, Any], bool]] = {
     "text": lambda sent, held: sent == held,
-    "boolean": lambda sent, held: sent == held,
+    "boolean": lambda sent, held: _truth(sent) == _truth(held),
     "integer": lambda sent, held: Decimal(str(sent)) == Decimal(str(held)),
     "number": lambda sent, held: Decimal(str(sent)) == Decimal(str(held)),
     "date": lambda sent, held: _read_day(sent) == _read_day(held),

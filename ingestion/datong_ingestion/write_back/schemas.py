@@ -92,7 +92,7 @@ def _json_leaf(value: _Leaf, flow: FlowConfig, of: Contract, dialect: str) -> di
     field = _field(value, flow, of)
     kind = _kind(value, field)
     found: dict[str, Any] = {"title": field.title, "description": f"{field.title_zh}. {field.description}"}
-    is_text = dialect in {"odata_v2", "sql"}
+    is_text = dialect in {"odata_v2", "sql", "xml"}
     if kind == "text":
         found |= {"type": "string"}
         found |= {"minLength": field.min_length} if field.min_length is not None else {}
@@ -248,6 +248,8 @@ def _contract(flow: FlowConfig) -> Contract:
 
 def _dialect(flow: FlowConfig) -> str:
     protocol = load_system(flow.target.system).protocol
+    if protocol in {"soap", "edi"}:
+        return "xml"
     return protocol if protocol in {"odata_v2", "odata_v4", "sql"} else "rest"
 
 

@@ -6,23 +6,32 @@ from typing import Any
 
 from datong_platform.errors import ConfigurationError
 
+from datong_ingestion.connections.files import FilesConnection
+from datong_ingestion.connections.kafka import KafkaConnection
 from datong_ingestion.connections.odata import ODataConnection
+from datong_ingestion.connections.rabbitmq import RabbitMqConnection
 from datong_ingestion.connections.rest import RestConnection
+from datong_ingestion.connections.soap import SoapConnection
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.http import HttpClient
 from datong_ingestion.pace import Pace
-from datong_ingestion.systems_config import load_system
+from datong_ingestion.systems_config import SystemConfig, load_system
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.target import Target
 from datong_ingestion.write_back.wire import Wire
 
 
-def open_target(flow: FlowConfig, **changes: Any) -> Target:
-    """The target of a flow; `changes` replace settings of its connection, such as timeout_seconds.
+def open_target(  # noqa: PLR0911 one way out per protocol
+    flow: FlowConfig, definition: SystemConfig | None = None, **changes: Any
+) -> Target:
+    """The target of a flow.
+
+    `definition` stands for the system that it names; `changes` replace settings of its connection, such as
+    timeout_seconds.
 
     ConfigurationError when its system is not defined, cannot be written to, or lacks a value.
     """
-    system = load_system(flow.target.system)
+    system = definition or load_system(flow.target.system)
     declared = system.connection.model_copy(update=changes)
     pace = Pace(flow.rate, max_wait_seconds=declared.max_wait_seconds)
     if isinstance(declared, ODataConnection):
@@ -34,6 +43,22 @@ def open_target(flow: FlowConfig, **changes: Any) -> Target:
         if system.protocol == "odata_v4":
             return ODataTarget(flow, ODataV4(changed), "odata_v4", pace)
         return ODataTarget(flow, ODataV2(changed), "odata_v2", pace)
+    if isinstance(declared, SoapConnection):
+        from datong_ingestion.write_back.soap import SoapTarget
+
+        return SoapTarget(flow, system.model_copy(update={"connection": declared}), pace)
+    if isinstance(declared, KafkaConnection):
+        from datong_ingestion.write_back.kafka import KafkaTarget
+
+        return KafkaTarget(flow, system.model_copy(update={"connection": declared}), pace)
+    if isinstance(declared, RabbitMqConnection):
+        from datong_ingestion.write_back.rabbitmq import RabbitMqTarget
+
+        return RabbitMqTarget(flow, system.model_copy(update={"connection": declared}), pace)
+    if isinstance(declared, FilesConnection):
+        from datong_ingestion.write_back.files import FilesTarget
+
+        return FilesTarget(flow, declared, pace)
     connection = declared.resolved(f"write-back flow {flow.flow}")
     thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
     if isinstance(connection, RestConnection) and isinstance(declared, RestConnection):
@@ -48,5 +73,5 @@ def open_target(flow: FlowConfig, **changes: Any) -> Target:
     raise ConfigurationError(
         f"write-back flow {flow.flow}",
         f"writes to system {flow.target.system}, whose protocol {system.protocol} cannot be written to.",
-        "choose a system of protocol odata_v2, odata_v4, rest or sql.",
+        "choose a system of protocol odata_v2, odata_v4, rest, soap, sql, kafka, rabbitmq or files.",
     )
