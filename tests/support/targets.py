@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -222,7 +222,7 @@ class SqlRig(TargetRig):
 
     def __init__(self, services: Settings) -> None:
         super().__init__()
-        self.dsn = services.postgres_dsn
+        self.dsn = services.postgres_url or ""
         self.run(
             f'create table {self.name} ("Id" text primary key, "Name" text, "Amount" numeric(13,3), '
             '"DueOn" date, "Active" boolean);'
@@ -255,9 +255,8 @@ class SqlRig(TargetRig):
         return dict(self.run(f'select "Id", "Name" from {self.name}'))
 
     def effects(self) -> list[tuple[str, str]]:
-        words = {"insert": "create"}
         found = self.run(f"select operation, id from {self.name}_log order by n")
-        return [(words.get(operation, operation), key) for operation, key in found]
+        return [("create" if operation == "insert" else str(operation), key) for operation, key in found]
 
     def behind(self, key: str) -> None:
         self.run(f"update {self.name} set \"Name\" = 'JDOE''s' where \"Id\" = '{key}'")
@@ -334,18 +333,13 @@ class RabbitMqRig(TargetRig):
         with self._channel() as channel:
             channel.queue_declare(self.name, durable=True)
 
-    def _channel(self) -> Any:
-        from contextlib import contextmanager
-
-        @contextmanager
-        def opened() -> Iterator[Any]:
-            connection = self.server.connect()
-            try:
-                yield connection.channel()
-            finally:
-                connection.close()
-
-        return opened()
+    @contextmanager
+    def _channel(self) -> Generator[Any]:
+        connection = self.server.connect()
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
 
     def entity(self) -> dict[str, Any]:
         return {"name": "thing", "source": "other", "mode": "stream", "keys": ["Id"], "fields": {"Id": "string"}}
