@@ -21,6 +21,7 @@ from datong_ingestion.write_back.systems import open_target
 from datong_ingestion.write_back.target import Change, Found, Operation, Target
 from datong_platform.settings import Settings
 from targets_http import ChangingSystem
+from targets_soap import SoapSystem
 
 SCHEMA = pa.schema(
     [
@@ -215,6 +216,94 @@ class RestPutRig(RestRig):
 class RestActionRig(RestRig):
     operations: ClassVar[set[Operation]] = {"create", "call"}
     action: ClassVar[dict[str, Any] | None] = {"name": "release", "parameters": {"Amount": "amount"}}
+
+
+class SoapRig(TargetRig):
+    """Operations with elements."""
+
+    faults: ClassVar[set[str]] = {"lost before", "lost after", "500 after", "refuse"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = SoapSystem()
+
+    def entity(self) -> dict[str, Any]:
+        return {
+            "name": "thing",
+            "source": "getThings",
+            "mode": "full",
+            "options": {"rows_path": "getThingsResult"},
+        }
+
+    def system(self) -> dict[str, Any]:
+        return {"protocol": "soap"}
+
+    def connection(self) -> dict[str, Any]:
+        return {"base_url": self.server.address, "wsdl": "?wsdl", "attempts": 2, "max_wait_seconds": 0.2}
+
+    def target(self) -> dict[str, Any]:
+        return {"resource": "Things", "etag_field": "Version", "soap": self.operations_of()}
+
+    def operations_of(self) -> dict[str, Any]:
+        version = "{found.Version}"
+        return {
+            "read": {"operation": "getThings", "rows_path": "getThingsResult", "arguments": {"key": "{key}"}},
+            "create": {
+                "operation": "createThing",
+                "arguments": {"thing": "{payload}"},
+                "key_path": "createThingResult",
+            },
+            "update": {"operation": "updateThing", "arguments": {"thing": "{payload}", "version": version}},
+            "delete": {"operation": "deleteThing", "arguments": {"key": "{key}", "version": version}},
+            "call": {"operation": "releaseThing", "arguments": {"key": "{key}", "amount": "{parameters.Amount}"}},
+            "refused_texts": ["JBO-"],
+        }
+
+    def held(self) -> dict[str, str]:
+        return {key: row["Name"] for key, row in self.server.rows.items()}
+
+    def effects(self) -> list[tuple[str, str]]:
+        return self.server.effects
+
+    def fault(self, *kinds: str) -> None:
+        self.server.faults += kinds
+
+    def behind(self, key: str) -> None:
+        self.server.versions[key] += 1
+        self.server.rows[key] |= {"Name": "JDOE's"}
+
+    def stop(self) -> None:
+        super().stop()
+        self.server.stop()
+
+
+class SoapActionRig(SoapRig):
+    operations: ClassVar[set[Operation]] = {"create", "call"}
+    action: ClassVar[dict[str, Any] | None] = {"name": "releaseThing", "parameters": {"Amount": "amount"}}
+
+
+class SoapDocumentRig(SoapRig):
+    """A document in a text, and an answer that is one, too."""
+
+    operations: ClassVar[set[Operation]] = {"create"}
+
+    def operations_of(self) -> dict[str, Any]:
+        return {
+            "read": super().operations_of()["read"],
+            "create": {
+                "operation": "eai",
+                "document": '<ufinterface sender="{sender}" proc="add"><thing>{payload}</thing></ufinterface>',
+                "arguments": {"document": "{document}"},
+                "reply": "xml_in_text",
+                "success_path": "item.@succeed",
+                "success_values": ["0"],
+                "message_path": "item.@dsc",
+                "key_path": "item.@u8key",
+            },
+        }
+
+    def connection(self) -> dict[str, Any]:
+        return {**super().connection(), "variables": {"sender": "datong"}}
 
 
 class SqlRig(TargetRig):

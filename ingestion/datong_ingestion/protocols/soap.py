@@ -191,6 +191,25 @@ class Soap:
             for element in _walked(answer, self._options(entity).rows_path)
         ]
 
+    def checked_path(self, entity: EntityConfig) -> None:
+        """ConfigurationError when the WSDL knows no such `rows_path` in the answer: every answer would look empty."""
+        if self._options(entity).payload == "xml_in_text":
+            return
+        thing = self._asking.thing = self._thing(entity)
+        port = self._port(self._client(self._wsdl(entity)), entity.source, thing, self._options(entity))
+        found: Any = port.binding.get(entity.source).output.body
+        for name in self._options(entity).rows_path.split("."):
+            inner = dict(getattr(found.type, "elements", []))
+            if not inner:
+                return  # any content at all may stand here
+            if name not in inner:
+                raise ConfigurationError(
+                    thing,
+                    f"has no {name} in its answer.",
+                    f"mend rows_path; there stands {', '.join(inner)}.",
+                )
+            found = inner[name]
+
     def tell(self, entity: EntityConfig, words: Mapping[str, str]) -> Callable[[str], str]:
         """Call an operation that changes something, once. Gives what reads a value of its answer by path.
 

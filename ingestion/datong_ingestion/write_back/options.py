@@ -93,6 +93,11 @@ class SoapWrites(_Model):
     refused_texts: list[str] = []
     """Words in a fault of the server's own (`Server`, `Receiver`) that tell that it changed nothing, such as `JBO-`.
     Without one of them such a fault leaves open what happened, and the record is read back."""
+    conflict_texts: list[str] = ["already exist", "version conflict", "JBO-25013", "JBO-25014", "已存在", "已被修改"]
+    """Words, of a fault or a failure, that tell that the target holds something else: a record with this key, or one
+    that was changed meanwhile."""
+    gone_texts: list[str] = ["not found", "does not exist", "不存在"]
+    """Words that tell that a record is not there, so that deleting it has nothing left to do."""
 
 
 class KafkaWrites(_Model):

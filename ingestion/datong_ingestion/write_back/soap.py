@@ -33,8 +33,6 @@ _ALONE = re.compile(r"\{payload(?:\.(\w+))?\}\Z")
 _PLACE = re.compile(r"\{((?:payload|parameters|found)(?:\.\w+)?|key|idempotency_key|document)\}")
 """The connection's variables, and the session, are filled in later."""
 _ACCEPTED, _CONFLICT = 200, 409
-_IS_THERE = ("already exist", "duplicate", "已存在", "重复")
-"""How services say that a record with this key is there: what it holds is then compared."""
 
 
 class SoapTarget:
@@ -56,6 +54,7 @@ class SoapTarget:
         self._soap = Soap(system)
         self._pace = self._soap.http.pace = pace or Pace()
         self._pool = ThreadPoolExecutor(self._soap.connection.concurrency, thread_name_prefix=f"write-back-{flow.flow}")
+        self._is_checked = False
         read = self._writes.read
         self._reading = EntityConfig(
             name="target",
@@ -94,6 +93,9 @@ class SoapTarget:
     def lookup(
         self, keys: Sequence[str], sent: Mapping[str, str] | None = None
     ) -> dict[str, list[Found] | DatongError]:
+        if not self._is_checked:
+            self._soap.checked_path(self._reading)
+            self._is_checked = True
         return gathered(self._pool.map(self._look, keys))
 
     def _look(self, key: str) -> dict[str, list[Found] | DatongError]:
@@ -139,26 +141,32 @@ class SoapTarget:
         except UnclearOutcomeError as error:
             return Outcome("unclear", None, error.reason)
         except FaultError as error:
-            return self._judged(error)
+            return self._judged(error, change)
         except TransientError as error:
             return Outcome("not_sent", None, error.reason, retry_after=error.retry_after)
         except DatongError as error:
-            return self._refused(error.reason)
+            return self._refused(error.reason, change)
         if operation.success_path and value(operation.success_path) not in operation.success_values:
             said = value(operation.message_path) if operation.message_path else value(operation.success_path)
-            return self._refused(said or f"{operation.success_path} tells no success")
+            return self._refused(said or f"{operation.success_path} tells no success", change)
         held = change.found.target_key if change.found else None
         return Outcome("accepted", _ACCEPTED, "", (operation.key_path and value(operation.key_path)) or held)
 
-    def _judged(self, fault: FaultError) -> Outcome:
-        """A fault of the client's was a refusal; one of the server's own leaves open what it did."""
-        known = any(text in fault.reason for text in self._writes.refused_texts)
-        if fault.is_ours or known or _says_there(fault.reason):
-            return self._refused(fault.reason)
+    def _judged(self, fault: FaultError, change: Change) -> Outcome:
+        """A fault of the client's was a refusal; one of the server's own leaves open what it did, unless its words are
+        known."""
+        texts = [*self._writes.refused_texts, *self._writes.conflict_texts, *self._writes.gone_texts]
+        if fault.is_ours or _has(fault.reason, texts):
+            return self._refused(fault.reason, change)
         return Outcome("unclear", None, fault.reason)
 
-    def _refused(self, words: str) -> Outcome:
-        return Outcome("conflict", _CONFLICT, words) if _says_there(words) else Outcome("refused", None, words)
+    def _refused(self, words: str, change: Change) -> Outcome:
+        if change.operation == "delete" and _has(words, self._writes.gone_texts):
+            held = change.found.target_key if change.found else None
+            return Outcome("accepted", _ACCEPTED, f"it was gone already: {words}", held)
+        if _has(words, self._writes.conflict_texts):
+            return Outcome("conflict", _CONFLICT, words)
+        return Outcome("refused", None, words)
 
     def _telling(self, operation: SoapOperation, change: Change) -> EntityConfig:
         """The call of an operation, with what is said in it."""
@@ -185,8 +193,8 @@ class SoapTarget:
         )
 
 
-def _says_there(words: str) -> bool:
-    return any(text in words.lower() for text in _IS_THERE)
+def _has(words: str, texts: Sequence[str]) -> bool:
+    return any(text.lower() in words.lower() for text in texts)
 
 
 def _as_list(value: Any) -> list[Any]:
