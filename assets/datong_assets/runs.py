@@ -6,7 +6,6 @@ step that fails does not stop the others; what must not go out because of it is 
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections import Counter
@@ -166,22 +165,16 @@ def publish(
 def write_back(
     flow: str | None = None,
     *,
-    release: Sequence[str] = (),
     on_progress: Listener | None = None,
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
-    """Run one write-back flow, or all. ConfigurationError for a flow that is not defined.
-
-    `release`: keys in conflict that a person lets go out again, told to the run by its tag.
-    """
+    """Run one write-back flow, or all. ConfigurationError for a flow that is not defined."""
     from datong_ingestion.write_back.config import load_flow
 
-    from datong_assets.components.write_back_flow import RELEASE, flow_key
+    from datong_assets.components.write_back_flow import flow_key
 
     keys = [flow_key(load_flow(flow).flow)] if flow else None
-    if release:
-        tags = {**(tags or {}), RELEASE: json.dumps(list(release))}
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
 
 

@@ -6,7 +6,6 @@ passed. A row that is not verified fails
 the check `verified` and the run; what was verified stays so.
 """
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 STEP = "write-back"
 VERIFIED = "verified"
-RELEASE = "datong/release"
-"""The tag of a run that holds, as a JSON list, keys in conflict that a person lets go out again."""
 
 
 class WriteBackFlow(dg.Component):
@@ -61,7 +58,10 @@ class WriteBackFlow(dg.Component):
             specs=[
                 dg.AssetSpec(
                     key=key,
-                    deps=[dg.AssetKey([flow.table.schema, flow.table.name])],
+                    deps=[
+                        dg.AssetKey([flow.table.schema, flow.table.name]),
+                        *(flow_key(first.flow) for first in flow.after if not first.by),
+                    ],
                     description=f"{flow.title_zh} · {words}" if flow.title_zh else words,
                     group_name="write_back",
                     owners=[flow.owner or "team:integration"],
@@ -72,6 +72,10 @@ class WriteBackFlow(dg.Component):
                         "target_resource": flow.target.resource,
                         "operations": ", ".join(flow.operations),
                         "key": flow.key,
+                        "after": ", ".join(first.flow for first in flow.after),
+                        "on_conflict": flow.on_conflict,
+                        "guards": dg.MetadataValue.json(flow.guards.model_dump(mode="json", by_alias=True)),
+                        "retry": dg.MetadataValue.json(flow.retry.model_dump(mode="json")),
                         "ledger": "ops.write_back_ledger",
                     },
                 )
@@ -100,8 +104,7 @@ def _write_back(
     from datong_ingestion.write_back.run import run_flow
 
     try:
-        release: list[str] = json.loads(context.run.tags.get(RELEASE, "[]"))
-        result = run_flow(flow, release=release, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
+        result = run_flow(flow, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
     except DatongError as error:
         tell(Progress("flow", STEP, flow.flow, ok=False, error=error))
         fail([error])
@@ -111,9 +114,10 @@ def _write_back(
     yield dg.AssetCheckResult(
         asset_key=flow_key(flow.flow),
         check_name=VERIFIED,
-        passed=error is None,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=str(error) if error else f"{result.verified} rows verified.",
+        passed=result.is_green,
+        # what waits by the flow's own rules is no failure, and not green either
+        severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
+        description=str(error) if error else _left(result),
         metadata={"planned": result.planned, "verified": result.verified},
     )
     tell(
@@ -124,8 +128,8 @@ def _write_back(
             ok=error is None,
             rows=result.verified,
             seconds=result.seconds,
-            detail=f"{result.verified} of {result.planned} rows verified",
-            failed=result.failed + result.conflict + result.unknown + result.waiting,
+            detail=f"{result.verified} of {result.planned} rows verified" if result.is_green else _left(result),
+            failed=0 if error is None else _failed(result),
             error=error,
         )
     )
@@ -138,6 +142,7 @@ def _unverified(flow: FlowConfig, result: "FlowResult") -> DatongError | None:
         return None
     counts = {
         "failed": result.failed,
+        "dead": result.dead,
         "in conflict": result.conflict,
         "of unknown outcome": result.unknown,
         "not sent": result.waiting,
@@ -147,8 +152,20 @@ def _unverified(flow: FlowConfig, result: "FlowResult") -> DatongError | None:
     return TerminalError(
         f"write-back flow {flow.flow}",
         f"{left or 'stopped'} of {result.planned} rows. {examples or result.stopped or ''}".strip(),
-        f"mend what is named, then run `datong write-back {flow.flow}`: verified rows are not sent again.",
+        f"see `datong flows rows {flow.flow}`: failed rows come back by themselves; conflicts and dead letters are for "
+        "a person to decide.",
     )
+
+
+def _failed(result: "FlowResult") -> int:
+    return result.failed + result.dead + result.conflict + result.unknown + result.waiting - result.gated
+
+
+def _left(result: "FlowResult") -> str:
+    """What was verified, and what waits by the flow's own rules."""
+    waits = {"for approval": result.waiting_for_approval, "to be sent": result.waiting}
+    told = ", ".join(f"{count} wait {words}" for words, count in waits.items() if count)
+    return "; ".join(words for words in (f"{result.verified} rows verified", told, result.held) if words) + "."
 
 
 def _metadata(result: "FlowResult") -> dict[str, Any]:
@@ -159,11 +176,14 @@ def _metadata(result: "FlowResult") -> dict[str, Any]:
         "failed": result.failed,
         "conflict": result.conflict,
         "unknown": result.unknown,
+        "dead": result.dead,
         "cancelled": result.cancelled,
+        "waiting_for_approval": result.waiting_for_approval,
         "waiting": result.waiting,
         "sent": result.sent,
         "already_there": result.already,
         "seconds": result.seconds,
         "ledger_run": result.run_id,
+        **({"held": result.held} if result.held else {}),
         **({"problems": dg.MetadataValue.json(dict(result.problems))} if result.problems else {}),
     }

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from datong_infra.cli.alerts import alerts
+from datong_infra.cli.flows import flows
 from datong_infra.cli.output import Format
 from datong_infra.cli.sync import sync
 
@@ -59,6 +60,7 @@ sandbox = typer.Typer(
 app.add_typer(sandbox)
 app.add_typer(alerts)
 app.add_typer(sync)
+app.add_typer(flows)
 builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",
@@ -217,18 +219,23 @@ def publish(format_: FormatOption = Format.table) -> None:
 @app.command(name="write-back")
 def write_back(
     flow: Annotated[str | None, typer.Argument(help="A write-back flow; all when none is named.")] = None,
-    release: Annotated[
-        list[str] | None,
-        typer.Option(help="A key in conflict to send again; may be given more than once, with the flow it is of."),
-    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: counts, guards, and sample changes before and after.")
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Send planned changes to the systems, read them back, and count those verified."""
+    """Send planned changes to the systems, read them back, and count those verified.
+
+    What is left is seen and decided by `datong flows`.
+    """
+    if dry_run:
+        from datong_infra.cli.flows import preview
+
+        preview(flow, format_)
+        return
     from datong_infra.cli import work
 
-    if release and not flow:
-        raise typer.BadParameter("needs the flow that the key is of: `datong write-back FLOW --release KEY`")
-    work.write_back(flow, release or [], format_)
+    work.write_back(flow, format_)
 
 
 @app.command()

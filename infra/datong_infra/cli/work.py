@@ -6,7 +6,7 @@ Each is a Dagster run inside this process, so that the Dagster UI shows it with 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -87,12 +87,12 @@ def publish(format_: Format) -> None:
     _finish([runs.publish(on_progress=reporter())], format_)
 
 
-def write_back(flow: str | None, release: Sequence[str], format_: Format) -> None:
+def write_back(flow: str | None, format_: Format) -> None:
     """Run the write-back flows."""
     quiet()
     from datong_assets import runs
 
-    _finish([runs.write_back(flow, release=release, on_progress=reporter())], format_)
+    _finish([runs.write_back(flow, on_progress=reporter())], format_)
 
 
 def cycle(format_: Format) -> None:

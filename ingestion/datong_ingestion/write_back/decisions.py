@@ -8,8 +8,8 @@ pause holds at once.
 | --- | --- | --- |
 | approve | waiting_for_approval | sends it |
 | reject | waiting_for_approval | cancels it; it is not planned again until its payload changes |
-| retry | failed, dead, conflict, unknown | tries it again at once, and counts its failures from the start |
-| mend | failed, dead, conflict, waiting_for_approval | sends it with the new values of `payload` |
+| retry | failed, dead, conflict | tries it again at once, and counts its failures from the start |
+| mend | failed, dead, conflict | sends it with the new values of `payload` |
 | accept_theirs | conflict | cancels it: the target's value stays |
 | accept_ours | conflict | writes our value over what the target holds |
 | cancel | all that is not verified, sent or unknown | cancels it; it is not planned again until its payload changes |
@@ -48,8 +48,8 @@ CEILING = "ceiling"
 ALLOWED: Mapping[Kind, tuple[State, ...]] = {
     "approve": ("waiting_for_approval",),
     "reject": ("waiting_for_approval",),
-    "retry": ("failed", "dead", "conflict", "unknown"),
-    "mend": ("failed", "dead", "conflict", "waiting_for_approval"),
+    "retry": ("failed", "dead", "conflict"),
+    "mend": ("failed", "dead", "conflict"),
     "accept_theirs": ("conflict",),
     "accept_ours": ("conflict",),
     "cancel": ("planned", "waiting_for_approval", "failed", "dead", "conflict"),

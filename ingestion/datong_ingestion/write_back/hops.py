@@ -55,7 +55,12 @@ class FlowHops:
     def ended(self, result: FlowResult, rows: int) -> None:
         """The run ended; `rows` of the serve table were looked at."""
         told = [f"{key}: {words}" for key, words in list(result.problems.items())[:_NAMED]]
-        words = "; ".join([str(result.stopped), *told] if result.stopped else told) or None
+        words = (
+            "; ".join(
+                [*([str(result.stopped)] if result.stopped else ()), *([result.held] if result.held else ()), *told]
+            )
+            or None
+        )
         # the ledger knows the run by its own id
         plan = replace(self._plan, batch=result.run_id)
         self._tell(

@@ -136,6 +136,15 @@ class Ledger:
         query = f"select {columns} from ({_latest(self.flow)})"
         return {entry.key: entry for entry in _entries(_ask(self._open, query))}
 
+    def snapshot(self) -> DeltaTable:
+        """The ledger's table as it is now; later transitions are not in it."""
+
+        def opened() -> DeltaTable:
+            self._open()
+            return tables.open_table(LEDGER) or self._open()
+
+        return _patiently(opened)
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Commit transitions, all or none; a repeated transition counts once, because its step is the same."""
         from deltalake import write_deltalake

@@ -65,6 +65,8 @@ class PayloadBuilder:
                 f"names columns that {flow.source} does not have: {', '.join(missing)}.",
                 "mend the flow's defs.yaml, or build the model again.",
             )
+        called = flow.action.parameters if flow.action else {}
+        self.called = {name: self._leaf(value, schema) for name, value in called.items()}
         for name, value in flow.payload.items():
             if isinstance(value, list):
                 self.shape[name] = [
@@ -91,6 +93,38 @@ class PayloadBuilder:
                 else self._fields({name: part}, row)
             )
         return payload
+
+    def parameters(self, row: Mapping[str, Any]) -> Payload:
+        """What the flow's action is called with for one row. ValueError when a value cannot be carried."""
+        return self._fields(self.called, row)
+
+    def mended(self, given: Mapping[str, Any]) -> Payload:
+        """Values that a person wrote, as they go over the wire. ValueError for a field that the flow does not write, or
+        a value that is none of its kind."""
+        made: Payload = {}
+        for name, value in given.items():
+            part = self.shape.get(name)
+            if part is None:
+                raise ValueError(f"the flow does not write {name}")
+            if isinstance(part, list) or value is None:
+                made[name] = value
+                continue
+            try:
+                made[name] = self._encode(name, part.kind, _WRITTEN[part.kind](value))
+            except (ValueError, ArithmeticError) as error:
+                raise ValueError(f"{name}: {value!r} is no {part.kind}") from error
+        return made
+
+    def image(self, held: Mapping[str, Any]) -> Payload:
+        """The fields that the flow writes, as a target's record holds them."""
+        shown: Payload = {}
+        for name, part in self.shape.items():
+            if isinstance(part, list):
+                wanted = {inner for fields in part for inner in fields}
+                shown[name] = [{key: one[key] for key in one if key in wanted} for one in _items(held.get(name))]
+            elif name in held:
+                shown[name] = held[name]
+        return shown
 
     def _fields(self, fields: Mapping[str, _Leaf], row: Mapping[str, Any]) -> Payload:
         made: Payload = {}
@@ -142,6 +176,23 @@ class PayloadBuilder:
             elif not _same(None if isinstance(part, list) else part, value, held.get(name)):
                 found.append(_told(name, value, held.get(name)))
         return found
+
+
+def _truth(value: Any) -> bool:
+    if str(value).lower() not in {"true", "false"}:
+        raise ValueError(value)
+    return str(value).lower() == "true"
+
+
+_WRITTEN: dict[Kind, Callable[[Any], Any]] = {
+    "text": str,
+    "number": lambda value: Decimal(str(value)),
+    "integer": lambda value: int(str(value)),
+    "boolean": _truth,
+    "date": lambda value: date.fromisoformat(str(value)),
+    "datetime": lambda value: datetime.fromisoformat(str(value)),
+}
+"""From what a person writes to a value of a kind; a time without a zone is UTC."""
 
 
 def payload_hash(payload: Mapping[str, Any]) -> str:

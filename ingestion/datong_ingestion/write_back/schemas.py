@@ -55,6 +55,11 @@ def generated() -> dict[Path, str]:
     return made
 
 
+def of_flow(flow: FlowConfig) -> dict[str, Any]:
+    """The JSON Schema of a flow's payload. ConfigurationError when it does not fit the contract of its serve table."""
+    return json_schema(flow, _contract(flow), _dialect(flow))
+
+
 def json_schema(flow: FlowConfig, of: Contract, dialect: str) -> dict[str, Any]:
     """The JSON Schema of one payload. ConfigurationError when the flow names a field that the contract lacks."""
     return {
