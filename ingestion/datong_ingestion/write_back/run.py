@@ -563,7 +563,8 @@ class _Run:
         if kind in {"reject", "cancel", "accept_theirs"}:
             self._close(item, "cancelled", words, decision=decided.id, held=None)
             return False
-        if kind == "accept_ours" and not self.flow.changes_records and _held_record(last):
+        may_change = self.flow.changes_records or (item.wanted is not None and item.wanted.is_delete)
+        if kind == "accept_ours" and not may_change and last.held is not None:
             self._carried(item, "not carried out: the flow may not change a record that exists")
             item.decision = None
             return self._resume(item, last.state)
@@ -1095,11 +1096,6 @@ def _was_ours(last: Entry | None) -> bool:
     if last is None:
         return False
     return last.operation != "delete" if last.state == "verified" else last.operation == "delete"
-
-
-def _held_record(last: Entry) -> bool:
-    """Whether a conflict is about a record that the target holds."""
-    return last.held is not None
 
 
 def _stuck(last: Entry | None, wanted: _Wanted) -> bool:
