@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import compute, parse_type
@@ -29,9 +28,11 @@ from datong_ingestion.connections.edi import PLACE, EdiConnection, EdiOptions
 from datong_ingestion.connections.files import MIB
 from datong_ingestion.documents import places
 from datong_ingestion.documents.edi import answering
+from datong_ingestion.documents.edi.bulk import Block, Conditions, Indices, OneByOneError, Place, segments_json
+from datong_ingestion.documents.edi.bulk import code as tag_code
 from datong_ingestion.documents.edi.messages import EDIFACT, ENVELOPE, SEGMENTS, X12
 from datong_ingestion.documents.edi.messages import Message as Kind
-from datong_ingestion.documents.edi.reading import Interchanges, Message
+from datong_ingestion.documents.edi.reading import Interchanges, Many, Message
 from datong_ingestion.documents.edi.syntax import Segments
 from datong_ingestion.documents.refusals import Refusal, table
 from datong_ingestion.documents.rows import FILE, PROVENANCE, ROW
@@ -45,6 +46,7 @@ from datong_ingestion.values import Rescue
 
 _ROWS = 5000
 LINE = "line_number"
+_NONE, _HEAD, _LINE, _CONTEXT = range(4)
 
 
 class Edi(DocumentSource[EdiConnection]):
@@ -148,11 +150,12 @@ class _Reader(Reader):
                 self._header.add(index, written)
             elif written:
                 self._line.add(index, written)
+        self._named = list(self.names)
         self._run: Interchanges | None = None
 
     def pages(self, path: Path, name: str) -> Iterator[Page]:
         limit = int(self.connection.limits.record_mib * MIB)
-        self._run = run = Interchanges(self.state.has_control, limit)
+        self._run = run = Interchanges(self.state.has_control, limit, in_bulk=True)
         with path.open("rb") as file:
             spool, rows, first = Spool(self.schema, path.parent), _Rows(self, name), 1
             try:
@@ -164,6 +167,8 @@ class _Reader(Reader):
                             self._take(event, rows)
                             if len(rows.values) >= _ROWS:
                                 spool.fill([rows.page()])
+                    elif isinstance(event, Many):
+                        spool.fill(self._take_many(event, rows))
                     elif isinstance(event, Refusal):
                         refusals.append(event)
                     else:
@@ -220,7 +225,7 @@ class _Reader(Reader):
             self._put(common, name, value)
         if self.options.level == "message" or self.kind is None:
             self._header.fill(common, message.segments)
-            self._put(common, SEGMENTS, orjson.dumps(message.segments).decode())
+            self._put(common, SEGMENTS, segments_json(message.segments))
             rows.values.append(common)
             return
         head, lines = _lines(message.segments, self.kind)
@@ -234,8 +239,103 @@ class _Reader(Reader):
             if line >= 0:
                 values[line] = str(number)
             if whole >= 0:
-                values[whole] = orjson.dumps(own).decode()
+                values[whole] = segments_json(own)
             rows.values.append(values)
+
+    def _take_many(self, many: Many, rows: _Rows) -> Iterator[Page]:
+        """The same as `_take` for each of the messages."""
+        wanted = self.options.message
+        chosen = np.array([not wanted or kind == wanted for kind in many.kinds])
+        if not chosen.any():
+            return
+        if rows.values:
+            yield rows.page()
+        try:
+            if self.options.level == "line" and self.kind is not None and self.kind.tree:
+                raise OneByOneError(self.kind.line)
+            page = self._in_bulk(many, chosen, rows)
+        except OneByOneError:
+            pass
+        else:
+            yield page
+            return
+        for message in many.messages():
+            if not wanted or message.envelope.kind == wanted:
+                self._take(message, rows)
+            if len(rows.values) >= _ROWS:
+                yield rows.page()
+
+    def _in_bulk(self, many: Many, chosen: Indices, rows: _Rows) -> Page:
+        """A page of all messages or lines; OneByOneError where that is not the way."""
+        block = many.block
+        mine = np.where(chosen[block.message], block.message, -1)
+        if self.options.level == "message" or self.kind is None:
+            of, number = np.flatnonzero(chosen), None
+            row = np.where(mine >= 0, (np.cumsum(chosen) - 1)[block.message], -1)
+            made = self._columns(block, self._header, row, len(of))
+            first = np.searchsorted(block.message, of)
+            last = np.searchsorted(block.message, of, "right") - 1
+        else:
+            role, marker = self._roles(many, self.kind)
+            is_mine = mine >= 0
+            lines = np.flatnonzero((role == _LINE) & is_mine)
+            of = block.message[lines]
+            number = np.arange(len(lines)) - np.searchsorted(of, of) + 1
+            owned = role[marker]
+            line = np.where(is_mine & (owned == _LINE), np.cumsum((role == _LINE) & is_mine) - 1, -1)
+            made = self._columns(block, self._line, line, len(lines))
+            around = np.flatnonzero(role == _CONTEXT)
+            if len(around):
+                inside = np.where(is_mine & (owned == _CONTEXT), np.cumsum(role == _CONTEXT) - 1, -1)
+                nearest = np.searchsorted(around, lines) - 1
+                is_inside = (nearest >= 0) & (block.message[around[nearest]] == of)
+                indices = pa.array(nearest, mask=~is_inside)
+                for index, column in self._columns(block, self._line, inside, len(around)).items():
+                    own = made.get(index)
+                    taken = column.take(indices)
+                    made[index] = taken if own is None else compute.coalesce(own, taken)
+            head = np.where(is_mine & (owned == _HEAD), block.message, -1)
+            for index, column in self._columns(block, self._header, head, block.messages).items():
+                made[index] = column.take(pa.array(of))
+            first = lines
+            marks = np.flatnonzero(role != _NONE)
+            last = np.append(marks, len(role))[np.searchsorted(marks, lines, "right")] - 1
+        if SEGMENTS in self.names and len(of):
+            made[self.names[SEGMENTS]] = block.json(first, last)
+        found = {self._named[index]: column for index, column in made.items()}
+        return rows.bulk_page(found | self._around(many, of, number), len(of))
+
+    def _columns(self, block: Block, plan: _Plan, owner: Indices, owners: int) -> dict[int, pa.Array]:
+        found = {place.index: block.column(place, owner, owners) for place in plan.places}
+        return {index: column for index, column in found.items() if column is not None}
+
+    def _roles(self, many: Many, kind: Kind) -> tuple[Indices, Indices]:
+        """Of each segment what it begins, if anything, and the segment that began where it is."""
+        block = many.block
+        role = np.full(len(block.tags), _NONE)
+        role[np.append([True], np.diff(block.message) != 0)[: len(role)]] = _HEAD
+        if kind.context:
+            role[block.tags == tag_code(kind.context)] = _CONTEXT
+        role[block.tags == tag_code(kind.line)] = _LINE
+        for tag in kind.ends:
+            role[block.tags == tag_code(tag)] = _HEAD
+        return role, np.maximum.accumulate(np.where(role != _NONE, np.arange(len(role)), 0))
+
+    def _around(self, many: Many, of: Indices, number: Indices | None) -> dict[str, pa.Array]:
+        """The fields of the envelopes for rows of the messages `of`."""
+        envelope, taken = many.envelope, pa.array(of)
+        same = {
+            "sender": envelope.sender,
+            "receiver": envelope.receiver,
+            "interchange_control": envelope.interchange,
+            "group_control": envelope.group,
+            "prepared_at": envelope.prepared,
+            "is_test": "true" if envelope.is_test else "false",
+        }
+        each = {"message_control": many.numbers, "message_type": many.kinds, "message_version": many.versions}
+        found = {name: pa.repeat(pa.scalar(value), len(of)) for name, value in same.items()}
+        found |= {name: pa.array(values, pa.string()).take(taken) for name, values in each.items()}
+        return found if number is None else {LINE: pa.array(number).cast(pa.string())} | found
 
     def _put(self, values: list[str | None], name: str, value: str) -> None:
         if name in self.names:
@@ -252,16 +352,23 @@ class _Rows:
     def page(self) -> Page:
         """The rows so far."""
         values, self.values = self.values, []
-        schema, rescue, count = self.reader.schema, Rescue(), len(values)
+        count = len(values)
         found: list[Any] = list(zip(*values, strict=True)) if values else [()] * len(self.reader.names)
+        return self.bulk_page({name: pa.array(found[at], pa.string()) for name, at in self.reader.names.items()}, count)
+
+    def bulk_page(self, found: dict[str, pa.Array], count: int) -> Page:
+        """So many rows, from columns of text; a column that is not there is null."""
+        schema, rescue = self.reader.schema, Rescue()
         columns: list[pa.Array] = []
         for item in schema:
             if item.name == FILE:
                 columns.append(pa.repeat(pa.scalar(self.name), count))
             elif item.name == ROW:
                 columns.append(pa.array(np.arange(self.first, self.first + count, dtype=np.int64)))
+            elif item.name not in found:
+                columns.append(pa.nulls(count, item.type))
             else:
-                texts = pa.array(found[self.reader.names[item.name]], pa.string())
+                texts = found[item.name]
                 if pa.types.is_decimal(item.type) and self.reader.takes_commas:
                     texts = compute.replace_substring(texts, ",", ".")
                 columns.append(self.reader.texts.column(item.name, item.type, texts, rescue))
@@ -269,13 +376,11 @@ class _Rows:
         return Page(pa.Table.from_arrays(columns, schema=schema), rescued=rescue.column(count))
 
 
-Conditions = list[tuple[int, int, str]]
-
-
 class _Plan:
     """Which elements of which segments are the values of a row."""
 
     def __init__(self) -> None:
+        self.places: list[Place] = []
         self._by_tag: dict[str, tuple[list[tuple[int, int]], list[tuple[int, int, int, Conditions]]]] = {}
         """By tag the plain places (value, element), and those with a component or conditions."""
 
@@ -284,13 +389,14 @@ class _Plan:
         found = PLACE.match(written)
         if found is None:
             raise ConfigurationError(f"place {written}", "is not one.", "write BEG.3, N1[1=ST].4 or DTM[1.1=137].1.2.")
-        conditions: Conditions = []
+        conditions: list[tuple[int, int, str]] = []
         for one in found[2].strip("[]").split("][") if found[2] else []:
             at, _, value = one.partition("=")
             element, _, component = at.partition(".")
             conditions.append((int(element), int(component or 1) - 1, value))
         plain, others = self._by_tag.setdefault(found[1], ([], []))
         element, component = int(found[3]), int(found[4] or 1) - 1
+        self.places.append(Place(index, found[1], element, component, conditions))
         if component or conditions:
             others.append((index, element, component, conditions))
         else:

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from datong_ingestion.documents.edi.bulk import Block, OneByOneError, code
 from datong_ingestion.documents.edi.messages import EDIFACT, GROUPS, X12, Envelope
-from datong_ingestion.documents.edi.syntax import Segments, Syntax
+from datong_ingestion.documents.edi.messages import Message as Kind
+from datong_ingestion.documents.edi.syntax import Run, Segments, Syntax
 from datong_ingestion.documents.refusals import Refusal, RefusedError
 
+_WORTH_IT = 200
+"""Segments from which on taking messages together costs less than one by one."""
 ANSWERS = frozenset({"997", "999", "824", "TA1", "CONTRL", "APERAK"})
 """Messages that answer others: an answer to an answer would never end."""
 
@@ -26,6 +30,28 @@ class Message:
     envelope: Envelope
     segments: list[list[Any]]
     """From the one after ST or UNH to the one before SE or UNT."""
+
+
+@dataclass
+class Many:
+    """Messages that follow each other and were all taken."""
+
+    envelope: Envelope
+    """Around all of them; `kind`, `message` and `version` are those of the last."""
+    block: Block
+    kinds: list[str]
+    numbers: list[str]
+    versions: list[str]
+    run: Run
+    syntax: Syntax
+
+    def messages(self) -> Iterator[Message]:
+        """One by one."""
+        run, syntax = self.run, self.syntax
+        for index, kind in enumerate(self.kinds):
+            envelope = replace(self.envelope, kind=kind, message=self.numbers[index], version=self.versions[index])
+            raw = run.data[run.starts[run.firsts[index] + 1] : run.stops[run.lasts[index] - 1]]
+            yield Message(envelope, syntax.split(raw.decode(syntax.encoding)))
 
 
 @dataclass
@@ -50,14 +76,15 @@ class Group:
     refusal: Refusal | None = None
 
 
-Event = Message | Refusal | Group
+Event = Message | Many | Refusal | Group
 
 
 class Interchanges:
     """Reads the interchanges of one file."""
 
-    def __init__(self, is_duplicate: Callable[[str], bool], limit: int) -> None:
-        self._is_duplicate, self.limit = is_duplicate, limit
+    def __init__(self, is_duplicate: Callable[[str], bool], limit: int, *, in_bulk: bool = False) -> None:
+        """`in_bulk`: messages that follow each other may come as `Many`."""
+        self._is_duplicate, self.limit, self.in_bulk = is_duplicate, limit, in_bulk
         self.answers: list[Answer] = []
         self.controls: dict[str, None] = {}
 
@@ -69,7 +96,6 @@ class Interchanges:
                 return
             run = _X12(self, source, syntax) if syntax.standard == "x12" else _Edifact(self, source, syntax)
             yield from run.read()
-            source.leave()
 
     def known(self, envelope: Envelope) -> bool:
         """Whether an interchange came before; it counts as come from now on."""
@@ -91,6 +117,9 @@ class _Run:
         self.envelope = Envelope(standard=syntax.standard)
         self.limit = owner.limit
         self._element = syntax.element.encode(syntax.encoding)
+        self._one_by_one_until = 0
+        self.first, self.last, self.stops = b"", b"", (b"",)
+        """How a message's first and last segments begin, and those that cannot stand in one."""
 
     def tag(self, raw: bytes) -> str:
         """The tag of a segment."""
@@ -138,6 +167,77 @@ class _Run:
         return Message(replace(envelope), segments)
 
     code_syntax = ""
+    known: dict[str, Kind]
+
+    def named(self, head: list[Any]) -> None:
+        """Take kind, number and version of a message from its first segment."""
+        raise NotImplementedError
+
+    def wrong(self, end: list[Any], segments: int, seen: set[str]) -> tuple[str, str]:
+        """What is wrong with the message that was named last, by its last segment, and the code for that."""
+        raise NotImplementedError
+
+    def many(self, answer: Answer, seen: set[str]) -> Many | None:
+        """The messages that come next, as many as are at hand and in order; None where one by one is the way."""
+        source = self.source
+        if not self.owner.in_bulk or source.number < self._one_by_one_until:
+            return None
+        run = source.run(self.first, self.last, self.stops)
+        if run is None or run.lasts[-1] - run.firsts[0] < _WORTH_IT:
+            return None
+        segments = int(run.lasts[-1] - run.firsts[0])
+        try:
+            block = self._block(run)
+        except OneByOneError:
+            self._one_by_one_until = source.number + segments
+            return None
+        tags = block.first_tags()
+        sizes = run.stops[run.lasts] - run.starts[run.firsts]
+        found = Many(self.envelope, block, [], [], [], run, self.syntax)
+        envelope, kinds = self.envelope, found.kinds
+        for index in range(len(run.firsts)):
+            first, last = run.firsts[index], run.lasts[index]
+            self.named(self.one(run.segment(first)))
+            known = self.known.get(envelope.kind)
+            if (
+                self.wrong(self.one(run.segment(last)), int(last - first) + 1, seen)[0]
+                or not block.is_sound[index]
+                or (known is not None and tags[index] != code(known.first))
+                or sizes[index] > self.limit
+            ):
+                break
+            seen.add(envelope.message)
+            kinds.append(envelope.kind)
+            found.numbers.append(envelope.message)
+            found.versions.append(envelope.version)
+        if len(kinds) < len(run.firsts):
+            # one of them is to be refused by itself; and for a while none is taken together, lest it be for nothing
+            self._one_by_one_until = source.number + segments // 4
+            if not kinds:
+                return None
+            found.run = run.until(len(kinds))
+            found.block = self._block(found.run)
+        source.take(int(found.run.lasts[-1]))
+        envelope.kind, envelope.message, envelope.version = kinds[-1], found.numbers[-1], found.versions[-1]
+        found.envelope = replace(envelope)
+        answer.received += len(kinds)
+        answer.kinds.update(kinds)
+        return found
+
+    def _block(self, run: Run) -> Block:
+        syntax = self.syntax
+        return Block(
+            run.data,
+            run.starts,
+            run.stops,
+            run.firsts,
+            run.lasts,
+            element=syntax.element,
+            component=syntax.component,
+            terminator=syntax.terminator,
+            release=syntax.release,
+            encoding=syntax.encoding,
+        )
 
     def read(self) -> Iterator[Event]:
         """The events of one interchange."""
@@ -156,7 +256,12 @@ def _is_tag(tag: Any) -> bool:
 
 
 class _X12(_Run):
-    code_syntax = "5"
+    code_syntax, known = "5", X12
+
+    def __init__(self, owner: Interchanges, source: Segments, syntax: Syntax) -> None:
+        super().__init__(owner, source, syntax)
+        self.first, self.last = b"ST" + self._element, b"SE" + self._element
+        self.stops = (self.first, b"GE" + self._element, b"IEA")
 
     def read(self) -> Iterator[Event]:
         envelope = self.envelope
@@ -170,7 +275,6 @@ class _X12(_Run):
         envelope.raw = [str(part) if isinstance(part, str) else "" for part in head[:17]]
         if self.owner.known(envelope):
             refusal = Refusal(first, self.place(), f"interchange {envelope.interchange} came before: a duplicate")
-            self.source.leave()
             self.skip("IEA")
             yield refusal
             yield Group()
@@ -198,7 +302,13 @@ class _X12(_Run):
         envelope.group, envelope.version, envelope.message = head[6], head[8], ""
         answer = Answer(replace(envelope))
         seen: set[str] = set()
-        for raw in segments:
+        while True:
+            if (many := self.many(answer, seen)) is not None:
+                yield many
+                continue
+            raw = next(segments, b"")
+            if not raw:
+                break
             tag = self.tag(raw)
             if tag == "ST":
                 yield self._transaction(raw, segments, answer, seen)
@@ -222,13 +332,26 @@ class _X12(_Run):
                 raise self.broken(f"{tag} stands between messages")
         raise self.broken("it is cut off: there is no GE")
 
+    def named(self, head: list[Any]) -> None:
+        self.envelope.kind, self.envelope.message = head[1], head[2]
+
+    def wrong(self, end: list[Any], segments: int, seen: set[str]) -> tuple[str, str]:
+        envelope = self.envelope
+        if end[2] != envelope.message:
+            return f"SE bears number {end[2]}, and ST {envelope.message}", "3"
+        if _whole(end[1]) != segments:
+            return f"SE counts {end[1]} segments, and there are {segments}", "4"
+        if envelope.message in seen:
+            return f"its number {envelope.message} stands twice in the group", "23"
+        if GROUPS.get(envelope.kind, envelope.group_kind) != envelope.group_kind:
+            return f"a {envelope.kind} does not belong in a group {envelope.group_kind}", "1"
+        return "", ""
+
     def _transaction(self, first: bytes, segments: Iterator[bytes], answer: Answer, seen: set[str]) -> Event:
         envelope = self.envelope
-        head = self.one(first)
-        envelope.kind, envelope.message = head[1], head[2]
+        self.named(self.one(first))
         raws, size = [first], len(first)
-        last = b"SE" + self._element
-        stops = frozenset({b"ST" + self._element, b"GE" + self._element, b"IEA"})
+        last, stops = self.last, frozenset(self.stops)
         for raw in segments:
             raws.append(raw)
             size += len(raw)
@@ -236,16 +359,7 @@ class _X12(_Run):
                 raise self.broken("a message is longer than connection.limits.record_mib")
             tag = raw[:3]
             if tag == last:
-                end = self.one(raw)
-                wrong = ("", "")
-                if end[2] != envelope.message:
-                    wrong = (f"SE bears number {end[2]}, and ST {envelope.message}", "3")
-                elif _whole(end[1]) != len(raws):
-                    wrong = (f"SE counts {end[1]} segments, and there are {len(raws)}", "4")
-                elif envelope.message in seen:
-                    wrong = (f"its number {envelope.message} stands twice in the group", "23")
-                elif GROUPS.get(envelope.kind, envelope.group_kind) != envelope.group_kind:
-                    wrong = (f"a {envelope.kind} does not belong in a group {envelope.group_kind}", "1")
+                wrong = self.wrong(self.one(raw), len(raws), seen)
                 seen.add(envelope.message)
                 known = X12.get(envelope.kind)
                 return self.message(raws, wrong, answer, known.first if known else "")
@@ -255,7 +369,12 @@ class _X12(_Run):
 
 
 class _Edifact(_Run):
-    code_syntax = "12"
+    code_syntax, known = "12", EDIFACT
+
+    def __init__(self, owner: Interchanges, source: Segments, syntax: Syntax) -> None:
+        super().__init__(owner, source, syntax)
+        self.first, self.last = b"UNH" + self._element, b"UNT"
+        self.stops = (b"UNH", b"UNZ", b"UNE")
 
     def read(self) -> Iterator[Event]:
         envelope = self.envelope
@@ -271,7 +390,6 @@ class _Edifact(_Run):
         answer = Answer(replace(envelope))
         if self.owner.known(envelope):
             refusal = Refusal(first, self.place(), f"interchange {envelope.interchange} came before: a duplicate")
-            self.source.leave()
             self.skip("UNZ")
             answer.code = "26"
             self.owner.answers.append(answer)
@@ -280,7 +398,13 @@ class _Edifact(_Run):
             return
         seen: set[str] = set()
         groups = 0
-        for raw in segments:
+        while True:
+            if (many := self.many(answer, seen)) is not None:
+                yield many
+                continue
+            raw = next(segments, b"")
+            if not raw:
+                break
             tag = self.tag(raw)
             if tag == "UNH":
                 yield self._message(raw, segments, answer, seen)
@@ -308,11 +432,24 @@ class _Edifact(_Run):
             answer.code = "29"
             raise self.broken(f"UNZ counts {end[1]}, and there are {counted}")
 
-    def _message(self, first: bytes, segments: Iterator[bytes], answer: Answer, seen: set[str]) -> Event:
+    def named(self, head: list[Any]) -> None:
         envelope = self.envelope
-        head = self.one(first)
         envelope.message, envelope.kind = _part(head[1], 0), _part(head[2], 0)
         envelope.version = ":".join(_part(head[2], index) for index in (1, 2, 3))
+
+    def wrong(self, end: list[Any], segments: int, seen: set[str]) -> tuple[str, str]:
+        envelope = self.envelope
+        if _part(end[2], 0) != envelope.message:
+            return f"UNT bears number {_part(end[2], 0)}, and UNH {envelope.message}", "28"
+        if _whole(end[1]) != segments:
+            return f"UNT counts {end[1]} segments, and there are {segments}", "29"
+        if envelope.message in seen:
+            return f"its number {envelope.message} stands twice in the interchange", "26"
+        return "", ""
+
+    def _message(self, first: bytes, segments: Iterator[bytes], answer: Answer, seen: set[str]) -> Event:
+        envelope = self.envelope
+        self.named(self.one(first))
         raws, size = [first], len(first)
         for raw in segments:
             raws.append(raw)
@@ -321,14 +458,7 @@ class _Edifact(_Run):
                 raise self.broken("a message is longer than connection.limits.record_mib")
             tag = raw[:3]
             if tag == b"UNT":
-                end = self.one(raw)
-                wrong = ("", "")
-                if _part(end[2], 0) != envelope.message:
-                    wrong = (f"UNT bears number {_part(end[2], 0)}, and UNH {envelope.message}", "28")
-                elif _whole(end[1]) != len(raws):
-                    wrong = (f"UNT counts {end[1]} segments, and there are {len(raws)}", "29")
-                elif envelope.message in seen:
-                    wrong = (f"its number {envelope.message} stands twice in the interchange", "26")
+                wrong = self.wrong(self.one(raw), len(raws), seen)
                 seen.add(envelope.message)
                 known = EDIFACT.get(envelope.kind)
                 return self.message(raws, wrong, answer, known.first if known else "")
