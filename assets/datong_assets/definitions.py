@@ -1,4 +1,4 @@
-"""Everything that Dagster runs: what `defs/` defines, the cycle and its schedule.
+"""Everything that Dagster runs: what `defs/` defines, the cycle, its schedule, and the sensor of lineage events.
 
 Loading it needs no service, no secret and no engine. `defs/<name>/defs.yaml` names a kind of `components/` and gives
 its attributes; adding a source system or a write-back flow is one such file.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from datong_assets import cycle
+from datong_assets import cycle, lineage
 from datong_assets.components.write_back_flow import STEP
 
 # Dagster warns of its own use of code references, at every load
@@ -29,6 +29,7 @@ def defs() -> dg.Definitions:
         dg.Definitions(
             jobs=[cycle.cycle, write_back],
             schedules=[cycle.schedule()],
+            sensors=lineage.sensors(),
             # a process per step would load everything again for each; steps use threads and the engine
             executor=dg.in_process_executor,
         ),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from datong_platform.alerts.channels import Severity
 from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.errors import ServiceError
+from datong_platform.lake import open_lineage
 from datong_platform.quality import exchanges
 from datong_platform.quality.exchanges import Abnormal, Failing, What
 
@@ -42,6 +43,7 @@ def findings(owners: Mapping[str, str]) -> list[Finding]:
         return [
             *(_abnormal(one, owners) for one in exchanges.judged()),
             *(_failing(one, owners) for one in exchanges.failing()),
+            *_untold(),
         ]
     except ServiceError as error:
         return [
@@ -55,6 +57,22 @@ def findings(owners: Mapping[str, str]) -> list[Finding]:
                 str(error),
             )
         ]
+
+
+def _untold() -> Iterator[Finding]:
+    """The receiver of lineage events, where it cannot be told."""
+    state = open_lineage.trouble()
+    if state is not None and state.failing_since is not None:
+        yield Finding(
+            "service:open_lineage",
+            "service",
+            "open_lineage",
+            "warning",
+            "lineage events cannot be delivered",
+            "血缘事件无法送达",
+            f"{state.address} {state.error}, since {state.failing_since:%Y-%m-%d %H:%M} UTC; nothing is lost, they "
+            "follow when it takes them.",
+        )
 
 
 def with_systems(upstream: Mapping[str, list[str]]) -> dict[str, list[str]]:

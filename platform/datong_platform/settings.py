@@ -95,6 +95,14 @@ class Settings(BaseSettings):
     desk_url: str | None = None
     desk_hosts: str = ""
     """Names besides this machine's own under which the desk may be called, as a proxy does; parted by commas."""
+    metrics_token: str | None = Field(default=None, repr=False)
+    """The bearer token with which Prometheus reads the desk's `/metrics`; without one only this machine may."""
+    openlineage_url: str | None = None
+    """Where lineage events are posted to, in full, as `http://marquez:5000/api/v1/lineage`; none means nowhere."""
+    openlineage_api_key: str | None = Field(default=None, repr=False)
+    """Bearer token for that address."""
+    openlineage_namespace: str = "datong"
+    """The namespace of our jobs in lineage events."""
     threads: int = 4
     """How many dbt models, and how many entities of one source, are worked on at once."""
     cycle_schedule: str = "*/30 * * * *"

@@ -125,6 +125,31 @@ def health(format_: FormatOption = Format.table) -> None:
         print_line("Nothing is out of the ordinary.")
 
 
+@sync.command()
+def metrics() -> None:
+    """Print the metrics that Prometheus scrapes at /metrics of the desk, in its text form."""
+    from datong_infra.metrics import exposition
+
+    typer.echo(exposition()[0].decode(), nl=False)
+
+
+@sync.command()
+def lineage(
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="All that the log still holds, also what was sent before.")
+    ] = False,
+) -> None:
+    """Send what is new as OpenLineage events to DATONG_OPENLINEAGE_URL, as the Dagster sensor does every minute."""
+    from datong_platform.lake import open_lineage
+
+    sent = open_lineage.send(from_start=from_start)
+    refused = f", {sent.refused} were refused since ever" if sent.refused else ""
+    missed = f", {sent.missed} versions of the log were gone before they could be sent" if sent.missed else ""
+    print_line(
+        f"{sent.now} events sent to {sent.address}{refused}{missed}. It knows version {sent.version} of the log."
+    )
+
+
 def _known(value: str | None, known: tuple[str, ...], option: str) -> None:
     if value is not None and value not in known:
         raise ConfigurationError(f"{option} {value}", "is not known.", f"use one of {', '.join(known)}.")

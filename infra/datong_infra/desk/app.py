@@ -53,6 +53,7 @@ def app() -> Starlette:
     users.ensure()
     routes = [
         Route("/health", _health),
+        Route("/metrics", _metrics),
         Route("/desk.js", _script),
         Route("/favicon.ico", _no_icon),
         *(Route(one.path, _endpoint(one), methods=[one.method]) for one in EVERY_PAGE),
@@ -71,6 +72,24 @@ def app() -> Starlette:
 
 def _health(_request: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+async def _metrics(request: Request) -> Response:
+    """What Prometheus scrapes, for those who have the token; without one for this machine only."""
+    token, told = settings().metrics_token, request.headers.get("authorization", "")
+    if token:
+        allowed = hmac.compare_digest(told.encode(), f"Bearer {token}".encode())
+    else:
+        # a proxy asks from this machine, too, for whoever asked it
+        through = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
+        allowed = not through and request.client is not None and request.client.host in {"127.0.0.1", "::1"}
+    if not allowed:
+        words = "Metrics are for this machine, or for who sends DATONG_METRICS_TOKEN as bearer token.\n"
+        return PlainTextResponse(words, 401 if token else 403, {"WWW-Authenticate": "Bearer"} if token else None)
+    from datong_infra import metrics
+
+    body, kind = await run_in_threadpool(metrics.exposition, request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": kind, "Cache-Control": "no-store"})
 
 
 def _no_icon(_request: Request) -> Response:

@@ -323,7 +323,7 @@ def entries(
     if before is not None:
         conditions.append(f"started_at < {_moment(before)}")
     where = f"where {' and '.join(conditions)} " if conditions else ""
-    return _entries(query(f"select * from log {where}order by started_at desc, hop_id limit {int(limit)}"))
+    return from_table(query(f"select * from log {where}order by started_at desc, hop_id limit {int(limit)}"))
 
 
 def query(sql: str) -> pa.Table:
@@ -493,7 +493,8 @@ def _from_plain(content: dict[str, Any]) -> Entry:
     return Entry(**{**content, **times})
 
 
-def _entries(rows: pa.Table) -> list[Entry]:
+def from_table(rows: pa.Table) -> list[Entry]:
+    """Rows of the log as entries, in their order."""
     names = {item.name for item in fields(Entry)}
     found = [Entry(**{name: value for name, value in row.items() if name in names}) for row in rows.to_pylist()]
     for entry in found:

@@ -416,6 +416,13 @@ def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(float(at), UTC)
 
 
+def silences(now: datetime | None = None) -> dict[_Place, float]:
+    """How long each system's table, or flow, was not asked or run, as a share of the longest pause in order."""
+    now = now or datetime.now(UTC)
+    known = {one.place: Rhythm.learned(one.at) for one in _history(now) if one.hop in {"extract", "plan"}}
+    return {place: rhythm.silence(now) for place, rhythm in known.items() if rhythm is not None}
+
+
 @dataclass(frozen=True)
 class Failing:
     """A table whose last read or load did not go through."""
