@@ -19,7 +19,7 @@ import logging
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -164,18 +164,24 @@ def send(*, from_start: bool = False) -> Sent:
         locked = database.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
         if not locked or not locked[0]:
             raise TransientError("lineage events", "are being sent by another process.", "wait until it has ended.")
-        before = _state(database, address)
-        log = history.open_table(SYNC_LOG)
-        if log is None:
-            # the log that comes is news from its first row on
-            return before or _keep(database, Sent(address, -1, 0, 0, 0, None, None, None), "")
-        log_id = str(log.metadata().id)
-        version = -1 if from_start or (before and _log_id(database, address) != log_id) else None
-        if version is None:
-            version = before.version if before else log.version()
-        state = before or Sent(address, version, 0, 0, 0, None, None, None)
-        state = _keep(database, _at(state, version), log_id)
-        return _send(database, state, log_id, log.version())
+        try:
+            return _sent(database, address, from_start=from_start)
+        finally:
+            database.execute("select pg_advisory_unlock(%s)", [_LOCK])
+
+
+def _sent(database: Connection[Any], address: str, *, from_start: bool) -> Sent:
+    before = _state(database, address)
+    log = history.open_table(SYNC_LOG)
+    if log is None:
+        # the log that comes is news from its first row on
+        return before or _keep(database, Sent(address, -1, 0, 0, 0, None, None, None), "")
+    log_id = str(log.metadata().id)
+    # a log that was made anew begins again; what is its beginning is news to whoever knew the old one
+    is_other = before is not None and _log_id(database, address) != log_id
+    version = -1 if from_start or is_other else before.version if before else log.version()
+    state = before or Sent(address, version, 0, 0, 0, None, None, None)
+    return _send(database, _keep(database, replace(state, version=version), log_id), log_id, log.version())
 
 
 def trouble() -> Sent | None:
@@ -387,10 +393,6 @@ def _state(database: Connection[Any], address: str) -> Sent | None:
 def _log_id(database: Connection[Any], address: str) -> str:
     row = database.execute("select log_id from ops.open_lineage where address = %s", [address]).fetchone()
     return row[0] if row else ""
-
-
-def _at(state: Sent, version: int) -> Sent:
-    return Sent(state.address, version, state.sent, state.refused, state.missed, state.sent_at, None, None)
 
 
 def _keep(database: Connection[Any], state: Sent, log_id: str) -> Sent:
