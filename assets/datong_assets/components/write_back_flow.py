@@ -64,7 +64,7 @@ class WriteBackFlow(dg.Component):
                     ],
                     description=f"{flow.title_zh} · {words}" if flow.title_zh else words,
                     group_name="write_back",
-                    owners=[flow.owner or "team:integration"],
+                    owners=[flow.alert or flow.owner or "team:integration"],
                     kinds={flow.target.system, "api"},
                     skippable=True,
                     metadata={

@@ -178,23 +178,6 @@ class PayloadBuilder:
         return found
 
 
-def _truth(value: Any) -> bool:
-    if str(value).lower() not in {"true", "false"}:
-        raise ValueError(value)
-    return str(value).lower() == "true"
-
-
-_WRITTEN: dict[Kind, Callable[[Any], Any]] = {
-    "text": str,
-    "number": lambda value: Decimal(str(value)),
-    "integer": lambda value: int(str(value)),
-    "boolean": _truth,
-    "date": lambda value: date.fromisoformat(str(value)),
-    "datetime": lambda value: datetime.fromisoformat(str(value)),
-}
-"""From what a person writes to a value of a kind; a time without a zone is UTC."""
-
-
 def payload_hash(payload: Mapping[str, Any]) -> str:
     """SHA-256 of a payload's canonical JSON."""
     return hashlib.sha256(dumps(payload).encode()).hexdigest()
@@ -298,3 +281,13 @@ _MEANINGS: dict[Kind, Callable[[Any, Any], bool]] = {
     # many targets keep whole seconds
     "datetime": lambda sent, held: abs(_read_moment(sent) - _read_moment(held)) < _SECOND,
 }
+
+_WRITTEN: dict[Kind, Callable[[Any], Any]] = {
+    "text": str,
+    "number": lambda value: Decimal(str(value)),
+    "integer": lambda value: int(str(value)),
+    "boolean": _truth,
+    "date": lambda value: date.fromisoformat(str(value)),
+    "datetime": lambda value: datetime.fromisoformat(str(value)),
+}
+"""From what a person writes to a value of a kind; a time without a zone is UTC."""
