@@ -33,7 +33,7 @@ from datong_platform.quality import balances, record
 from datong_platform.settings import DBT_PROJECT, PROJECT_ROOT, Settings, settings
 from deltalake import DeltaTable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 HERE = Path(__file__).parent / "tryton"
 SYSTEMS = ["erp", "mes", "crm", "tryton"]
