@@ -1,7 +1,7 @@
 """The data dictionary: what every table and field means, where it comes from, who uses it, what values it takes.
 
 Generated from the contracts, the lineage of the parsed dbt project, the definitions of systems and write-back flows,
-and the code lists; nothing in it is kept by hand. `dictionary_page` makes pages of it.
+the code lists and the glossary; nothing in it is kept by hand. `dictionary_page` makes pages of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from datong_ingestion.systems_config import SystemConfig, load_systems
 from datong_ingestion.write_back.config import ColumnValue, FlowConfig, load_flows
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
-from datong_platform.standard import codes
+from datong_platform.standard import codes, terms
 from datong_platform.standard import contract as contracts
 from datong_platform.standard.rules import DIMENSIONS, RULES
+from datong_platform.standard.terms import Term
 
 from datong_assets.dbt import graph as graphs
 from datong_assets.dbt.graph import Graph, Node
@@ -145,6 +146,8 @@ class Dictionary:
 
     tables: tuple[TableEntry, ...]
     code_sets: tuple[CodeSet, ...]
+    terms: tuple[Term, ...] = ()
+    """The business glossary, in order of the English titles."""
     notes: tuple[str, ...] = ()
     by_name: Mapping[str, TableEntry] = field(default_factory=dict[str, TableEntry], repr=False, compare=False)
 
@@ -152,6 +155,7 @@ class Dictionary:
         """As plain content for JSON."""
         content = asdict(self)
         del content["by_name"]
+        content["terms"] = [term.model_dump() for term in self.terms]
         return content
 
 
@@ -169,8 +173,16 @@ def dictionary(
         _table(name, node, known.get(name), lineage, (scores or {}).get(name)) for name, node in lineage.tables.items()
     )
     missing = sorted(set(known) - set(lineage.tables))
-    notes = tuple(f"{name} has a contract and no model." for name in missing)
-    return Dictionary(tables, _code_sets(tables), notes, {table.name: table for table in tables})
+    notes = [f"{name} has a contract and no model." for name in missing]
+    glossary = tuple(sorted(terms.terms().values(), key=lambda term: term.title))
+    there = {f"{table.name}.{column.name}" for table in tables for column in table.fields}
+    notes += [
+        f"Term {term.name} names {name}, which is not there: run `datong standard lint`."
+        for term in glossary
+        for name in term.fields
+        if name not in there
+    ]
+    return Dictionary(tables, _code_sets(tables), glossary, tuple(notes), {table.name: table for table in tables})
 
 
 class _Lineage:

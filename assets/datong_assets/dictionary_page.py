@@ -14,6 +14,7 @@ from typing import Any
 
 from datong_platform import page
 from datong_platform.page import Lang, Markup
+from datong_platform.standard.terms import Term
 
 from datong_assets import drawing
 from datong_assets.dictionary import (
@@ -26,7 +27,7 @@ from datong_assets.dictionary import (
     TableEntry,
 )
 
-INDEX, CODES = "index.html", "codes.html"
+INDEX, CODES, TERMS = "index.html", "codes.html", "terms.html"
 SCRIPT, WORDS = "search.js", "words.js"
 """The search, and what it searches in."""
 _LANGUAGES: tuple[Lang, ...] = ("en", "zh")
@@ -62,7 +63,7 @@ class Content:
 def names(dictionary: Dictionary) -> list[str]:
     """The names of all pages."""
     sets = [_code_page(code_set.name) for code_set in dictionary.code_sets]
-    return [INDEX, CODES, *(f"{table.name}.html" for table in dictionary.tables), *sets]
+    return [INDEX, CODES, TERMS, *(f"{table.name}.html" for table in dictionary.tables), *sets]
 
 
 def content(dictionary: Dictionary, name: str, lang: Lang) -> Content | None:
@@ -75,6 +76,8 @@ def content(dictionary: Dictionary, name: str, lang: Lang) -> Content | None:
         return _index(dictionary, t)
     if name == CODES:
         return _codes(dictionary, t)
+    if name == TERMS:
+        return _terms(dictionary, t)
     stem = name.removesuffix(".html")
     if table := dictionary.by_name.get(stem):
         return _table(dictionary, table, t)
@@ -116,6 +119,7 @@ def _top(name: str, lang: Lang) -> Markup:
     other: Lang = "en" if lang == "zh" else "zh"
     parts = [
         page.link(INDEX, "打通数据字典" if lang == "zh" else "Datong data dictionary", class_="brand"),
+        page.link(TERMS, "术语" if lang == "zh" else "Glossary"),
         page.link(CODES, "代码" if lang == "zh" else "Codes"),
         page.element("span", page.link(f"../{other}/{name}", "English" if other == "en" else "中文"), class_="rest"),
     ]
@@ -134,8 +138,19 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
         "table": "table" if english else "表",
         "field": "field" if english else "字段",
         "code": "code" if english else "代码",
+        "term": "term" if english else "术语",
     }
-    rows: list[list[str]] = []
+    rows = [
+        [
+            f"{TERMS}#{term.name}",
+            " · ".join((*term.synonyms, *term.synonyms_zh)),
+            term.title,
+            term.title_zh,
+            kinds["term"],
+            term.definition if english else term.definition_zh,
+        ]
+        for term in dictionary.terms
+    ]
     for table in dictionary.tables:
         rows.append([f"{table.name}.html", table.name, table.title, table.title_zh, kinds["table"], table.description])
         rows += [
@@ -196,12 +211,15 @@ def _index(dictionary: Dictionary, t: Say) -> Content:
         columns = [t("table", "表"), t("Chinese", "英文"), t("what it holds", "说明"), t("owner", "负责人")]
         columns += ["#" + t("fields", "字段数"), *([t("quality", "质量")] if measured else [])]
         body.append(page.table(columns, [_row(table, t, measured=measured) for table in tables]))
+    body.append(page.element("h2", t("Glossary", "业务术语")))
+    body.append(page.element("p", page.joined([_term(term, t) for term in dictionary.terms], " · ")))
     body.append(page.element("h2", t("Codes, units, currencies", "代码、单位、货币")))
     body.append(_sets(dictionary, t))
     under = t(
-        f"{len(dictionary.tables)} tables, {fields} fields, {len(dictionary.code_sets)} code lists. "
-        "Generated from the contracts.",
-        f"{len(dictionary.tables)} 张表，{fields} 个字段，{len(dictionary.code_sets)} 个代码集。由数据合约生成。",
+        f"{len(dictionary.tables)} tables, {fields} fields, {len(dictionary.code_sets)} code lists, "
+        f"{len(dictionary.terms)} terms. Generated from the contracts.",
+        f"{len(dictionary.tables)} 张表，{fields} 个字段，{len(dictionary.code_sets)} 个代码集，"
+        f"{len(dictionary.terms)} 个术语。由数据合约生成。",
     )
     return Content(t("Data dictionary", "数据字典"), page.text(under), body)
 
@@ -219,6 +237,49 @@ def _score(score: float | None) -> Markup:
     # never rounded up to a perfection that is not there
     shown = f"{int(score * 1000) / 10:.1f} %"
     return page.joined([page.bar(score), page.element("span", shown, class_="line")])
+
+
+def _term(term: Term, t: Say) -> Markup:
+    return page.link(f"{TERMS}#{term.name}", t(term.title, term.title_zh))
+
+
+def _terms(dictionary: Dictionary, t: Say) -> Content:
+    """The glossary: what each word means, how a metric is made, and which columns hold it."""
+    body = [_search(t)]
+    by_name = {term.name: term for term in dictionary.terms}
+    for term in dictionary.terms:
+        head = [t(term.title, term.title_zh), " ", page.element("small", t(term.title_zh, term.title))]
+        head += [" ", page.mark(t("metric", "指标"), "good")] if term.kind == "metric" else []
+        body.append(page.element("h2", page.joined(head), id=term.name))
+        body.append(page.element("p", t(term.definition, term.definition_zh)))
+        synonyms = (*term.synonyms, *term.synonyms_zh) if t("en", "zh") == "en" else (*term.synonyms_zh, *term.synonyms)
+        held = [
+            page.link(_of_field(name), page.code(name, long=True))
+            for name in term.fields
+            if name.rpartition(".")[0] in dictionary.by_name
+        ]
+        said = [
+            (t("formula", "公式"), t(term.formula, term.formula_zh)),
+            (t("unit", "单位"), t(term.unit, term.unit_zh)),
+            (t("also called", "又称"), ", ".join(synonyms)),
+            (t("owner", "负责人"), term.owner),
+            (t("defined by", "依据"), term.source),
+            (t("held by", "字段"), page.joined(held, ", ") if held else ""),
+            (
+                t("see also", "参见"),
+                page.joined([_term(by_name[other], t) for other in term.see_also if other in by_name], ", ")
+                if term.see_also
+                else "",
+            ),
+        ]
+        lines = (page.joined([page.element("b", t(f"{name}: ", f"{name}：")), value]) for name, value in said if value)
+        body.append(page.element("ul", page.joined(page.element("li", line) for line in lines)))
+    metrics = sum(term.kind == "metric" for term in dictionary.terms)
+    under = t(
+        f"What words mean here: {len(dictionary.terms)} terms, {metrics} of them metrics with their formula.",
+        f"业务词语的统一含义：{len(dictionary.terms)} 个术语，其中 {metrics} 个为带公式的指标。",
+    )
+    return Content(t("Glossary", "业务术语"), page.text(under), body)
 
 
 def _codes(dictionary: Dictionary, t: Say) -> Content:
@@ -380,6 +441,9 @@ def _field(dictionary: Dictionary, table: TableEntry, column: FieldEntry, t: Say
             t("Names a row of ", "引用 "),
             page.joined(_references(dictionary, column.refers_to), ", "),
         ]
+    meant = [term for term in dictionary.terms if f"{table.name}.{column.name}" in term.fields]
+    if meant:
+        meaning += [Markup("<br>"), t("Term: ", "术语："), page.joined([_term(term, t) for term in meant], ", ")]
     meaning += [
         part
         for one in column.written_to

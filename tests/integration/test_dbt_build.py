@@ -115,8 +115,8 @@ class Lake:
 
 
 PRODUCTS = [
-    {"Product": "RM-1", "ProductType": "ROH", "BaseUnit": "KG"},
-    {"Product": "FG-1", "ProductType": "FERT", "BaseUnit": "ST"},
+    {"Product": "RM-1", "ProductType": "ROH", "BaseUnit": "KG", "ProductStandardID": "6901200010019"},
+    {"Product": "FG-1", "ProductType": "FERT", "BaseUnit": "ST", "ProductStandardID": "69 ０１２０００-10018"},
 ]
 ITEM = {
     "SalesOrder": "0000000007",
@@ -207,6 +207,13 @@ def test_a_mistyped_credit_code_is_not_believed_and_its_customer_is_kept(lake: L
     assert lake.rows("quarantine.customer", "rule", "is_withheld") == [("credit_code", False)]
 
 
+def test_a_gtin_is_read_as_people_write_it_and_a_mistyped_one_is_not_believed(lake: Lake) -> None:
+    assert lake.rows("silver.material", "material_id", "gtin") == [("FG-1", "6901200010018"), ("RM-1", None)]
+    broken = lake.rows("quarantine.material", "field", "rule", "raw", "is_withheld")
+    assert ("gtin", "gtin", "6901200010019", False) in broken
+    assert "6901200010018" in [row[0] for row in lake.rows("gold.dim_material", "gtin")]
+
+
 def test_a_system_that_is_not_connected_is_empty_and_hinders_nobody(lake: Lake) -> None:
     assert lake.rows("silver.customer", "source_system") == [("erp",)]
 
@@ -251,6 +258,21 @@ def test_conservation_finds_a_row_that_a_model_lost(lake: Lake) -> None:
     assert "FAIL 1 conservation_sales_order_item" in printed
     assert "PASS=" in printed
     assert "ERROR=1" in printed
+
+
+def test_conservation_finds_a_golden_record_that_is_lost_beside_one_that_is_doubled(lake: Lake) -> None:
+    lake.dbt("test", "--select", "golden_conserved_dim_material_material__golden_material_id")
+    counted = lake.rows("ops.counted_gold__dim_material", "rows_in", "published", "deduplicated", "rows_lost")
+    assert counted == [(2, 2, 0, 0)]
+    table = lake.table("gold.dim_material")
+    one, other = (row[0] for row in lake.rows("gold.dim_material", "golden_material_id"))
+    table.delete(f"golden_material_id = '{one}'")
+    table.update({"record_count": "2"}, predicate=f"golden_material_id = '{other}'")
+    printed = lake.dbt("test", "--select", "golden_conserved_dim_material_material__golden_material_id", fails=True)
+    assert "FAIL 1 golden_conserved_dim_material" in printed
+    counted = lake.rows("ops.counted_gold__dim_material", "rows_in", "published", "deduplicated", "rows_lost")
+    assert counted == [(2, 1, 1, 2)]
+    lake.dbt("build", "--exclude-resource-type", "unit_test", "--select", "dim_material")
 
 
 def test_a_column_can_be_added_removed_and_retyped_by_just_building(lake: Lake) -> None:

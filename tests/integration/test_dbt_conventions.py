@@ -90,6 +90,17 @@ def test_every_model_that_can_drop_rows_has_a_quarantine_and_is_counted(manifest
     assert not set(silver.values()) - keeping(manifest, "conservation")
 
 
+def test_every_table_of_golden_records_is_counted(manifest: dict[str, Any]) -> None:
+    crosswalks = {id_ for id_, node in manifest["nodes"].items() if node["config"].get("materialized") == "matched"}
+    golden = {
+        node["unique_id"]
+        for node in models(manifest, "gold")
+        if node["name"].startswith("dim_") and crosswalks & set(node["depends_on"]["nodes"])
+    }
+    assert len(golden) == len(crosswalks) >= 3
+    assert not golden - keeping(manifest, "golden_conserved")
+
+
 def test_every_column_of_silver_gold_and_serve_says_what_it_is_in_two_languages(manifest: dict[str, Any]) -> None:
     wrong = []
     for node in models(manifest, "silver", "gold", "serve"):

@@ -55,6 +55,21 @@ def test_code_lists_say_what_each_system_calls_a_code(found: Dictionary) -> None
     assert "silver.sales_order_item.quantity_unit" in units.used_by
 
 
+def test_the_glossary_and_the_columns_that_hold_its_words_lead_to_each_other(found: Dictionary) -> None:
+    assert {term.kind for term in found.terms} == {"term", "metric"}
+    for lang, title in (("en", "Inventory turnover"), ("zh", "库存周转率")):
+        glossary = pages.content(found, pages.TERMS, "zh" if lang == "zh" else "en")
+        assert glossary
+        text = "".join(glossary.body)
+        assert 'id="inventory_turnover"' in text
+        assert 'href="serve.bi__inventory_turnover.html#turnover_rate"' in text
+        mart = pages.content(found, "gold.mart_inventory_turnover.html", "zh" if lang == "zh" else "en")
+        assert mart
+        assert f'href="terms.html#inventory_turnover">{title}</a>' in "".join(mart.body)
+    assert "terms.html#late_order_item" in pages.words(found, "en")
+    assert found.as_dict()["terms"][0].keys() >= {"definition_zh", "formula"}
+
+
 def test_the_site_is_whole_in_both_languages_and_needs_no_network(found: Dictionary, tmp_path: Path) -> None:
     first = pages.site(found, tmp_path)
     assert first.exists()

@@ -89,6 +89,52 @@
 {% endtest %}
 
 
+{% test golden_conserved(model, entity, key) %}
+    {#- Every record of an entity of silver is a member of exactly one golden record of this table, and each golden record
+        stands for as many as the crosswalk gives it: records in = golden records + records merged into them. Counted
+        golden record by golden record, so that one too many here cannot hide one too few there. -#}
+    {%- set counts -%}
+    with member as (
+
+        select
+            crosswalk.golden_id,
+            count(*) as records
+        from {{ of_silver(entity) }} as record
+        left join {{ api.Relation.create(schema='ops', identifier='golden_' ~ entity) }} as crosswalk
+            on record.source_system = crosswalk.source_system and record.source_key = crosswalk.source_key
+        group by crosswalk.golden_id
+
+    ),
+
+    counted as (
+
+        select
+            coalesce(sum(member.records), 0) as rows_in,
+            count(golden.{{ key }}) as published,
+            coalesce(sum(golden.record_count - 1), 0) as deduplicated,
+            coalesce(sum(abs(coalesce(member.records, 0) - coalesce(golden.record_count, 0))), 0) as rows_lost
+        from member
+        full outer join {{ model }} as golden
+            on member.golden_id = golden.{{ key }}
+
+    )
+
+    select
+        cast(null as string) as source_system,
+        'silver.{{ entity }}' as source_table,
+        rows_in,
+        published,
+        cast(0 as bigint) as quarantined,
+        deduplicated,
+        cast(0 as bigint) as left_out,
+        cast(0 as bigint) as waiting,
+        rows_lost
+    from counted
+    {%- endset -%}
+    {{ lost(model, counts) }}
+{% endtest %}
+
+
 {% macro of_silver(entity) -%}
     {{ api.Relation.create(schema='silver', identifier=entity) }}
 {%- endmacro %}

@@ -75,6 +75,7 @@
             'material_name_zh',
             'material_type',
             'material_group',
+            'gtin',
             'base_unit',
             'gross_weight',
             'net_weight',

@@ -6,6 +6,7 @@ select
     source_key,
     material_name,
     material_name_zh,
+    gtin,
     base_unit,
     material_type,
     net_weight,

@@ -42,10 +42,12 @@ def compile_(*, check: bool, format_: Format) -> None:
 
 
 def lint(format_: Format) -> None:
-    """Say everything that is wrong with the contracts, with file, line, field and next step (exit status 1)."""
-    from datong_platform.standard import contract, odcs
+    """Say all that is wrong with contracts and glossary, with file, line, field and next step (exit status 1)."""
+    from datong_platform.standard import contract, odcs, terms
 
     found = [*contract.problems(), *odcs.problems()]
+    # columns are looked up in contracts, so these come first
+    found += [] if found else terms.problems()
     rows = [_row(asdict(each), each.place) for each in sorted(found, key=lambda each: (each.file, each.line))]
     if format_ is Format.json:
         print_json(rows)
@@ -54,6 +56,7 @@ def lint(format_: Format) -> None:
     else:
         count = len(contract.contract_files())
         print_line(f"All {count} contracts are right, and valid to ODCS {contract.API_VERSION}.")
+        print_line(f"All {len(terms.terms())} terms of the glossary name columns that are there.")
     if rows:
         raise typer.Exit(1)
 

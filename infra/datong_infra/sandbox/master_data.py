@@ -142,6 +142,7 @@ def _materials(plant: Plant) -> None:
                 "GrossWeight": weight + weight // 10,
                 "NetWeight": weight,
                 "WeightUnit": "KG" if weight else "",
+                "ProductStandardID": words.gtin(number) if kind == FINISHED else "",
                 "CreationDate": plant.date_ms(-rng.randint(100, 2000)),
                 "LastChangeDateTime": _long_ago(plant),
             },

@@ -195,7 +195,7 @@ ENTITY_SETS: dict[str, EntitySet] = {
             "A_Product",
             "Product",
             "Product:S18 ProductType:S4 ProductGroup:S9 BaseUnit:S3 GrossWeight:N13.3 NetWeight:N13.3 WeightUnit:S3"
-            " IsMarkedForDeletion:B CreationDate:D LastChangeDateTime:O",
+            " ProductStandardID:S18 IsMarkedForDeletion:B CreationDate:D LastChangeDateTime:O",
             delta=True,
             navigations=(
                 Navigation("to_Description", "A_ProductDescription", ("Product",)),

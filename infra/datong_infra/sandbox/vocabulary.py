@@ -128,6 +128,13 @@ def credit_code_check(first17: str) -> str:
     return _ALPHABET[-total % 31]
 
 
+def gtin(material: str) -> str:
+    """The GTIN-13 (GS1) of a finished material, which its number tells."""
+    body = f"69012{int(material.rpartition('-')[2]):07d}"
+    total = sum(int(mark) * (3 if place % 2 else 1) for place, mark in enumerate(body))
+    return f"{body}{-total % 10}"
+
+
 def broken_credit_code(code: str) -> str:
     """The code with a wrong check character, as a typing mistake leaves it."""
     return code[:-1] + _ALPHABET[(_ALPHABET.index(code[-1]) + 1) % 31]

@@ -5,7 +5,7 @@
 - bronze: counted batch by batch when a source is ingested; what could not be read is quarantined.
 - silver: dbt's test `conservation` counts in bronze by the source's keys, and in silver and quarantine.
 - gold: dbt's test `conserved`; `left_out` is what the table leaves out by its meaning, `waiting` what refers to a
-  record that a rule withholds.
+  record that a rule withholds. Of golden records `golden_conserved`: `deduplicated` are records merged into others.
 
 The tests keep their counts in `ops.counted_<schema>__<table>`; after a build `record_build` adds those that were
 counted anew to `ops.conservation`. A table that a run left out, because it was up to date, is in that run as it was

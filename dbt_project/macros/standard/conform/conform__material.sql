@@ -1,7 +1,7 @@
 {# Made from standard/contracts/material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
 {% macro conform__material(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
-    {#- Material · 物料, contract 1.0.0. -#}
+    {#- Material · 物料, contract 1.1.0. -#}
     {%- do conform_demands('material', [], ['gross_weight', 'net_weight', 'standard_price', 'is_marked_for_deletion', 'created_on', 'changed_at'], ['material_type', 'base_unit', 'weight_unit', 'currency'], parents, as_text, computed) -%}
 select
     source_system,
@@ -11,6 +11,7 @@ select
     material_name_zh,
     material_type,
     material_group,
+    case when not coalesce(exists(_failures, failure -> failure.field = 'gtin' and failure.rule in ('gtin')), false) or coalesce(array_contains(_overrides, 'gtin.gtin'), false) then gtin end as gtin,
     base_unit,
     gross_weight,
     net_weight,
@@ -39,6 +40,25 @@ from (
                 or (lower(trim(material_name)) in ('n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空'))
                 or (material_name rlike r'[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}]|锟斤拷|烫烫烫|屯屯屯|Ã[\x{80}-\x{BF}]|â€|ï»¿|ï¼')
                 or (material_type is null)
+                or (gtin is not null and not (
+                    gtin rlike '^([0-9]{8}|[0-9]{12}|[0-9]{13}|[0-9]{14})$'
+                    and (
+                        3 * (locate(substr(lpad(gtin, 14, '0'), 1, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 2, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 3, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 4, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 5, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 6, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 7, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 8, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 9, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 10, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 11, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 12, 1), '0123456789') - 1)
+                        + 3 * (locate(substr(lpad(gtin, 14, '0'), 13, 1), '0123456789') - 1)
+                        + 1 * (locate(substr(lpad(gtin, 14, '0'), 14, 1), '0123456789') - 1)
+                    ) % 10 = 0
+                ))
                 or (base_unit is null)
                 or (gross_weight is null and coalesce(trim(cast(source_gross_weight as string)), '') <> '')
                 or ({% if 'gross_weight' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_gross_weight as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_gross_weight as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_gross_weight <> gross_weight{% endif %})
@@ -71,6 +91,28 @@ from (
                     case
                         when material_type is null
                             then named_struct('field', 'material_type', 'rule', 'known_material_type', 'reason', concat('material type ', coalesce(cast(source_material_type as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集material type的对照表中没有', coalesce(cast(source_material_type as string), '空')), 'raw', cast(source_material_type as string), 'is_withheld', true)
+                    end,
+                    case
+                        when gtin is not null and not (
+                                gtin rlike '^([0-9]{8}|[0-9]{12}|[0-9]{13}|[0-9]{14})$'
+                                and (
+                                    3 * (locate(substr(lpad(gtin, 14, '0'), 1, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 2, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 3, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 4, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 5, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 6, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 7, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 8, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 9, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 10, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 11, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 12, 1), '0123456789') - 1)
+                                    + 3 * (locate(substr(lpad(gtin, 14, '0'), 13, 1), '0123456789') - 1)
+                                    + 1 * (locate(substr(lpad(gtin, 14, '0'), 14, 1), '0123456789') - 1)
+                                ) % 10 = 0
+                            )
+                            then named_struct('field', 'gtin', 'rule', 'gtin', 'reason', concat('gtin is not a GTIN: ', coalesce(cast(source_gtin as string), 'missing')), 'reason_zh', concat('商品条码(GTIN)不是有效的商品条码：', coalesce(cast(source_gtin as string), '空')), 'raw', cast(source_gtin as string), 'is_withheld', false)
                     end,
                     case
                         when base_unit is null
@@ -147,6 +189,8 @@ from (
             material_type,
             source_material_type,
             {{ blank_to_null('material_group') }} as material_group,
+            {{ digits_only('gtin') }} as gtin,
+            gtin as source_gtin,
             base_unit,
             source_base_unit,
             {% if 'gross_weight' in as_text %}try_cast({{ number('gross_weight') }} as decimal(15,3)){% else %}try_cast(gross_weight as decimal(15,3)){% endif %} as gross_weight,
@@ -167,7 +211,8 @@ from (
             changed_at as source_changed_at,
             _datong_batch_id,
             _datong_ingested_at,
-            source_row
+            source_row,
+            _overrides
             {%- for column in carry %},
             {{ column }}
             {%- endfor %}
@@ -181,6 +226,7 @@ from (
                 coalesce(fixes.material_type, given.material_type) as material_type,
                 given.{{ 'material_type' if 'material_type' in computed else 'source_material_type' }} as source_material_type,
                 coalesce(fixes.material_group, given.material_group) as material_group,
+                coalesce(fixes.gtin, given.gtin) as gtin,
                 coalesce(fixes.base_unit, given.base_unit) as base_unit,
                 given.{{ 'base_unit' if 'base_unit' in computed else 'source_base_unit' }} as source_base_unit,
                 {% if 'gross_weight' in as_text %}coalesce(fixes.gross_weight, cast(given.gross_weight as string)){% else %}coalesce(try_cast(fixes.gross_weight as decimal(15,3)), given.gross_weight){% endif %} as gross_weight,
@@ -195,13 +241,16 @@ from (
                 {% if 'changed_at' in as_text %}coalesce(fixes.changed_at, cast(given.changed_at as string)){% else %}coalesce(try_cast(fixes.changed_at as timestamp), given.changed_at){% endif %} as changed_at,
                 given._datong_batch_id,
                 given._datong_ingested_at,
-                given.source_row
+                given.source_row,
+                overrides._overrides
                 {%- for column in carry %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given
-            left join {{ fixes_of('material', ['material_id', 'material_name', 'material_name_zh', 'material_type', 'material_group', 'base_unit', 'gross_weight', 'net_weight', 'weight_unit', 'standard_price', 'currency', 'is_marked_for_deletion', 'created_on', 'changed_at']) }} as fixes
+            left join {{ fixes_of('material', ['material_id', 'material_name', 'material_name_zh', 'material_type', 'material_group', 'gtin', 'base_unit', 'gross_weight', 'net_weight', 'weight_unit', 'standard_price', 'currency', 'is_marked_for_deletion', 'created_on', 'changed_at']) }} as fixes
                 on given.source_system = fixes.source_system and given.source_key = fixes.source_key
+            left join {{ overrides_of('material') }} as overrides
+                on given.source_system = overrides.source_system and given.source_key = overrides.source_key
         ) as mended
     ) as normalised
 ) as checked

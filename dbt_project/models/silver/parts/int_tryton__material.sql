@@ -58,6 +58,7 @@ joined as (
             else 'RAW'
         end as material_type,
         cast(null as string) as material_group,
+        cast(null as string) as gtin,
         product.base_unit,
         product.source_base_unit,
         cast(null as decimal(15, 3)) as gross_weight,

@@ -13,6 +13,7 @@ renamed as (
         material_type.code as material_type,
         source.ProductType as source_material_type,
         {{ blank_to_null('source.ProductGroup') }} as material_group,
+        {{ blank_to_null('source.ProductStandardID') }} as gtin,
         base_unit.code as base_unit,
         source.BaseUnit as source_base_unit,
         try_cast(source.GrossWeight as decimal(15, 3)) as gross_weight,
