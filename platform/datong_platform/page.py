@@ -27,13 +27,15 @@ code { font: 12.5px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: 
 .wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: 6px 10px; text-align: left; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); background: var(--band); white-space: nowrap; font-size: 12.5px; }
-tr + tr td { border-top: 1px solid var(--line); } td.number, th.number { text-align: right;
+td.head { background: var(--band); } tr + tr td { border-top: 1px solid var(--line); } td.number, th.number {
+  text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 .facts { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0; }
 .fact { border: 1px solid var(--line); border-radius: 8px; padding: 8px 14px; min-width: 110px; }
 a.fact { text-decoration: none; color: inherit; } a.fact:hover { border-color: var(--accent); }
 .fact b { display: block; font-size: 19px; font-variant-numeric: tabular-nums; }
-.mark { display: inline-block; border-radius: 10px; padding: 0 8px; font-size: 12px; border: 1px solid currentColor; }
+.mark { display: inline-block; white-space: nowrap; border-radius: 10px; padding: 0 8px; font-size: 12px;
+  border: 1px solid currentColor; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 .line { white-space: nowrap; }
 .bar { display: inline-block; width: 56px; height: 7px; border-radius: 4px; background: var(--line);
@@ -44,8 +46,15 @@ summary { cursor: pointer; font-weight: 600; } pre { overflow-x: auto; backgroun
   border-radius: 8px; font: 12px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 .top { display: flex; flex-wrap: wrap; gap: 2px 4px; align-items: center; margin: -16px 0 26px; padding-bottom: 10px;
   border-bottom: 1px solid var(--line); } .top a { padding: 4px 9px; border-radius: 6px; color: var(--ink);
-  text-decoration: none; } .top a:hover { background: var(--band); } .top .brand { font-weight: 700; padding-left: 0; }
+  text-decoration: none; } .top a:hover { background: var(--band); } .top .brand { font-weight: 700;
+  padding-left: 0; }
 .top a[aria-current] { background: var(--band); font-weight: 600; } .top .rest { margin-left: auto; }
+.top .fold { flex-basis: 100%; height: 0; } .skip, .unseen { position: absolute; width: 1px; height: 1px;
+  overflow: hidden; clip-path: inset(50%); white-space: nowrap; } .skip:focus { width: auto; height: auto;
+  clip-path: none; background: var(--back); padding: 4px 10px; z-index: 1; } main:focus { outline: none; }
+.actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 12px 0; }
+.value { overflow-wrap: anywhere; min-width: 9em; max-width: 32em; } .words { min-width: 16em; }
+.wide:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 a { color: var(--accent); } a:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible,
 textarea:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 input, select, textarea, button { font: inherit; color: inherit; background: var(--back); padding: 5px 9px;
@@ -54,16 +63,20 @@ button { cursor: pointer; background: var(--band); } button.main { background: v
   border-color: var(--accent); font-weight: 600; } button.bad { border-color: currentColor; }
 button:disabled { opacity: .5; cursor: default; } form.line { display: inline-block; }
 .form { display: grid; gap: 10px; max-width: 560px; margin: 12px 0; } .form label { display: grid; gap: 3px; }
-.form label > span { font-size: 12.5px; font-weight: 600; color: var(--soft); } .form .row { display: flex; gap: 8px; }
-.filters { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 14px 0; } .filters label { display: grid;
-  gap: 2px; font-size: 12.5px; color: var(--soft); } .filters label > * { color: var(--ink); font-size: 14px; }
+.form label > span { font-size: 12.5px; font-weight: 600; color: var(--soft); } .form .row { display: flex;
+  gap: 8px; }
+.filters { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 14px 0; }
+  .filters label, .actions label { display: grid;
+  gap: 2px; font-size: 12.5px; color: var(--soft); } .filters label > :not(span), .actions label > :not(span) {
+  color: var(--ink); font-size: 14px; min-height: 33px; }
 .pager { display: flex; gap: 14px; margin: 10px 0; color: var(--soft); } .note { border: 1px solid var(--line);
   border-left: 4px solid var(--accent); border-radius: 6px; padding: 8px 12px; margin: 12px 0;
   background: var(--band); } .note.good, .note.bad, .note.warn { color: inherit; } .note.good {
   border-left-color: var(--good); } .note.bad { border-left-color: var(--bad); } .note.warn {
-  border-left-color: var(--warn); } tr[aria-selected=true] td { background: var(--band); }
+  border-left-color: var(--warn); } tr:has(td a:focus) td { background: var(--band); }
 .differs { background: color-mix(in srgb, var(--warn) 16%, transparent); } kbd { font: 12px ui-monospace, monospace;
-  border: 1px solid var(--line); border-radius: 4px; padding: 0 5px; } .empty { color: var(--soft); padding: 18px 2px; }
+  border: 1px solid var(--line); border-radius: 4px; padding: 0 5px; } .empty { color: var(--soft);
+  padding: 18px 2px; }
 .split { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 28px; }
 @media (max-width: 900px) { .split { grid-template-columns: minmax(0, 1fr); } }
 svg text { font: 13px system-ui, "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", sans-serif; fill: var(--ink); }
@@ -153,7 +166,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
         )
         return element("tr", joined(made))
 
-    head = cells("th", [name.removeprefix("#") for name in columns])
+    head = cells("th", [name if isinstance(name, Markup) else name.removeprefix("#") for name in columns])
+    # a head without words would be read out as nothing: it is a cell
+    head = Markup(head.replace("<th", '<th scope="col"').replace('<th scope="col"></th>', '<td class="head"></td>'))
     return element("div", element("table", joined([head, *(cells("td", row) for row in rows)], "\n")), class_="wide")
 
 
@@ -179,9 +194,9 @@ def document(
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{element('title', title)}{joined(element('script', src=address, defer=True) for address in scripts)}"
     )
-    opening = joined([top, element("h1", title), element("p", under, class_="soft")], "\n")
+    opening = joined([element("h1", title), element("p", under, class_="soft")], "\n")
     spoken = {"en": "en", "zh": "zh-CN"}[lang]
     return (
-        f'<!doctype html>\n<html lang="{spoken}"><head>{head}<style>{_STYLE}</style></head>\n'
-        f"<body>\n{opening}\n{joined(body, chr(10))}\n</body></html>\n"
+        f'<!doctype html>\n<html lang="{spoken}"><head>{head}<style>{_STYLE}</style></head>\n<body>\n{text(top)}\n'
+        f'<main id="main" tabindex="-1">\n{opening}\n{joined(body, chr(10))}\n</main>\n</body></html>\n'
     )

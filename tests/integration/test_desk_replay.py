@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from datong_infra.desk import replay
+from datong_infra.desk.errand import REPLAY, main
 from datong_infra.services import processes
 from datong_infra.services.processes import Record
 from datong_platform.errors import ConfigurationError
@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     state = read_state("desk_replay.json")
     if state.get("process"):
-        processes.stop(Record.from_state(replay.NAME, state["process"]))
+        processes.stop(Record.from_state(REPLAY.name, state["process"]))
 
 
 def test_a_second_replay_is_refused_while_one_runs_and_a_killed_one_blocks_nobody(
@@ -34,21 +34,21 @@ def test_a_second_replay_is_refused_while_one_runs_and_a_killed_one_blocks_nobod
         return spawn(name, SLEEPER)
 
     monkeypatch.setattr(processes, "spawn", slow)
-    assert replay.newest() is None
-    replay.start("mei")
-    running = replay.newest()
+    assert REPLAY.newest() is None
+    REPLAY.start("mei")
+    running = REPLAY.newest()
     assert running
     assert running.is_running
     assert running.who == "mei"
     with pytest.raises(ConfigurationError, match="started by mei"):
-        replay.start("tom")
-    processes.stop(Record.from_state(replay.NAME, read_state("desk_replay.json")["process"]))
-    killed = replay.newest()
+        REPLAY.start("tom")
+    processes.stop(Record.from_state(REPLAY.name, read_state("desk_replay.json")["process"]))
+    killed = REPLAY.newest()
     assert killed
     assert not killed.is_running
     assert not killed.ok
-    replay.start("tom")
-    again = replay.newest()
+    REPLAY.start("tom")
+    again = REPLAY.newest()
     assert again
     assert (again.who, again.is_running) == ("tom", True)
 
@@ -56,8 +56,8 @@ def test_a_second_replay_is_refused_while_one_runs_and_a_killed_one_blocks_nobod
 def test_a_replay_that_cannot_build_ends_as_failed(home: Path) -> None:
     write_state("desk_replay.json", {"who": "mei", "started_at": "2026-01-01T00:00:00+00:00"})
     # nothing runs in this home: the command says so and its exit status is 1
-    replay.main()
+    main([REPLAY.name, REPLAY.what, *REPLAY.argv])
     state = read_state("desk_replay.json")
     assert state["ok"] is False
     assert state["ended_at"]
-    assert state["changed"] == []
+    assert not state["told"]

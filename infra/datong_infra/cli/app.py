@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from datong_infra.cli.alerts import alerts
+from datong_infra.cli.audit import audit
 from datong_infra.cli.flows import flows
 from datong_infra.cli.output import Format
 from datong_infra.cli.sync import sync
@@ -61,6 +62,7 @@ app.add_typer(sandbox)
 app.add_typer(alerts)
 app.add_typer(sync)
 app.add_typer(flows)
+app.command(name="audit")(audit)
 builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",

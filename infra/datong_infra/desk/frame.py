@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from datong_platform import page
@@ -18,6 +18,9 @@ SESSION, LANGUAGE = "datong_desk", "datong_language"
 """The names of our cookies."""
 ROWS = 50
 """Rows that one page of a list shows."""
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,26 @@ class Visit:
         asked = self.asked("page")
         return max(1, int(asked)) if asked.isdecimal() and len(asked) < 8 else 1
 
+    def moment(self, name: str) -> datetime | None:
+        """A moment of the address's query, UTC; None when none is given. ConfigurationError when it is none."""
+        text = self.asked(name).replace(" ", "+")
+        if not text:
+            return None
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                text,
+                self.t("is no day.", "不是日期。"),
+                self.t("write it as 2026-03-01.", "请写成 2026-03-01。"),
+            ) from error
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    def end_of_day(self, name: str) -> datetime | None:
+        """The end of a day of the query, UTC."""
+        day = self.moment(name)
+        return day + timedelta(days=1) if day else None
+
     def here(self, **changes: str | int | None) -> str:
         """The address of this page with its query, changed; what is None or empty is left out."""
         query = {**self.query, **changes}
@@ -103,6 +126,8 @@ class Section:
     path: str
     title: str
     title_zh: str
+    second: bool = False
+    """Whether it stands in the second line: the work on data, below the work on the exchange with systems."""
 
 
 Handler = Callable[[Visit], Answer]
@@ -164,10 +189,11 @@ def _top(visit: Visit) -> Markup:
         lang="en" if other == "en" else "zh-CN",
     )
     parts: list[Markup] = [page.link("/", visit.t("Datong desk", "打通工作台"), class_="brand")]
+    below: list[Markup] = []
     if visit.session is not None:
         for section in visit.sections:
             is_here = visit.path == section.path or visit.path.startswith(f"{section.path}/")
-            parts.append(
+            (below if section.second else parts).append(
                 page.link(
                     section.path, visit.t(section.title, section.title_zh), aria_current="page" if is_here else None
                 )
@@ -179,9 +205,12 @@ def _top(visit: Visit) -> Markup:
             page.element("span", f" {visit.session.name} ", class_="soft"),
             page.element("form", page.joined([token(visit), out]), method="post", action="/log-out", class_="line"),
         ]
-    return page.element(
-        "nav", page.joined([*parts, page.element("span", page.joined(rest), class_="rest")]), class_="top"
-    )
+    parts.append(page.element("span", page.joined(rest), class_="rest"))
+    if below:
+        parts += [page.element("span", class_="fold"), *below]
+    skip = page.link("#main", visit.t("To the content", "跳到正文"), class_="skip")
+    nav = page.element("nav", page.joined(parts), class_="top", aria_label=visit.t("Sections", "栏目"))
+    return page.joined([skip, nav])
 
 
 def token(visit: Visit) -> Markup:
@@ -252,6 +281,23 @@ def pager(visit: Visit, total: int, rows: int = ROWS) -> Markup:
     if at < last:
         parts.append(page.link(visit.here(page=at + 1), visit.t("Next", "下一页"), rel="next", data_key="n"))
     return page.element("div", page.joined(parts), class_="pager")
+
+
+def older(visit: Visit, found: Sequence[_T], at: Callable[[_T], datetime]) -> tuple[Sequence[_T], Markup]:
+    """What a page of a list shows, the newest first, and the way to what is older.
+
+    `found` are `ROWS` and one more, asked for before the moment `before` of the query. Those of one moment stay
+    together, so that none falls between two pages.
+    """
+    shown_ = found[:ROWS]
+    links: list[Markup] = []
+    if visit.asked("before"):
+        links.append(page.link(visit.here(before=None), visit.t("The newest", "最新")))
+    if len(found) > ROWS:
+        shown_ = [one for one in shown_ if at(one) > at(found[ROWS])] or shown_
+        before = at(shown_[-1]).astimezone(UTC).isoformat()
+        links.append(page.link(visit.here(before=before), visit.t("Older", "更早"), rel="next", data_key="n"))
+    return shown_, page.element("div", page.joined(links), class_="pager") if links else Markup("")
 
 
 def empty(words: str) -> Markup:

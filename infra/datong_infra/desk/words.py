@@ -69,6 +69,11 @@ def of_decision(visit: Visit, decision: Decision) -> Markup:
     return page.joined(parts)
 
 
+def of_kind(visit: Visit, kind: str) -> str:
+    """What a kind of decision is called."""
+    return visit.t(*_KINDS.get(kind, (kind, kind)))
+
+
 def entities(visit: Visit) -> list[tuple[str, str]]:
     """The entities of silver, to choose from."""
     from datong_platform.standard.contract import contracts

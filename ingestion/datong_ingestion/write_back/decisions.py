@@ -35,7 +35,7 @@ from datong_platform.errors import ConfigurationError, ServiceError, TerminalErr
 from datong_platform.settings import settings
 
 from datong_ingestion.write_back import ledger
-from datong_ingestion.write_back.ledger import State
+from datong_ingestion.write_back.ledger import Entry, State
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -155,12 +155,33 @@ def decide(
         database.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
         if kind in {"pause", "resume"}:
             return _switched(database, about)
-        for other in _open(database, flow):
-            if _clash(other, about):
-                if (other.kind, other.key, other.plan, other.payload) == (kind, key, plan, about.payload):
-                    return replace(other, is_new=False)
-                raise DecidedError(other)
-        return _insert(database, about)
+        return _standing(_open(database, flow), about) or _insert(database, about)
+
+
+def decide_rows(
+    flow: str, keys: Sequence[str], kind: Kind, *, who: str, why: str
+) -> tuple[list[Decision], dict[str, TerminalError]]:
+    """Decide the same about several rows of a flow with one look at the ledger and one transaction.
+
+    Gives the decisions, and by key why some were not made (a row in no state for it, or decided otherwise). Raises what
+    `decide` raises when it is about all of them.
+    """
+    made, refused = list[Decision](), dict[str, TerminalError]()
+    known = {one.key: one for one in ledger.last_of(flow, keys)}
+    with _connected() as database, database.transaction():
+        database.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        held = _open(database, flow)
+        for key in dict.fromkeys(keys):
+            one = Decision(0, flow, key, None, kind, None, who, why, _now())
+            _check_whole(one)
+            try:
+                _check_state(one, known.get(key))
+                same = _standing(held, one)
+            except TerminalError as error:
+                refused[key] = error
+                continue
+            made.append(same or _insert(database, one))
+    return made, refused
 
 
 def undo(decision: int, *, who: str, why: str) -> Decision:
@@ -188,6 +209,18 @@ def waiting(flow: str) -> list[Decision]:
     them."""
     with _connected() as database:
         return [one for one in _open(database, flow) if one.valid_until is None or one.valid_until > _now()]
+
+
+def waiting_for(flow: str, keys: Sequence[str]) -> dict[str, Decision]:
+    """The decisions about some rows of a flow that are not carried out yet, by key."""
+    with _connected() as database:
+        found = _select(
+            database,
+            f"{_DECISIONS} where flow = %s and key = any(%s) and carried_out_at is null "
+            "and (valid_until is null or valid_until > now()) order by id",
+            [flow, list(keys)],
+        )
+    return {one.key: one for one in found if one.key is not None}
 
 
 def paused(flow: str) -> Decision | None:
@@ -238,8 +271,35 @@ def carried_out(decisions: Mapping[int, str]) -> None:
         )
 
 
+def _standing(held: Sequence[Decision], one: Decision) -> Decision | None:
+    """The same decision where it was made already; DecidedError where another one stands."""
+    for other in held:
+        if _clash(other, one):
+            if (other.kind, other.key, other.plan, other.payload) == (one.kind, one.key, one.plan, one.payload):
+                return replace(other, is_new=False)
+            raise DecidedError(other)
+    return None
+
+
 def _check(one: Decision) -> None:
     """ConfigurationError when a decision is not whole, or comes too late or too early."""
+    _check_whole(one)
+    if one.kind in {"pause", "resume"} or one.plan == CEILING or one.flow is None:
+        return
+    if one.key is not None:
+        _check_state(one, ledger.row(one.flow, one.key))
+    elif one.kind not in OF_A_FLOW:
+        raise ConfigurationError(one.about, f"is decided row by row for {one.kind}.", "name the row's key.")
+    elif not any(ledger.state_counts(one.flow).get(one.flow, {}).get(state) for state in OF_A_FLOW[one.kind]):
+        raise ConfigurationError(
+            one.about,
+            f"has no row that is {_either(OF_A_FLOW[one.kind])}, so there is nothing to {one.kind}.",
+            f"see `datong flows show {one.flow}`.",
+        )
+
+
+def _check_whole(one: Decision) -> None:
+    """ConfigurationError when a decision lacks something."""
     lacking = [word for word, text in (("who", one.who), ("why", one.why)) if not text.strip()]
     if lacking:
         raise ConfigurationError(
@@ -255,35 +315,24 @@ def _check(one: Decision) -> None:
         raise ConfigurationError(
             one.about, "is to be mended with nothing.", "give the new values: `--set FIELD=VALUE`."
         )
-    if one.plan == CEILING:
-        if one.kind != "approve" or not one.payload or not {"changes", "deletes"} <= one.payload.keys():
-            raise ConfigurationError(
-                one.about,
-                "goes beyond its ceilings only by an approval of so many changes and deletes.",
-                "give both numbers: `datong flows approve FLOW --ceiling --changes N --deletes N`.",
-            )
-        return
-    if one.key is not None:
-        _check_row(one, one.flow, one.key)
-    elif one.kind not in OF_A_FLOW:
-        raise ConfigurationError(one.about, f"is decided row by row for {one.kind}.", "name the row's key.")
-    elif not any(ledger.state_counts(one.flow).get(one.flow, {}).get(state) for state in OF_A_FLOW[one.kind]):
+    numbers = {"changes", "deletes"} <= (one.payload or {}).keys()
+    if one.plan == CEILING and (one.kind != "approve" or not numbers):
         raise ConfigurationError(
             one.about,
-            f"has no row that is {_either(OF_A_FLOW[one.kind])}, so there is nothing to {one.kind}.",
-            f"see `datong flows show {one.flow}`.",
+            "goes beyond its ceilings only by an approval of so many changes and deletes.",
+            "give both numbers: `datong flows approve FLOW --ceiling --changes N --deletes N`.",
         )
 
 
-def _check_row(one: Decision, flow: str, key: str) -> None:
-    found = ledger.row(flow, key)
+def _check_state(one: Decision, found: Entry | None) -> None:
+    """ConfigurationError when a row is in no state for a decision."""
     if found is None:
-        raise ConfigurationError(one.about, "is not in the ledger.", f"see `datong flows rows {flow}`.")
+        raise ConfigurationError(one.about, "is not in the ledger.", f"see `datong flows rows {one.flow}`.")
     if found.state not in ALLOWED[one.kind]:
         raise ConfigurationError(
             one.about,
             f"is {found.state}; {one.kind} is for what is {_either(ALLOWED[one.kind])}.",
-            f"see `datong flows row {flow} {key}`.",
+            f"see `datong flows row {one.flow} {one.key}`.",
         )
 
 

@@ -204,6 +204,15 @@ def history(flow: str, key: str) -> list[Entry]:
     return list(_entries(_asked(query)))
 
 
+def last_of(flow: str, keys: Sequence[str]) -> list[Entry]:
+    """The last transitions of some rows of a flow, in full, from one look. ServiceError when the lake does not
+    answer."""
+    if not keys:
+        return []
+    chosen = ", ".join(map(_text, keys))
+    return list(_entries(_asked(f"select * from ({_latest(flow, f'key in ({chosen})')}) order by key")))
+
+
 def now() -> datetime:
     """The present moment, UTC, to the microsecond that the ledger keeps."""
     return datetime.now(UTC)
@@ -214,9 +223,9 @@ def counts(latest: Mapping[str, Entry]) -> dict[State, int]:
     return dict(Counter(entry.state for entry in latest.values()))
 
 
-def _latest(flow: str | None) -> str:
-    """SQL of the last transition of each row."""
-    where = f"where flow = {_text(flow)}" if flow else ""
+def _latest(flow: str | None, condition: str = "true") -> str:
+    """SQL of the last transition of each row, of those of a flow that meet a condition."""
+    where = f"where {condition}" + (f" and flow = {_text(flow)}" if flow else "")
     return (
         f"select {', '.join(SCHEMA.names)} from ("
         f"select *, row_number() over (partition by flow, key order by step desc, at desc) as place from ledger {where}"

@@ -1,9 +1,10 @@
 """Incidents: groups of findings as people live with them: opened, told, acknowledged, escalated, healed.
 
-Kept in PostgreSQL, because people decide on them: `ops.incident`, one row for each, and `ops.incident_notice`, one for
-each message that was sent or could not be. `step` is called every minute with all findings of that moment: it opens,
-changes and closes incidents, and sends what is due. Whatever stops it, the next step goes on; a message may be sent
-twice when a process dies between the sending and its record, and is never taken for sent when it was not.
+Kept in PostgreSQL, because people decide on them: `ops.incident`, one row for each, `ops.incident_notice`, one for each
+message that was sent or could not be, and `ops.incident_taken`, one for each time that somebody took one on. `step` is
+called every minute with all findings of that moment: it opens, changes and closes incidents, and sends what is due.
+Whatever stops it, the next step goes on; a message may be sent twice when a process dies between the sending and its
+record, and is never taken for sent when it was not.
 
 An incident closes when its findings stayed away for `close_after_minutes`, so that one that flickers is one. Many
 messages that are due on a channel at once become one, as robots take twenty a minute.
@@ -67,6 +68,18 @@ create table if not exists ops.incident_notice (
     retry_at timestamptz
 );
 create index if not exists incident_notice_of on ops.incident_notice (incident_id, channel, at);
+create table if not exists ops.incident_taken (
+    taken_id bigint generated always as identity primary key,
+    incident_id bigint not null,
+    title text not null,
+    title_zh text not null,
+    who text not null,
+    why text not null,
+    at timestamptz not null
+);
+insert into ops.incident_taken (incident_id, title, title_zh, who, why, at)
+select incident_id, title, title_zh, acknowledged_by, coalesce(acknowledged_why, ''), acknowledged_at
+from ops.incident where acknowledged_at is not null and not exists (select from ops.incident_taken);
 """
 
 _WORDS: dict[Reason, tuple[str, str]] = {
@@ -98,6 +111,29 @@ class Incident:
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
     acknowledged_why: str | None = None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A message about an incident on a channel; `error` says why it was not taken."""
+
+    channel: str
+    reason: Reason
+    at: datetime
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Somebody took an incident on. It outlives the incident, as the record of what people decided."""
+
+    taken_id: int
+    incident_id: int
+    title: str
+    title_zh: str
+    who: str
+    why: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -158,16 +194,60 @@ def incidents(*, closed: bool = False, limit: int = 200) -> list[Incident]:
         return rows.execute(statement.encode()).fetchall()
 
 
+def incident(incident_id: int) -> Incident:
+    """One incident, open or closed. ConfigurationError when there is none."""
+    from psycopg.rows import class_row
+
+    with _connected() as database, database.cursor(row_factory=class_row(Incident)) as rows:
+        found = rows.execute("select * from ops.incident where incident_id = %s", [incident_id]).fetchone()
+    if found is None:
+        raise ConfigurationError(
+            f"incident {incident_id}", "is not there; healed ones are kept for 400 days.", "see `datong alerts list`."
+        )
+    return found
+
+
+def notices(incident_id: int, *, limit: int = 200) -> list[Notice]:
+    """The messages about an incident, the newest first."""
+    from psycopg.rows import class_row
+
+    with _connected() as database, database.cursor(row_factory=class_row(Notice)) as rows:
+        return rows.execute(
+            "select channel, reason, at, error from ops.incident_notice where incident_id = %s "
+            "order by at desc limit %s",
+            [incident_id, limit],
+        ).fetchall()
+
+
+def taken(incident_id: int | None = None, *, before: datetime | None = None, limit: int = 200) -> list[Taken]:
+    """Who took what on, the newest first: of one incident or of all, with `before` only what is older."""
+    from psycopg.rows import class_row
+
+    with _connected() as database, database.cursor(row_factory=class_row(Taken)) as rows:
+        return rows.execute(
+            "select * from ops.incident_taken where (%(of)s::bigint is null or incident_id = %(of)s) "
+            "and (%(before)s::timestamptz is null or at < %(before)s) order by at desc, taken_id desc limit %(limit)s",
+            {"of": incident_id, "before": before, "limit": limit},
+        ).fetchall()
+
+
 def acknowledge(incident_id: int, who: str, why: str) -> Incident:
     """Somebody is at it: it is neither repeated nor escalated any more. ConfigurationError when it is not open."""
     from psycopg.rows import class_row
 
-    with _connected() as database, database.cursor(row_factory=class_row(Incident)) as rows:
+    now = datetime.now(UTC)
+    with _connected() as database, database.transaction(), database.cursor(row_factory=class_row(Incident)) as rows:
         found = rows.execute(
             "update ops.incident set acknowledged_by = %s, acknowledged_at = %s, acknowledged_why = %s "
             "where incident_id = %s and closed_at is null returning *",
-            [who, datetime.now(UTC), why, incident_id],
+            [who, now, why, incident_id],
         ).fetchone()
+        if found is not None:
+            database.execute(
+                "insert into ops.incident_taken (incident_id, title, title_zh, who, why, at) "
+                "values (%s, %s, %s, %s, %s, %s)",
+                [incident_id, found.title, found.title_zh, who, why, now],
+            )
     if found is None:
         raise ConfigurationError(f"incident {incident_id}", "is not open.", "see `datong alerts list`.")
     return found
@@ -395,7 +475,7 @@ def _connected() -> Generator[Connection[Any]]:
         raise ServiceError("PostgreSQL", "has no address.", "run `datong up`, or set DATONG_POSTGRES_URL.")
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as database:
-            row = database.execute("select to_regclass('ops.incident_notice')").fetchone()
+            row = database.execute("select to_regclass('ops.incident_taken')").fetchone()
             if row is None or row[0] is None:
                 with database.transaction():
                     # two that make the tables at once: one waits for the other

@@ -6,17 +6,38 @@ from datong_infra.desk import decided
 from datong_infra.desk.frame import Page, Section
 from datong_infra.desk.pages import (
     account,
+    approvals,
+    audit,
     codes,
     conservation,
     dictionary,
+    flows,
     home,
+    incidents,
     match,
     quality,
     quarantine,
     reconciliation,
+    rows,
+    sync,
 )
 
-_MODULES = (home, quarantine, codes, match, conservation, reconciliation, quality, dictionary)
+_MODULES = (
+    home,
+    flows,
+    rows,
+    approvals,
+    sync,
+    incidents,
+    audit,
+    quarantine,
+    codes,
+    match,
+    conservation,
+    reconciliation,
+    quality,
+    dictionary,
+)
 
 SECTIONS: list[Section] = [module.SECTION for module in _MODULES if module.SECTION]
 PAGES: list[Page] = [*account.PAGES, *decided.PAGES, *(one for module in _MODULES for one in module.PAGES)]

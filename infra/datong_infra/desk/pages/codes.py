@@ -185,5 +185,5 @@ def _map(visit: Visit) -> Answer:
     )
 
 
-SECTION = Section("/codes", "Codes", "代码对照")
+SECTION = Section("/codes", "Codes", "代码对照", second=True)
 PAGES = [Page("/codes", _overview), Page("/codes", _map, "POST", decides=True)]

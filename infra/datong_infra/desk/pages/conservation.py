@@ -121,5 +121,5 @@ def _runs(visit: Visit, runs: Sequence[Any], asked: str) -> Markup:
     return page.table(columns, rows)
 
 
-SECTION = Section("/conservation", "Conservation", "守恒")
+SECTION = Section("/conservation", "Conservation", "守恒", second=True)
 PAGES = [Page("/conservation", _overview)]

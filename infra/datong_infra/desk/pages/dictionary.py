@@ -67,5 +67,5 @@ def _page(visit: Visit) -> Answer:
     return shown(visit, found.title, found.under, found.body, scripts=scripts)
 
 
-SECTION = Section("/dictionary", "Dictionary", "数据字典")
+SECTION = Section("/dictionary", "Dictionary", "数据字典", second=True)
 PAGES = [Page("/dictionary", _start), Page("/dictionary/{name}", _page)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from datong_platform.errors import DatongError
 from datong_platform.names import TableName
 from datong_platform.page import Markup
 
+from datong_infra.desk import exchange
 from datong_infra.desk.frame import Answer, Page, Section, Visit, moment, problem, shown
+from datong_infra.desk.pages import flows
 
 if TYPE_CHECKING:
+    from datong_platform.alerts.incidents import Incident
     from datong_platform.standard.contract import Contract
 
 
@@ -33,6 +37,8 @@ class _System:
     late: list[str]
     """Entities that were not read within the hours that their definition promises."""
     refused: int
+    incidents: int = 0
+    """Incidents of this system that are open."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class _Table:
 def _home(visit: Visit) -> Answer:
     parts = (
         lambda: _waiting(visit),
+        lambda: _way_back(visit),
         lambda: _of_systems(visit, _systems(visit)),
         lambda: _of_tables(visit, _tables(visit)),
         lambda: _of_services(visit, _services()),
@@ -79,6 +86,12 @@ def _waiting(visit: Visit) -> Markup:
     differ = {row["name"] for row in record.entries() if row["status"] in {"differs", "failed"}}
     lost = sum(count.rows_lost != 0 for count in conservation.latest())
     told = [
+        (
+            "/incidents",
+            visit.t("incidents that nobody took on", "无人处理的告警"),
+            sum(one.acknowledged_by is None for one in _open_incidents()),
+        ),
+        *_of_people(visit),
         ("/quarantine", visit.t("rows kept out", "被拦截的行"), sum(group.withheld for group in groups)),
         ("/codes", visit.t("of them for unknown codes", "其中因代码未对照"), unknown),
         ("/match", visit.t("pairs to judge", "待判记录对"), pairs),
@@ -91,6 +104,41 @@ def _waiting(visit: Visit) -> Markup:
     ]
     title = page.element("h2", visit.t("What waits for you", "待处理"))
     return page.joined([title, page.element("div", page.joined(cells), class_="facts")])
+
+
+def _open_incidents() -> list[Incident]:
+    from datong_platform.alerts import incidents
+
+    return incidents.incidents(limit=1000)
+
+
+def _of_people(visit: Visit) -> list[tuple[str, str, int]]:
+    """Rows on the way back that stay as they are until a person decides."""
+    from datong_ingestion.write_back import standing
+
+    totals = standing.totals().values()
+    return [
+        (
+            "/approvals" if state == "waiting_for_approval" else f"/rows?state={state}",
+            visit.t("rows that wait for approval", "待审批行")
+            if state == "waiting_for_approval"
+            else visit.t("conflicts with systems", "与系统冲突")
+            if state == "conflict"
+            else visit.t("dead letters", "死信"),
+            sum(one.rows(state) for one in totals),
+        )
+        for state in exchange.FOR_PEOPLE
+    ]
+
+
+def _way_back(visit: Visit) -> Markup:
+    """Every flow in one line, and the pauses that hold."""
+    from datong_ingestion.write_back import decisions, standing
+
+    pauses = decisions.pauses()
+    held = [flows.held(visit, one) for one in pauses if one.flow is None]
+    title = page.element("h2", visit.t("Flows back to the systems", "回写流程"))
+    return page.joined([title, *held, flows.overview(visit, standing.totals(), pauses)])
 
 
 def _services() -> list[Any]:
@@ -125,8 +173,14 @@ def _systems(visit: Visit) -> list[_System]:
     from datong_ingestion.systems_config import load_systems
 
     systems = load_systems()
+    try:
+        wrong = Counter(one.system for one in _open_incidents())
+    except DatongError:
+        # told where incidents are; how fresh the systems are is known without them
+        wrong = Counter[str]()
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda system: _system(visit, system), systems.values()))
+        found = pool.map(lambda system: _system(visit, system), systems.values())
+        return [replace(one, incidents=wrong[one.name]) for one in found]
 
 
 def _system(visit: Visit, config: Any) -> _System:
@@ -172,6 +226,7 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
     rows = [
         (
             page.joined([page.element("b", one.name), " ", page.element("small", one.title)]),
+            _health(visit, one),
             one.owner,
             one.entities,
             one.rows,
@@ -191,6 +246,7 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
     ]
     columns = [
         visit.t("system", "系统"),
+        visit.t("health", "状态"),
         visit.t("owner", "负责人"),
         "#" + visit.t("entities", "实体"),
         "#" + visit.t("rows in bronze", "贴源层行数"),
@@ -199,6 +255,17 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
         "#" + visit.t("unreadable", "不可读"),
     ]
     return page.joined([page.element("h2", visit.t("Systems", "来源系统")), page.table(columns, rows)])
+
+
+def _health(visit: Visit, one: _System) -> Markup:
+    """How a system is, in a word, leading to why."""
+    if one.incidents:
+        words = visit.t(f"{one.incidents} incidents", f"{one.incidents} 个告警")
+        return page.link(f"/incidents?system={one.name}", page.mark(words, "bad"))
+    if one.read_at is None or one.late:
+        words = visit.t("late", "延迟") if one.read_at else visit.t("not read yet", "尚未读取")
+        return page.link(f"/sync-log?system={one.name}", page.mark(words, "warn"))
+    return page.link(f"/sync-log?system={one.name}", page.mark(visit.t("in order", "正常"), "good"))
 
 
 def _tables(visit: Visit) -> list[_Table]:

@@ -367,7 +367,7 @@ def _done(visit: Visit) -> Answer:
     return Answer(to=to, notice=text)
 
 
-SECTION = Section("/match", "Matches", "主数据")
+SECTION = Section("/match", "Matches", "主数据", second=True)
 PAGES = [
     Page("/match", _overview),
     Page("/match/{question}", _one),

@@ -145,5 +145,5 @@ def _line(visit: Visit, points: Sequence[tuple[datetime, float]]) -> Markup:
     return page.joined([drawn, page.element("p", f"{first} – {last} UTC · {label}", class_="soft")])
 
 
-SECTION = Section("/quality", "Quality", "质量")
+SECTION = Section("/quality", "Quality", "质量", second=True)
 PAGES = [Page("/quality", _overview), Page("/quality/{entity}", _one)]

@@ -9,8 +9,9 @@ from datong_platform import page
 from datong_platform.errors import ConfigurationError
 from datong_platform.page import Markup
 
-from datong_infra.desk import frame, replay, words
+from datong_infra.desk import frame, words
 from datong_infra.desk.decided import table as decided
+from datong_infra.desk.errand import REPLAY, Done
 from datong_infra.desk.frame import (
     ROWS,
     Answer,
@@ -82,7 +83,7 @@ def _overview(visit: Visit) -> Answer:
 
 def _replay_state(visit: Visit) -> Markup:
     """What the newest replay came to, and the button that starts one."""
-    last = replay.newest()
+    last = REPLAY.newest()
     parts: list[Markup] = []
     if last:
         if last.is_running:
@@ -92,12 +93,12 @@ def _replay_state(visit: Visit) -> Markup:
         elif last.ok:
             text = visit.t(f"done at {moment(last.ended_at)} UTC", f"已于 {moment(last.ended_at)} UTC 完成")
         else:
-            text = visit.t(f"did not go through; see {replay.log()}", f"未能完成，见 {replay.log()}")
+            text = visit.t(f"did not go through; see {REPLAY.log()}", f"未能完成，见 {REPLAY.log()}")
         tone = "good" if last.ok else "" if last.is_running else "bad"
         title = visit.t(f"Replay of {last.who}: ", f"{last.who} 的重放：")
-        told = [page.element("b", title), text, *([_replayed(visit, last)] if last.changed else [])]
+        told = [page.element("b", title), text, *([_replayed(visit, last)] if last.told else [])]
         if tone == "bad":
-            told.append(page.element("pre", replay.last_words()))
+            told.append(page.element("pre", REPLAY.last_words()))
         if last.is_running:
             told += [" ", page.link(visit.here(), visit.t("Look again", "刷新"))]
         parts.append(page.element("div", page.joined(told), class_=f"note {tone}", role="status"))
@@ -107,7 +108,7 @@ def _replay_state(visit: Visit) -> Markup:
     return page.joined(parts)
 
 
-def _replayed(visit: Visit, last: replay.Replay) -> Markup:
+def _replayed(visit: Visit, last: Done) -> Markup:
     rows = [
         (
             words.of_entity(visit, str(one["entity"])),
@@ -117,14 +118,14 @@ def _replayed(visit: Visit, last: replay.Replay) -> Markup:
             one["before"],
             one["now"],
         )
-        for one in last.changed
+        for one in last.told
     ]
     columns = [visit.t("entity", "实体"), visit.t("system", "系统"), visit.t("field", "字段"), visit.t("rule", "规则")]
     return page.table([*columns, "#" + visit.t("before", "之前"), "#" + visit.t("now", "现在")], rows)
 
 
 def _replay(visit: Visit) -> Answer:
-    replay.start(visit.who)
+    REPLAY.start(visit.who)
     return Answer(to="/quarantine", notice=visit.t("The replay has started.", "重放已开始。"))
 
 
@@ -613,7 +614,7 @@ def _recorded(visit: Visit, count: int = 1) -> str:
     return visit.t("The decision is recorded; it takes effect at the next build.", "决定已记录，下次构建时生效。")
 
 
-SECTION = Section("/quarantine", "Quarantine", "隔离区")
+SECTION = Section("/quarantine", "Quarantine", "隔离区", second=True)
 PAGES = [
     Page("/quarantine", _overview),
     Page("/quarantine/{entity}", _list),

@@ -158,5 +158,5 @@ def _told(value: Any) -> Any:
     return "" if value is None else page.code(value)
 
 
-SECTION = Section("/reconciliation", "Reconciliation", "对账")
+SECTION = Section("/reconciliation", "Reconciliation", "对账", second=True)
 PAGES = [Page("/reconciliation", _overview), Page("/reconciliation/one", _one)]
