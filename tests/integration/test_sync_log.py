@@ -123,3 +123,11 @@ def test_a_store_that_is_away_fails_no_work_and_loses_no_hop(monkeypatch: pytest
             sync_log.record(Entry("plan", flow="status_to_erp", rows_in=3))
     assert sync_log.flush() == 1
     assert [one.rows_in for one in sync_log.entries(flow="status_to_erp")] == [3]
+
+
+def test_hops_are_forgotten_after_more_than_a_year_and_no_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_log, "_FORGET_EVERY", 2)
+    for days in (401, 399):
+        at = datetime.now(UTC) - timedelta(days=days)
+        sync_log.record(Entry("publish", table_name=f"serve.t{days}", started_at=at, ended_at=at))
+    assert [one.table_name for one in sync_log.entries()] == ["serve.t399"]

@@ -78,7 +78,7 @@ class FlowHops:
                     hop_id=uuid.uuid4().hex,
                     rows_out=result.verified,
                     rows_refused=result.planned - result.verified - result.cancelled,
-                    outcome="ok" if result.ok else "partly" if result.verified else "failed",
+                    outcome="ok" if result.is_green else "partly" if result.ok or result.verified else "failed",
                     words=words,
                 )
             )

@@ -33,7 +33,7 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
@@ -59,6 +59,10 @@ Outcome = Literal["ok", "nothing new", "partly", "failed", "interrupted"]
 not go through; interrupted: the process that did it was killed."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+KEPT = timedelta(days=400)
+"""How long hops are kept."""
+_FORGET_EVERY = 500
+"""Commits between two looks for hops that are older."""
 _FLUSH_SECONDS = 60.0
 _FLUSH_ROWS = 5000
 _MAX_WORDS = 2000
@@ -363,6 +367,8 @@ def _append(found: Sequence[Entry]) -> None:
     def write() -> None:
         log = history.open_table(SYNC_LOG) or create()
         write_deltalake(log, rows, mode="append")
+        if log.version() % _FORGET_EVERY == 0:
+            log.delete(f"started_at < '{(datetime.now(UTC) - KEPT).isoformat()}'")
         upkeep.after_load(SYNC_LOG, log.version())
 
     engine.retry_conflicts(write)

@@ -15,7 +15,6 @@ From rows of `ops.sync_log` to `Abnormal`; no engine, no access to the systems.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datong_platform.lake import history, sync_log
+from datong_platform.lake.columns import compute
 from datong_platform.lake.sync_log import SYNC_LOG, Entry, HopKind
 from datong_platform.quality.anomalies import Arrival, volume
 
@@ -51,6 +51,7 @@ _LEAST_POINTS = 6
 _NARROW = 1.4826
 _FAR = 5.0
 
+_BETWEEN = "\x1f"
 _Place = tuple[str, str, str]
 """System, table and flow; what is not meant is empty."""
 _Floats = npt.NDArray[np.float64]
@@ -188,15 +189,21 @@ def _series(rows: pa.Table) -> list[Series]:
     """Rows of the query above, which are in the order of time, by what they are of."""
     if not rows.num_rows:
         return []
-    names = [rows.column(name).to_pylist() for name in ("hop", "system", "table_name", "flow")]
-    places: dict[tuple[HopKind, str, str, str], list[int]] = defaultdict(list)
-    for index, (hop, system, table, flow) in enumerate(zip(*names, strict=True)):
-        places[hop, system, table, flow].append(index)
-    columns = [rows.column(name).to_numpy().astype(np.float64) for name in ("at", "rows", "refused", "failed")]
-    return [
-        Series(hop, system, table, flow, *(column[chosen] for column in columns))
-        for (hop, system, table, flow), chosen in places.items()
-    ]
+    names = ["hop", "system", "table_name", "flow"]
+    joined = compute.binary_join_element_wise(*(rows.column(name).cast(pa.string()) for name in names), _BETWEEN)
+    encoded = joined.combine_chunks().dictionary_encode()
+    numbers = encoded.indices.to_numpy()
+    # stable: within a series the order of time stays
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(len(encoded.dictionary) + 1))
+    columns = [rows.column(name).to_numpy().astype(np.float64)[order] for name in ("at", "rows", "refused", "failed")]
+    found: list[Series] = []
+    for number, key in enumerate(encoded.dictionary.to_pylist()):
+        hop, system, table, flow = key.split(_BETWEEN)
+        found.append(
+            Series(hop, system, table, flow, *(column[bounds[number] : bounds[number + 1]] for column in columns))
+        )
+    return found
 
 
 def series(entries: Sequence[Entry]) -> list[Series]:
@@ -339,8 +346,10 @@ def _odd_day(one: Series, now: datetime) -> Abnormal | None:
     """Whether yesterday brought as many rows as its weekday does, of which there must be enough to compare with."""
     if not one.rows.any() or one.at[-1] - one.at[0] < _LEAST_DAYS * 86400:
         return None
-    came = one.rows > 0
-    arrivals = [Arrival(_moment(at), int(rows)) for at, rows in zip(one.at[came], one.rows[came], strict=True)]
+    days = (one.at // 86400).astype(np.int64)
+    first = int(days[0])
+    sums = np.bincount(days - first, weights=one.rows)
+    arrivals = [Arrival(_moment((first + n) * 86400), int(rows)) for n, rows in enumerate(sums) if rows]
     day = volume(arrivals, now)
     if day.ok:
         return None
