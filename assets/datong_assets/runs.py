@@ -169,12 +169,13 @@ def write_back(
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
-    """Run one write-back flow, or all. ConfigurationError for a flow that is not defined."""
+    """Run one write-back flow or two-way synchronisation, or all. ConfigurationError for one that is not defined."""
+    from datong_ingestion.two_way.config import load_syncs
     from datong_ingestion.write_back.config import load_flow
 
     from datong_assets.components.write_back_flow import flow_key
 
-    keys = [flow_key(load_flow(flow).flow)] if flow else None
+    keys = [flow_key(flow if flow in load_syncs() else load_flow(flow).flow)] if flow else None
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
 
 

@@ -4,6 +4,7 @@
     {{ return({
         'customer': {"*": ["erp", "tryton", "crm"], "phone": ["crm", "erp", "tryton"]},
         'supplier': {"*": ["erp", "tryton"]},
-        'material': {"*": ["erp", "tryton", "mes"]}
+        'material': {"*": ["erp", "tryton", "mes"]},
+        'production_order': {"*": ["erp", "mes"], "planned_end_on": ["mes", "erp"]}
     }[entity]) }}
 {%- endmacro %}

@@ -12,6 +12,7 @@ from datong_infra.cli.audit import audit
 from datong_infra.cli.flows import flows
 from datong_infra.cli.output import Format
 from datong_infra.cli.sync import sync
+from datong_infra.cli.two_way import two_way
 
 _HELP = """Datong connects ERP, MES and CRM under one standard, both ways.
 
@@ -63,6 +64,7 @@ app.add_typer(alerts)
 app.add_typer(sync)
 app.add_typer(flows)
 app.command(name="audit")(audit)
+app.add_typer(two_way)
 builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",
@@ -220,7 +222,9 @@ def publish(format_: FormatOption = Format.table) -> None:
 
 @app.command(name="write-back")
 def write_back(
-    flow: Annotated[str | None, typer.Argument(help="A write-back flow; all when none is named.")] = None,
+    flow: Annotated[
+        str | None, typer.Argument(help="A write-back flow or a two-way synchronisation; all when none is named.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: counts, guards, and sample changes before and after.")
     ] = False,
@@ -831,6 +835,30 @@ def sandbox_status(format_: FormatOption = Format.table) -> None:
     from datong_infra.cli import plant
 
     plant.status(format_)
+
+
+@sandbox.command(name="edit")
+def sandbox_edit(
+    system: Annotated[str, typer.Argument(help="erp or mes.")],
+    key: Annotated[str, typer.Argument(help="A production order: in the ERP with its zeros, in the MES without.")],
+    change: Annotated[list[str], typer.Option("--set", help="A field and its value, as in plannedEnd=2026-12-01.")],
+) -> None:
+    """Change a record as a person does on the system's own screen."""
+    from datong_infra.cli import plant
+
+    plant.edit(system, key, change)
+
+
+@sandbox.command(name="log")
+def sandbox_log(
+    system: Annotated[str | None, typer.Argument(help="erp or mes; both when none is named.")] = None,
+    since: Annotated[int, typer.Option("--since", min=0, help="Only entries after this number.")] = 0,
+    format_: FormatOption = Format.table,
+) -> None:
+    """List the systems' own change documents: every write from outside that had an effect, and who made it."""
+    from datong_infra.cli import plant
+
+    plant.log(system, since, format_)
 
 
 @sandbox.command(name="faults")

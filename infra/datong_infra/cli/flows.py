@@ -48,12 +48,13 @@ def listing(format_: FormatOption = Format.table) -> None:
 
     Times are UTC.
     """
+    from datong_ingestion.two_way.config import ways
     from datong_ingestion.write_back import decisions, ledger, load_flows
 
     counted = ledger.state_counts()
     pauses = {one.flow: one for one in decisions.pauses()}
     rows: list[dict[str, Any]] = []
-    for name, flow in load_flows().items():
+    for name, flow in (load_flows() | ways()).items():
         states = counted.get(name, {})
         pause = pauses.get(None) or pauses.get(name)
         rows.append(
@@ -77,9 +78,10 @@ def listing(format_: FormatOption = Format.table) -> None:
 @flows.command()
 def show(flow: FlowArgument, format_: FormatOption = Format.table) -> None:
     """Show one flow: its definition's rules, its rows by state, its pause, and the decisions to carry out."""
+    from datong_ingestion.two_way.config import ways
     from datong_ingestion.write_back import decisions, ledger, load_flow
 
-    config = load_flow(flow)
+    config = ways().get(flow) or load_flow(flow)
     pause = decisions.paused(flow)
     content = {
         **config.model_dump(mode="json", by_alias=True, exclude_defaults=True),
@@ -385,9 +387,10 @@ def _plain(one: Preview) -> dict[str, Any]:
 
 
 def _decide(flow: str | None, kind: Kind, why: str, by: str | None, format_: Format, **more: Any) -> None:
+    from datong_ingestion.two_way.config import ways
     from datong_ingestion.write_back import decisions, load_flow
 
-    if flow is not None:
+    if flow is not None and flow not in ways():
         load_flow(flow)
     _print(decisions.decide(flow, kind, who=by or _user(), why=why, **more), format_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -41,6 +42,38 @@ def status(format_: Format) -> None:
         print_json(known)
         return
     print_rows([{"what": name, "value": _short(value)} for name, value in known.items()], format_)
+
+
+def edit(system: str, key: str, changes: list[str]) -> None:
+    """Change a record as a person does. A date for the ERP is put into its own spelling."""
+    from datong_infra.sandbox import client
+
+    given = [one.partition("=") for one in changes]
+    fields: dict[str, Any] = {name: _as_odata(value) if system == "erp" else value for name, _, value in given}
+    client.edit(system, key, fields)
+    print_line(f"{system} {key}: {', '.join(changes)}.")
+
+
+def _as_odata(value: str) -> str:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return f"/Date({int(moment.replace(tzinfo=UTC).timestamp() * 1000)})/"
+
+
+def log(system: str | None, since: int, format_: Format) -> None:
+    """The systems' own change documents."""
+    from datong_infra.sandbox import client
+
+    rows = client.log(system, since)
+    if format_ is Format.table:
+        rows = [
+            {**row, "at": f"{datetime.fromtimestamp(row['at_ms'] / 1000, UTC):%Y-%m-%d %H:%M:%S}"}
+            | {"changed": ", ".join(row["changed"])}
+            for row in rows
+        ]
+    print_rows(rows, format_, ("number", "at", "system", "entity", "key", "operation", "who", "changed"))
 
 
 def _short(value: Any) -> Any:

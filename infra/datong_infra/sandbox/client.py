@@ -34,7 +34,7 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     except httpx.TransportError as error:
         raise ServiceError("sandbox", f"does not answer at {base}: {error}", "start it with `datong up`.") from error
     if answer.is_success:
-        return answer.json()
+        return answer.json() if answer.content else None
     try:
         reason = answer.json()["error"]
     except (ValueError, KeyError):
@@ -56,6 +56,19 @@ def advance(days: int = 1, seed: int | None = None) -> dict[str, Any]:
 def truth() -> dict[str, Any]:
     """What a perfect platform would know; see `datong_infra.sandbox.truth`."""
     return _ask("GET", "/_sandbox/truth")
+
+
+def edit(
+    system: str, key: str, fields: dict[str, Any], *, entity: str = "A_ProductionOrder_2", who: str = "person"
+) -> None:
+    """Change a record as a person does on the system's own screen; ConfigurationError with the system's words when it
+    refuses."""
+    _ask("POST", "/_sandbox/edit", {"system": system, "key": key, "fields": fields, "entity": entity, "who": who})
+
+
+def log(system: str | None = None, since: int = 0) -> list[dict[str, Any]]:
+    """The systems' own change documents after number `since`: each write from outside that had an effect."""
+    return _ask("GET", f"/_sandbox/log?since={since}" + (f"&system={system}" if system else ""))
 
 
 def faults() -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ from datong_infra.sandbox.plant import CLOSED, DONE, MES_UNITS, RELEASED
 from datong_infra.sandbox.store import PLANT_ZONE, Store
 
 ROOT = "/api/v1"
+API = "api"
+"""Who wrote, in the change documents, when it came by the API."""
 DEFAULT_LIMIT, MOST = 500, 5000
 _ORDERS = COLLECTIONS["work-orders"]
 _CREATE = {"orderNo": str, "partNo": str, "quantity": (int, float), "unit": str, "plannedStart": str, "plannedEnd": str}
@@ -186,6 +188,8 @@ class Mes:
                 ),
             )
             db.execute("insert into plant_idempotency values (?, ?, ?)", (key, digest, number))
+            fresh = {name: [None, value] for name, value in values.items()}
+            self.store.log("mes", _ORDERS.path, values["orderNo"], "create", fresh, who=API, idempotency_key=key)
             return self._order(db, number, 201, location=f"{ROOT}/work-orders/{number}")
 
     def _checked(self, db: sqlite3.Connection, given: dict[str, Any]) -> dict[str, Any]:
@@ -225,16 +229,30 @@ class Mes:
         match = request.headers.get("if-match", "").strip()
         if not match:
             raise MesError(428, "precondition_required", "Send the ETag of the work order as If-Match.")
-        given = _object(request.body)
+        key = request.headers.get("idempotency-key", "").strip()
+        return self._apply(number, _object(request.body), match, who=API, idempotency_key=key)
+
+    def edit(self, order: str, given: dict[str, Any], who: str) -> Response:
+        """What a person changes on the MES's own screen, for the work order of a production order; MesError when the
+        MES refuses it."""
+        with self.store.snapshot() as db:
+            row = db.execute(f'select "workOrderNo" from {_ORDERS.name} where "orderNo" = ?', (order,)).fetchone()
+        if row is None:
+            raise MesError(404, "not_found", f"There is no work order for order '{order}'.")
+        return self._apply(row[0], given, "*", who=who)
+
+    def _apply(
+        self, number: str, given: dict[str, Any], match: str, *, who: str, idempotency_key: str = ""
+    ) -> Response:
         with self.store.transaction() as db:
             row = db.execute(
-                'select version, status, "goodQuantity", "plannedStart", "plannedEnd"'
+                'select version, status, quantity, "goodQuantity", "plannedStart", "plannedEnd", "orderNo"'
                 f' from {_ORDERS.name} where "workOrderNo" = ?',
                 (number,),
             ).fetchone()
             if row is None:
                 raise MesError(404, "not_found", f"There is no work order '{number}'.")
-            version, status, good, start, end = row
+            version, status, ordered, good, start, end, order = row
             if match not in {"*", f'"{version}"', str(version)}:
                 raise MesError(
                     412, "version_conflict", f"Work order '{number}' is at version {version}.", version=version
@@ -263,6 +281,9 @@ class Mes:
                 ' where "workOrderNo" = ?',
                 [*values.values(), self.store.tick(), number],
             )
+            before = {"quantity": ordered, "plannedStart": start, "plannedEnd": end, "status": status}
+            changed = {name: [before[name], value] for name, value in values.items()}
+            self.store.log("mes", _ORDERS.path, order, "update", changed, who=who, idempotency_key=idempotency_key)
             return self._order(db, number, 200)
 
 

@@ -427,6 +427,12 @@ create table tombstone (seq integer primary key, entity text, keys text);
 create index tombstone_entity on tombstone (entity, seq);
 create table meta (name text primary key, value text) without rowid;
 """
+LOG_TABLE = """
+create table if not exists plant_write_log (number integer primary key, at_ms integer, system text, entity text,
+    key text, operation text, who text, idempotency_key text, changed text)
+"""
+"""The systems' own change documents: every write from outside that had an effect, in the transaction of its effect."""
+
 """What the plant knows about itself, apart from its systems: the source of truth()."""
 
 

@@ -165,13 +165,30 @@ class Erp:
         root = f"http://{request.headers.get('host', '127.0.0.1')}{ROOT}"
         with self.store.transaction() as db:
             key = post_document(self.store, header, items, self._user, self.store.tick())
+            fresh = {name: [None, value] for name, value in header.items()}
+            self.store.log("erp", entity.name, "/".join(key), "create", fresh, who=self._user)
             text, _ = self.reader.find(db, entity, key, Page(entity, root, expand=navigation.name))
         predicate = ",".join(f"{name}='{value}'" for name, value in zip(entity.keys, key, strict=True))
         location = f"{root}/{entity.service}/{entity.name}({predicate})"
         return json_response(201, b'{"d":' + text.encode() + b"}", {"location": location})
 
     def _update(self, entity: EntitySet, key: tuple[str, ...], request: Request) -> Response:
-        values = read_values(entity, read_object(request.body))
+        condition = request.headers.get("if-match", "").strip()
+        return self._apply(entity, key, read_object(request.body), condition, who=self._user)
+
+    def edit(self, name: str, key: tuple[str, ...], given: dict[str, Any], who: str) -> Response:
+        """What a person changes on the ERP's own screen; ODataError when the ERP refuses it."""
+        entity = ENTITY_SETS.get(name)
+        if entity is None or not entity.updatable:
+            raise ODataError(404, "/IWBEP/CM_MGW_RT/020", f"'{name}' is not an entity set that can be changed")
+        if len(key) != len(entity.keys):
+            raise ODataError(400, "/IWBEP/CM_MGW_RT/022", f"The key of '{name}' is {', '.join(entity.keys)}")
+        return self._apply(entity, key, given, "*", who=who)
+
+    def _apply(
+        self, entity: EntitySet, key: tuple[str, ...], given: dict[str, Any], condition: str, *, who: str
+    ) -> Response:
+        values = read_values(entity, given)
         for name, value in values.items():
             if name not in entity.updatable:
                 raise ODataError(
@@ -179,12 +196,17 @@ class Erp:
                 )
             if value not in _VALUES.get(name, {value}):
                 raise ODataError(400, "CFD/101", f"Value '{value}' is not allowed in field '{name}'", target=name)
-        condition = request.headers.get("if-match", "").strip()
         with self.store.transaction() as db:
             _, found = self.reader.find(db, entity, key, Page(entity, "", select=",".join(entity.keys)))
             key = tuple(found[: len(entity.keys)])
             if entity.etag:
                 self._check_etag(db, entity, key, condition)
+            where = " and ".join(f'"{k}" = ?' for k in entity.keys)
+            named = ", ".join(f'"{name}"' for name in values) or "1"
+            before = db.execute(f'select {named} from "{entity.table}" where {where}', key).fetchone()
+            changed = {name: list(pair) for name, *pair in zip(values, before, values.values(), strict=False)}
+            self.store.log("erp", entity.name, "/".join(key), "update", changed, who=who)
+            if entity.etag:
                 values[entity.etag] = self.store.tick()
             self.store.change(entity, key, values)
         return Response(204, b"", {"dataserviceversion": "2.0"})

@@ -5,7 +5,7 @@
 | /sap/opu/odata/sap/… | ERP (basic authentication) |
 | /api/v1/… | MES (bearer token) |
 | /health | 200 when ready |
-| /_sandbox/status, /truth, /advance, /faults | for people and tests; no log-in, loopback only |
+| /_sandbox/status, /truth, /advance, /faults, /edit, /log | for people and tests; no log-in, loopback only |
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote
 
 import orjson
 import psutil
 import uvicorn
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError, DatongError
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from datong_infra.sandbox import mes_server, odata_server
 from datong_infra.sandbox.crm import Crm
 from datong_infra.sandbox.faults import Fault, Faults
+from datong_infra.sandbox.odata_query import ODataError
 from datong_infra.sandbox.odata_server import Request, Response
 from datong_infra.sandbox.odata_write import Erp
 from datong_infra.sandbox.simulation import DEFAULT_START, advance, open_plant
@@ -56,6 +57,19 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["sandbox.transport"] = self.transport  # pyright: ignore[reportGeneralTypeIssues]
+
+
+class Edit(BaseModel):
+    """A person's change on a system's own screen. The key of the MES is the production order's number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    system: Literal["erp", "mes"]
+    entity: str = "A_ProductionOrder_2"
+    """Entity set of the ERP; of the MES it is always the work order."""
+    key: str
+    fields: dict[str, Any]
+    who: str = "person"
 
 
 class Sandbox:
@@ -193,6 +207,8 @@ class Sandbox:
             ("GET", "/health"): lambda: _json(200, {"status": "ok"}),
             ("GET", "/_sandbox/status"): lambda: _json(200, self.status()),
             ("GET", "/_sandbox/truth"): lambda: _json(200, truth(self.store)),
+            ("POST", "/_sandbox/edit"): lambda: self._edit(orjson.loads(request.body or b"{}")),
+            ("GET", "/_sandbox/log"): lambda: self._log(dict(parse_qsl(request.query))),
             ("POST", "/_sandbox/advance"): lambda: _json(200, self._advance(orjson.loads(request.body or b"{}"))),
             ("GET", "/_sandbox/faults"): lambda: _json(200, [f.model_dump() for f in self.faults.listing()]),
             ("POST", "/_sandbox/faults"): lambda: _json(
@@ -206,6 +222,25 @@ class Sandbox:
         if request.method == "DELETE" and head == "/_sandbox/faults" and number.isdigit():
             return _json(200, {"removed": self.remove_faults(int(number))})
         return _json(404, {"error": f"There is nothing at {request.method} {request.path}."})
+
+    def _edit(self, given: Any) -> Response:
+        """A person's change on a system's own screen."""
+        try:
+            edit = Edit.model_validate(given)
+            if edit.system == "mes":
+                return self.mes.edit(edit.key, edit.fields, edit.who)
+            return self.erp.edit(edit.entity, tuple(edit.key.split("/")), edit.fields, edit.who)
+        except mes_server.MesError as error:
+            return _json(422, {"error": error.message})
+        except ODataError as error:
+            return _json(422, {"error": str(error)})
+
+    def _log(self, asked: dict[str, str]) -> Response:
+        """The systems' own change documents."""
+        since = asked.get("since", "0")
+        if not since.isdigit() or asked.keys() - {"system", "since"}:
+            raise ConfigurationError("log", "takes system= and since=, the number of the last entry known.")
+        return _json(200, self.store.logged(asked.get("system"), int(since)))
 
     def _advance(self, given: Any) -> dict[str, Any]:
         if not isinstance(given, dict) or set(given) - {"days", "seed"}:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from datong_platform.errors import ConfigurationError, ServiceError
 
-from datong_infra.sandbox.model import COLLECTIONS, CRM_TABLES, ENTITY_SETS, EntitySet, schema_sql
+from datong_infra.sandbox.model import COLLECTIONS, CRM_TABLES, ENTITY_SETS, LOG_TABLE, EntitySet, schema_sql
 
 PLANT_ZONE = timezone(timedelta(hours=8))
 """The plant's local time, China Standard Time."""
@@ -50,6 +50,7 @@ class Store:
                 f"was written in format {self.meta('format')}, this program reads {FORMAT}.",
                 "delete the file to begin a new plant.",
             )
+        self.db.execute(LOG_TABLE)
         self.seq = 0
         self.counters: dict[str, int] = {}
         self.clock_ms = 0
@@ -181,6 +182,37 @@ class Store:
             "insert into tombstone values (?, ?, ?)",
             (self.next_seq(), entity, json.dumps(dict(zip(names, key, strict=True)))),
         )
+
+    def log(
+        self,
+        system: str,
+        entity: str,
+        key: str,
+        operation: str,
+        changed: Mapping[str, Any],
+        *,
+        who: str,
+        idempotency_key: str = "",
+    ) -> None:
+        """Add a write from outside to the system's change documents, in the transaction that is open.
+
+        `changed` holds [before, after] of each field that the write named.
+        """
+        self.db.execute(
+            "insert into plant_write_log values (null, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.clock_ms, system, entity, key, operation, who, idempotency_key, json.dumps(changed)),
+        )
+
+    def logged(self, system: str | None = None, since: int = 0) -> list[dict[str, Any]]:
+        """The change documents after number `since`, oldest first; of one system or of all."""
+        names = ("number", "at_ms", "system", "entity", "key", "operation", "who", "idempotency_key", "changed")
+        with self.snapshot() as db:
+            rows = db.execute(
+                f"select {', '.join(names)} from plant_write_log where number > ? and system = coalesce(?, system)"
+                " order by number",
+                (since, system),
+            ).fetchall()
+        return [dict(zip(names, row[:-1], strict=False)) | {"changed": json.loads(row[-1])} for row in rows]
 
     def insert(self, table: str, *values: Any) -> None:
         """Insert a row into a MES collection or one of the plant's own tables, all its columns in order."""

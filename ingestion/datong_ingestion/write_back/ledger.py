@@ -145,6 +145,19 @@ class Ledger:
 
         return _patiently(opened)
 
+    def unsettled(self) -> dict[str, Entry]:
+        """The last transition of each key that is neither verified nor cancelled."""
+        states = ", ".join(map(_text, SETTLED))
+        query = f"select * from ({_latest(self.flow)}) where state not in ({states})"
+        return {entry.key: entry for entry in _entries(_ask(self._open, query))}
+
+    def of(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """The last transition of each of these keys that the ledger knows."""
+        if not keys:
+            return {}
+        query = f"select * from ({_latest(self.flow)}) where key in ({', '.join(map(_text, keys))})"
+        return {entry.key: entry for entry in _entries(_ask(self._open, query))}
+
     def append(self, entries: Sequence[Entry]) -> None:
         """Commit transitions, all or none; a repeated transition counts once, because its step is the same."""
         from deltalake import write_deltalake

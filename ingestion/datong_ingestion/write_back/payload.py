@@ -226,7 +226,7 @@ def _told(name: str, sent: Any, held: Any) -> str:
 def _shown(value: Any) -> str:
     """A value for people: times as times."""
     try:
-        return _read_moment(value).isoformat() if isinstance(value, str) and _ODATA_DATE.match(value) else repr(value)
+        return read_moment(value).isoformat() if isinstance(value, str) and _ODATA_DATE.match(value) else repr(value)
     except ValueError:
         return repr(value)
 
@@ -250,13 +250,15 @@ def _json_number(name: str, number: Decimal) -> int | float:
     return float(number)
 
 
-def _read_day(value: Any) -> date:
+def read_day(value: Any) -> date:
+    """A day as a target writes it: `/Date(ms)/` or ISO 8601. ValueError for anything else."""
     if match := _ODATA_DATE.match(str(value)):
         return (_EPOCH + timedelta(milliseconds=int(match[1]))).date()
     return date.fromisoformat(str(value)[:10])
 
 
-def _read_moment(value: Any) -> datetime:
+def read_moment(value: Any) -> datetime:
+    """A moment as a target writes it, with its zone (UTC where it names none). ValueError for anything else."""
     if match := _ODATA_DATE.match(str(value)):
         return _EPOCH + timedelta(milliseconds=int(match[1]))
     return _moment(datetime.fromisoformat(str(value)))
@@ -277,9 +279,9 @@ _MEANINGS: dict[Kind, Callable[[Any, Any], bool]] = {
     "boolean": lambda sent, held: _truth(sent) == _truth(held),
     "integer": lambda sent, held: Decimal(str(sent)) == Decimal(str(held)),
     "number": lambda sent, held: Decimal(str(sent)) == Decimal(str(held)),
-    "date": lambda sent, held: _read_day(sent) == _read_day(held),
+    "date": lambda sent, held: read_day(sent) == read_day(held),
     # many targets keep whole seconds
-    "datetime": lambda sent, held: abs(_read_moment(sent) - _read_moment(held)) < _SECOND,
+    "datetime": lambda sent, held: abs(read_moment(sent) - read_moment(held)) < _SECOND,
 }
 
 _WRITTEN: dict[Kind, Callable[[Any], Any]] = {
