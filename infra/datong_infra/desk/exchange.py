@@ -96,10 +96,11 @@ def options(visit: Visit, of: Mapping[Any, tuple[str, ...]], first: tuple[str, s
 
 
 def flows() -> dict[str, FlowConfig]:
-    """The flows that are defined."""
+    """The flows that are defined, both ways of every two-way synchronisation among them."""
+    from datong_ingestion.two_way.config import ways
     from datong_ingestion.write_back.config import load_flows
 
-    return load_flows()
+    return load_flows() | ways()
 
 
 def title(visit: Visit, flow: FlowConfig | None, name: str) -> str:
