@@ -26,7 +26,14 @@ from datong_platform.standard import authority
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from datong_ingestion.definitions import documents, line_of
-from datong_ingestion.write_back.options import FileWrites, KafkaWrites, RabbitMqWrites, RestWrites, SoapWrites
+from datong_ingestion.write_back.options import (
+    EdiWrites,
+    FileWrites,
+    KafkaWrites,
+    RabbitMqWrites,
+    RestWrites,
+    SoapWrites,
+)
 
 Operation = Literal["create", "update", "delete", "call"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -130,6 +137,8 @@ class TargetConfig(_Model):
     """RabbitMQ: where messages go, and how they are answered."""
     files: FileWrites = Field(default_factory=FileWrites)
     """Files: how they are named and written."""
+    edi: EdiWrites | None = None
+    """EDI: the message, the partner, and where acknowledgements come in."""
 
 
 class Action(_Model):

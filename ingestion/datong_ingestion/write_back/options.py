@@ -162,3 +162,51 @@ class FileWrites(_Model):
         if self.marker and "{name}" not in self.marker:
             raise ValueError("marker must contain {name}, as in '{name}.ok'")
         return self
+
+
+class EdiParty(_Model):
+    """Who sends or receives an interchange."""
+
+    id: Annotated[str, Field(min_length=1, max_length=35)]
+    qualifier: str = "ZZ"
+    """X12: ISA05 or ISA07; EDIFACT: data element 0007, empty for none."""
+    group: str = ""
+    """X12: the application's code in GS; by default the id."""
+
+
+class EdiEach(_Model):
+    """Segments for each item of a list of the payload. In their texts {number} counts the items from 1."""
+
+    each: str
+    segments: Annotated[list[list[str | list[str]]], Field(min_length=1)]
+
+
+class EdiWrites(_Model):
+    """How a change becomes an EDI message, an interchange of its own, and where its acknowledgement comes in.
+
+    A segment is a list: its tag, then its elements; an element that is a list is a composite. In their texts stand
+    {Field} of the payload, {Field:%Y%m%d} for a date in this format, and {count:List}. An element that is left with
+    nothing at the end of a segment is not sent.
+    """
+
+    message: Text
+    """`855`, `856`, `ORDRSP`, `DESADV` or another."""
+    sender: EdiParty
+    receiver: EdiParty
+    version: str = ""
+    """X12: GS08, by default 004010. EDIFACT: version, release and agency, by default D:96A:UN."""
+    group: str = ""
+    """X12: GS01, for messages that are not known."""
+    characters: Literal["UNOA", "UNOB", "UNOC", "UNOY"] = "UNOC"
+    """EDIFACT: the character set; UNOY is UTF-8. X12 is written in UTF-8."""
+    test: bool = False
+    """Marked as a test in the envelope."""
+    segments: Annotated[list[EdiEach | list[str | list[str]]], Field(min_length=1)]
+    acknowledgements: str = ""
+    """Pattern of the files below the location in which the partner's 997 or CONTRL comes in. A row is verified by it;
+    without it, by the interchange lying complete in the outbox."""
+
+    @property
+    def is_x12(self) -> bool:
+        """X12 names its messages by numbers."""
+        return self.message.isdigit()

@@ -6,6 +6,7 @@ from typing import Any
 
 from datong_platform.errors import ConfigurationError
 
+from datong_ingestion.connections.edi import EdiConnection
 from datong_ingestion.connections.files import FilesConnection
 from datong_ingestion.connections.kafka import KafkaConnection
 from datong_ingestion.connections.odata import ODataConnection
@@ -59,6 +60,10 @@ def open_target(  # noqa: PLR0911 one way out per protocol
         from datong_ingestion.write_back.files import FilesTarget
 
         return FilesTarget(flow, declared, pace)
+    if isinstance(declared, EdiConnection):
+        from datong_ingestion.write_back.edi import EdiTarget
+
+        return EdiTarget(flow, declared, pace)
     connection = declared.resolved(f"write-back flow {flow.flow}")
     thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
     if isinstance(connection, RestConnection) and isinstance(declared, RestConnection):
@@ -73,5 +78,5 @@ def open_target(  # noqa: PLR0911 one way out per protocol
     raise ConfigurationError(
         f"write-back flow {flow.flow}",
         f"writes to system {flow.target.system}, whose protocol {system.protocol} cannot be written to.",
-        "choose a system of protocol odata_v2, odata_v4, rest, soap, sql, kafka, rabbitmq or files.",
+        "choose a system of protocol odata_v2, odata_v4, rest, soap, sql, kafka, rabbitmq, files or edi.",
     )
