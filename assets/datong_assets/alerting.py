@@ -15,7 +15,7 @@ from datong_platform.alerts.config import AlertsConfig
 from datong_platform.errors import ConfigurationError
 from pydantic import ValidationError
 
-from datong_assets import exchange_findings, findings
+from datong_assets import exchange_findings, findings, flow_findings
 
 COMPONENT = "datong_assets.components.Alerts"
 
@@ -50,8 +50,10 @@ def check(
     """Bring incidents up to date and send what is due; None when another step is at it."""
     graph = repository.asset_graph
     jobs = {job.name: list(job.asset_layer.executable_asset_keys) for job in repository.get_all_jobs()}
+    owners = findings.owners(graph)
     told = [
-        *exchange_findings.findings(findings.owners(graph)),
+        *exchange_findings.findings(owners),
+        *flow_findings.findings(owners),
         # what both know bears Dagster's words: it has the reason apart from the next step
         *findings.gather(instance, graph, jobs),
     ]

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
-from datong_assets import alerting, exchange_findings
+from datong_assets import alerting, exchange_findings, flow_findings
 from datong_assets.exchange_findings import with_systems
+from datong_ingestion.write_back import decisions, ledger
 from datong_platform.alerts import incidents
 from datong_platform.alerts.config import AlertsConfig
 from datong_platform.alerts.findings import Finding, grouped
@@ -119,3 +120,36 @@ def test_the_alarm_of_a_silent_system_is_raised_and_heals_by_itself(log: list[En
         healed = alerting.check(instance, repository, AlertsConfig(close_after_minutes=0))
         assert healed is not None
         assert (healed.open, healed.closed) == (0, 1)
+
+
+def _transition(key: str, step: int, state: ledger.State) -> ledger.Entry:
+    return ledger.Entry("order_to_mes", key, step, state, "create", f"{key}-1", "hash", None, 0, "run", NOW)
+
+
+@pytest.fixture
+def no_pause(own_bucket: str) -> Iterator[None]:
+    yield
+    for one in decisions.pauses():
+        decisions.decide(one.flow, "resume", who="mei", why="the test is over")
+
+
+def test_what_waits_for_approval_and_what_is_paused_is_told_until_it_is_not(no_pause: None) -> None:
+    owners = {"write_back.order_to_mes": "team:mes"}
+    assert flow_findings.findings(owners) == []
+    book = ledger.Ledger("order_to_mes")
+    book.append([_transition(key, 1, "waiting_for_approval") for key in ("a", "b", "c")])
+    decisions.decide(None, "pause", who="mei", why="month-end close")
+    decisions.decide("order_to_mes", "pause", who="tom", why="the MES moves house")
+    found = {one.key: one for one in flow_findings.findings(owners)}
+    assert set(found) == {"approval:write_back.order_to_mes", "paused:write_back", "paused:write_back.order_to_mes"}
+    waiting = found["approval:write_back.order_to_mes"]
+    assert (waiting.title, waiting.title_zh) == (
+        "order_to_mes: 3 changes wait for approval",
+        "order_to_mes：3 项变更待批准",
+    )
+    assert waiting.owner == "team:mes"
+    assert "mei" in found["paused:write_back"].detail
+    assert "month-end close" in found["paused:write_back"].detail
+    book.append([_transition(key, 2, "cancelled") for key in ("a", "b", "c")])
+    decisions.decide(None, "resume", who="mei", why="closed")
+    assert [one.key for one in flow_findings.findings(owners)] == ["paused:write_back.order_to_mes"]
