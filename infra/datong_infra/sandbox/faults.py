@@ -10,6 +10,8 @@ that are on, DELETE /_sandbox/faults[/<id>] switches them off. They live as long
 | unauthorized | 401; the CRM's password is another one | |
 | drop_connection | the connection is reset before an answer; the CRM ends its sessions | |
 | lost_reply | the request is carried out, its answer is lost | |
+| error_after | the request is carried out, its answer is 500 | |
+| half_batch | the first half of a $batch is carried out, then the connection is reset (ERP) | |
 | truncate | the body ends in the middle | |
 | error_in_200 | 200, but the body is an error (ERP, MES) | |
 | slow | the answer takes longer | seconds |
@@ -19,11 +21,13 @@ that are on, DELETE /_sandbox/faults[/<id>] switches them off. They live as long
 | extra_field | rows have a field that nobody announced (ERP, MES) | entity, field |
 
 `match` is a regular expression, searched in "METHOD path?query" (decoded). `count` is how many requests it strikes,
-null for "until it is switched off"; `skip` lets some pass first. The CRM's faults last until they are switched off.
+null for "until it is switched off"; `skip` lets some pass first; `share` is how many of those that it could strike it
+does strike, by dice, 1 for all of them. The CRM's faults last until they are switched off.
 """
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections.abc import Iterator
@@ -39,6 +43,8 @@ Kind = Literal[
     "unauthorized",
     "drop_connection",
     "lost_reply",
+    "error_after",
+    "half_batch",
     "truncate",
     "error_in_200",
     "slow",
@@ -51,7 +57,7 @@ Target = Literal["erp", "mes", "crm"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _LASTING = {"endless_page", "changed_type", "extra_field"}
 _OF_CRM = {"unavailable", "unauthorized", "drop_connection", "changed_type"}
-_OF_ERP = {"lost_delta_token"}
+_OF_ERP = {"lost_delta_token", "half_batch"}
 
 
 class Fault(BaseModel):
@@ -64,6 +70,7 @@ class Fault(BaseModel):
     match: str = ""
     count: int | None = Field(default=1, ge=1)
     skip: int = Field(default=0, ge=0)
+    share: float = Field(default=1, gt=0, le=1)
     retry_after: int = Field(default=1, ge=0)
     as_date: bool = False
     seconds: float = Field(default=1, ge=0, le=600)
@@ -119,6 +126,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._dice = random.Random(0)
         self._faults: dict[int, Fault] = {}
         self._next = 1
 
@@ -155,6 +163,8 @@ class Faults:
             if fault.skip:
                 fault.skip -= 1
                 continue
+            if fault.share < 1 and self._dice.random() >= fault.share:
+                continue
             fault.struck += 1
             if fault.count is not None and fault.struck >= fault.count:
                 del self._faults[fault.id]
@@ -164,6 +174,8 @@ class Faults:
 def _applies(fault: Fault, request: str) -> bool:
     if fault.kind == "lost_delta_token":
         return "!deltatoken" in request
+    if fault.kind == "half_batch":
+        return request.startswith("POST ") and "/$batch" in request
     if fault.kind == "endless_page":
         return request.startswith("GET ") and "$metadata" not in request
     if fault.kind in {"changed_type", "extra_field"}:

@@ -63,6 +63,7 @@ class Bend:
     """Fields that $metadata does not know."""
     endless: bool = False
     lose_token: bool = False
+    half_batch: bool = False
 
     @property
     def fields(self) -> dict[str, dict[str, str]]:

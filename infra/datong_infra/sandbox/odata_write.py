@@ -227,7 +227,8 @@ class Erp:
     def _batch(self, request: Request, bend: Bend) -> Response:
         answers: list[Part | list[Part]] = []
         base = request.path.removesuffix("/$batch")
-        for operation in split_batch(request):
+        operations = split_batch(request)
+        for operation in operations[: len(operations) // 2] if bend.half_batch else operations:
             if isinstance(operation, list):
                 answers.append(self._changeset([self._part(request, base, one) for one in operation]))
             else:

@@ -93,6 +93,7 @@ class Sandbox:
         self.erp = Erp(self.store, page_size, self.secrets["erp_user"], self.secrets["erp_password"])
         self.mes = mes_server.Mes(self.store)
         self.faults = Faults()
+        self.stale_writes = 0
         self.crm: Crm | None = None
         if postgres:
             self.crm = Crm(self.store, postgres, crm_database, self.secrets["crm_password"])
@@ -127,6 +128,8 @@ class Sandbox:
             response, truncated = await self._mes(request)
         else:
             response, truncated = await run_in_threadpool(self._control, request), False
+        if response.status == 412:
+            self.stale_writes += 1
         await _answer(scope, send, response, head=request.method == "HEAD", truncated=truncated)
 
     async def _struck(self, target: str, request: Request) -> tuple[Response | None, list[Fault]]:
@@ -156,6 +159,8 @@ class Sandbox:
                 bend.endless = True
             elif fault.kind == "lost_delta_token":
                 bend.lose_token = True
+            elif fault.kind == "half_batch":
+                bend.half_batch = True
         response = await run_in_threadpool(self.erp.handle, request, bend)
         return _spoilt(response, faults)
 
@@ -259,6 +264,7 @@ class Sandbox:
             "total_rows": sum(rows.values()),
             "crm": self.crm.name if self.crm else None,
             "faults": len(self.faults.listing()),
+            "stale_writes_refused": self.stale_writes,
             "uptime_seconds": round(time.time() - self.started, 1),
             "memory_mb": round(psutil.Process().memory_info().rss / 2**20, 1),
         }
@@ -358,8 +364,10 @@ def _refusal(fault: Fault) -> Response:
 
 def _spoilt(response: Response, faults: list[Fault]) -> tuple[Response, bool]:
     kinds = {f.kind for f in faults}
-    if "lost_reply" in kinds:
+    if kinds & {"lost_reply", "half_batch"}:
         return _DROPPED, False
+    if "error_after" in kinds:
+        return Response(500, b"Internal server error", {"content-type": "text/plain"}), False
     return response, "truncate" in kinds
 
 
