@@ -1036,7 +1036,7 @@ class _Run:
             words=words[:_MAX_WORDS] or None,
             **given,
         )
-        item.last = replace(entry, payload=None)
+        item.last = entry
         self.entries.append(entry)
         return entry
 
