@@ -14,3 +14,10 @@ def test_a_placeholder_stays_text_and_other_values_are_read_as_yaml() -> None:
         "skip": {"a": 1},
         "auth": "none",
     }
+
+
+def test_a_sign_is_text_not_yaml() -> None:
+    """YAML reads | and # as nothing, - as a list: a delimiter would be lost."""
+    signs = ["|", "#", "-", ";", "\t", "*", "~", "||"]
+    assert [_nested({"delimiter": sign}) for sign in signs] == [{"delimiter": sign} for sign in signs]
+    assert _nested({"a": "[1, 2]", "b": "''"}) == {"a": [1, 2], "b": ""}

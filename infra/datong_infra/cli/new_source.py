@@ -390,8 +390,9 @@ def _nested(pairs: Mapping[str, str]) -> dict[str, Any]:
         *path, last = name.split(".")
         for part in path:
             place = place.setdefault(part, {})
-        # YAML would make a mapping of a placeholder, as {offset}
-        place[last] = value if re.fullmatch(r"\{\w+\}", value) else yaml.safe_load(value)
+        # YAML would make a mapping of a placeholder, as {offset}, and nothing of signs, as the delimiters | and #
+        is_text = re.fullmatch(r"\{\w+\}|[^\w\[\]{}\"']+", value)
+        place[last] = value if is_text else yaml.safe_load(value)
     return found
 
 
