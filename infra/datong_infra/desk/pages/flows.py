@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from datong_platform import page
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from datong_ingestion.write_back.config import Fields, FlowConfig, Value
     from datong_ingestion.write_back.decisions import Decision
     from datong_ingestion.write_back.ledger import State
+    from datong_ingestion.write_back.run import Sample
     from datong_ingestion.write_back.standing import Totals
 
 _RUNS, _DECIDED = 20, 20
@@ -159,6 +161,9 @@ def _one(visit: Visit) -> Answer:
     if pause is not None:
         body.append(held(visit, pause))
     body += [_state(visit, name, total), _running(visit, name)]
+    if flow is not None:
+        words = visit.t("What would a run do now? (nothing is sent)", "预演：此刻运行会做什么？（不发送）")
+        body.append(page.element("p", page.link(address("flows", name, "preview"), words)))
     if visit.decides:
         body.append(_actions(visit, name, pause, is_defined=flow is not None))
     if flow is not None:
@@ -228,8 +233,20 @@ def _actions(visit: Visit, name: str, pause: Decision | None, *, is_defined: boo
         words = visit.t("All flows are paused: resume them on the page of flows.", "所有流程已暂停：请在流程页恢复。")
         parts.append(page.element("p", page.link("/flows", words)))
     if is_defined:
-        parts.append(_beyond(visit, name))
+        parts += [_together(visit, name), _beyond(visit, name)]
     return page.joined(parts)
+
+
+def _together(visit: Visit, name: str) -> Markup:
+    """One decision about all rows of the flow that rest."""
+    answers = [
+        button(visit.t("Try all failed and dead rows again", "重试全部失败行和死信"), name="kind", value="retry"),
+        button(visit.t("Cancel all that is not sent", "取消全部未发送的行"), tone="bad", name="kind", value="cancel"),
+    ]
+    line = page.element("div", page.joined([exchange.why_line(visit), *answers]), class_="actions")
+    words = visit.t("Decide about all rows of this flow at once …", "对该流程的所有行统一作出决定 …")
+    inner = [page.element("summary", words), form(visit, address("flows", name, "rows"), [line], shape="wide")]
+    return page.element("details", page.joined(inner))
 
 
 def _beyond(visit: Visit, name: str) -> Markup:
@@ -358,6 +375,79 @@ def _resume_one(visit: Visit) -> Answer:
     return _decide(visit, name, "resume", address("flows", name))
 
 
+def _decide_together(visit: Visit) -> Answer:
+    from datong_ingestion.write_back import decisions
+
+    name, kind = _known(visit), visit.form.get("kind", "")
+    if kind not in {"retry", "cancel"}:
+        raise ConfigurationError(kind, visit.t("is no decision about a whole flow.", "不是对整个流程的决定。"))
+    decisions.decide(
+        name,
+        kind,  # pyright: ignore[reportArgumentType]
+        who=visit.who,
+        why=visit.given("why", visit.t("why", "理由")),
+    )
+    told = exchange.said(visit, exchange.KINDS, kind)
+    notice = visit.t(f"Recorded: {told}; the next run carries it out.", f"已记录：{told}；由下次运行执行。")
+    return Answer(to=address("flows", name), notice=notice)
+
+
+def _preview(visit: Visit) -> Answer:
+    """What a run would do now; the system is read, and nothing is sent."""
+    from datong_ingestion.write_back import dry_run, load_flow
+
+    flow = load_flow(visit.place["flow"])
+    found = dry_run(flow)
+    body: list[Markup] = [page.element("div", words, class_="note warn") for words in found.holds]
+    facts = [
+        (visit.t("new", "新建"), found.new),
+        (visit.t("changed", "修改"), found.changed),
+        (visit.t("deleted", "删除"), found.deletes),
+        (visit.t("looked at again", "复查"), found.rechecks),
+        (visit.t("cannot be made", "无法生成"), found.wrong),
+        (visit.t("known to the ledger", "台账已知"), found.known),
+    ]
+    body.append(page.facts(facts))
+    if found.samples:
+        title = visit.t("Some of them, before and after", "变更示例（前 → 后）")
+        body += [page.element("h2", title), _samples(visit, flow.flow, found.samples)]
+    else:
+        body.append(empty(visit.t("It would change nothing.", "不会有任何变更。")))
+    way = [page.link("/flows", visit.t("Flows", "回写流程"))]
+    way.append(page.link(address("flows", flow.flow), exchange.title(visit, flow, flow.flow)))
+    way.append(page.text(visit.t("nothing was sent", "未发送任何数据")))
+    return shown(visit, visit.t("What a run would do now", "预演：此刻运行的结果"), page.joined(way, " · "), body)
+
+
+def _samples(visit: Visit, flow: str, samples: Sequence[Sample]) -> Markup:
+    rows: list[Sequence[Any]] = []
+    for one in samples:
+        before, after = exchange.flat(one.before), exchange.flat(one.after)
+        names = [
+            name
+            for name in dict.fromkeys([*after, *before])
+            if one.before is None or one.after is None or before.get(name) != after.get(name)
+        ]
+        for at, name in enumerate(names or [""]):
+            first = (
+                page.link(exchange.row_address(flow, one.key), page.code(one.key, long=True)),
+                exchange.said(visit, exchange.OPERATIONS, one.change),
+            )
+            was, will = exchange.told(before.get(name)), exchange.told(after.get(name))
+            rows.append(
+                (
+                    *(first if at == 0 else ("", "")),
+                    page.code(name, long=True),
+                    page.element("div", was, class_="value"),
+                    page.element("div", will, class_="value differs") if will else "",
+                    page.element("small", one.words if at == 0 else ""),
+                )
+            )
+    columns = [visit.t("row", "行"), visit.t("operation", "操作"), visit.t("field", "字段")]
+    columns += [visit.t("now", "当前"), visit.t("would be", "变更后"), visit.t("remark", "备注")]
+    return page.table(columns, rows)
+
+
 def _let_beyond(visit: Visit) -> Answer:
     from datong_ingestion.write_back import decisions
 
@@ -375,8 +465,9 @@ def _let_beyond(visit: Visit) -> Answer:
         payload={what: int(text) for what, text in numbers.items()},
         who=visit.who,
         why=visit.given("why", visit.t("why", "理由")),
+        valid_until=datetime.now(UTC) + timedelta(days=1),
     )
-    notice = visit.t("Recorded: the next run may go so far.", "已记录：下次运行可达到此数。")
+    notice = visit.t("Recorded: the next run within a day may go so far.", "已记录：一天之内的下次运行可达到此数。")
     return Answer(to=address("flows", name), notice=notice)
 
 
@@ -412,6 +503,8 @@ PAGES = [
     Page("/flows/pause", _pause_all, "POST", decides=True),
     Page("/flows/resume", _resume_all, "POST", decides=True),
     Page("/flows/{flow}", _one),
+    Page("/flows/{flow}/preview", _preview),
+    Page("/flows/{flow}/rows", _decide_together, "POST", decides=True),
     Page("/flows/{flow}/run", _run, "POST", decides=True),
     Page("/flows/{flow}/pause", _pause_one, "POST", decides=True),
     Page("/flows/{flow}/resume", _resume_one, "POST", decides=True),

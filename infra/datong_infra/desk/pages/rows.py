@@ -293,7 +293,7 @@ def _sides(visit: Visit, steps: Sequence[Entry]) -> Markup:
     trouble: Markup | None = None
     if visit.asked("live"):
         try:
-            sides += _live(visit, steps[-1].flow, steps[-1].key, list(_payload(steps)))
+            sides += _live(visit, steps[-1], list(_payload(steps)))
         except DatongError as error:
             trouble = problem(visit, error)
     if len(sides) == 1 and not visit.asked("live"):
@@ -309,14 +309,15 @@ def _now(visit: Visit) -> str:
     return visit.t("Read what the system holds now", "读取目标系统的当前数据")
 
 
-def _live(visit: Visit, flow: str, key: str, names: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
+def _live(visit: Visit, last: Entry, names: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """What the target holds for a key at this moment: a side for each record. Errors as the target raises them."""
     from datong_ingestion.write_back.config import load_flow
     from datong_ingestion.write_back.systems import open_target
 
-    target = open_target(load_flow(flow))
+    target = open_target(load_flow(last.flow))
+    sent = {last.key: last.idempotency_key} if last.attempt else {}
     try:
-        found = target.lookup([key]).get(key, [])
+        found = target.lookup([last.key], sent).get(last.key, [])
     finally:
         target.close()
     if isinstance(found, DatongError):
