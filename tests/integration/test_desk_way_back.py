@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from datong_infra import audit
+from datong_infra.desk import exchange
+from datong_ingestion.two_way import agreed
 from datong_ingestion.write_back import decisions, ledger, standing
 from datong_ingestion.write_back.ledger import Entry, State
 from datong_platform.alerts import incidents
@@ -255,7 +257,7 @@ def test_the_switch_for_all_flows_stops_and_starts_them(visit: Visitors) -> None
     page.get_by_role("button", name="Stop all flows").click()
     expect(page.locator("main")).to_contain_text("All flows are paused")
     assert decisions.paused(FLOW)
-    expect(page.locator(".mark", has_text="paused")).to_have_count(3)
+    expect(page.locator(".mark", has_text="paused")).to_have_count(len(exchange.flows()))
     page.goto(f"{visit.url}/flows/{FLOW}")
     expect(page.get_by_role("button", name="Run now")).to_have_count(0)
     page.goto(f"{visit.url}/")
@@ -265,6 +267,47 @@ def test_the_switch_for_all_flows_stops_and_starts_them(visit: Visitors) -> None
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".mark", has_text="paused")).to_have_count(0)
     assert decisions.paused(FLOW) is None
+
+
+def test_all_rows_of_a_flow_are_decided_at_once_and_a_run_may_go_beyond_its_ceilings_once(visit: Visitors) -> None:
+    page = visit()
+    page.goto(f"{visit.url}/flows/{FLOW}")
+    page.get_by_text("Let the next run go beyond").click()
+    beyond = page.locator("form[action$='/beyond']")
+    beyond.locator("[name=changes]").fill("120000")
+    beyond.locator("[name=why]").fill("the first load")
+    beyond.get_by_role("button").click()
+    expect(page.get_by_role("status").first).to_contain_text("may go so far")
+    (made,) = [one for one in decisions.waiting(FLOW) if one.plan == decisions.CEILING]
+    assert made.payload == {"changes": 120_000, "deletes": 0}
+    assert made.valid_until
+    page.get_by_text("Decide about all rows of this flow").click()
+    together = page.locator("form[action$='/rows']")
+    together.locator("[name=why]").fill("the ERP has been mended")
+    together.get_by_role("button", name="Try all failed and dead rows again").click()
+    expect(page.get_by_role("status").first).to_contain_text("Recorded")
+    (all_,) = [one for one in decisions.waiting(FLOW) if one.key is None and one.plan is None]
+    assert (all_.kind, all_.why) == ("retry", "the ERP has been mended")
+    decisions.undo(all_.id, who="mei", why="only a test of the others")
+
+
+def test_values_that_a_synchronisation_gave_up_are_told_with_both_sides(visit: Visitors) -> None:
+    told = {"sync": "production_order_dates", "key": "1000042", "field": "planned_start_at", "conflict_id": "c1"}
+    told |= {"why": "owner", "winner": "erp", "winner_value": "2026-03-02 06:00", "loser": "mes", "run_id": "r"}
+    told |= {"loser_value": "2026-03-03 06:00", "agreed_value": "2026-03-01 06:00"}
+    rows = pa.Table.from_pylist([{**told, "at": AT}], schema=agreed.CONFLICT_SCHEMA)
+    write_deltalake(
+        f"s3://{settings().bucket}/ops/two_way_conflict",
+        rows,
+        mode="append",
+        storage_options=settings().storage_options(),
+    )
+    page = visit(lang="zh")
+    page.goto(f"{visit.url}/given-up")
+    line = page.get_by_role("row").filter(has_text="1000042")
+    expect(line).to_contain_text("erp: 2026-03-02 06:00")
+    expect(line).to_contain_text("mes: 2026-03-03 06:00")
+    expect(line).to_contain_text("双方均有修改")
 
 
 def test_a_viewer_sees_everything_and_cannot_decide(visit: Visitors) -> None:
@@ -362,7 +405,7 @@ def test_every_page_is_fit_for_a_screen_reader(visit: Visitors, lang: str, colou
     paths = [link.get_attribute("href") or "" for link in page.locator("nav.top > a").all()]
     number = incidents.incidents(limit=1)[0].incident_id
     inner = [f"/flows/{FLOW}", f"/rows/{FLOW}/500000", f"/rows/{FLOW}/500001", f"/incidents/{number}"]
-    for path in [*dict.fromkeys(paths if lang == "en" else paths[:8]), *inner]:
+    for path in [*dict.fromkeys(paths if lang == "en" else paths[:9]), *inner]:
         if path.startswith("/dictionary"):
             continue  # made from the whole project; its own test opens it
         page.goto(f"{visit.url}{path}")

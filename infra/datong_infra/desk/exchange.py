@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from datong_platform import page
 from datong_platform.page import Markup
 
+from datong_infra.desk import errand
+from datong_infra.desk.errand import Errand
 from datong_infra.desk.frame import Visit, address, entry, field_of, moment, query
 
 if TYPE_CHECKING:
@@ -101,6 +103,14 @@ def flows() -> dict[str, FlowConfig]:
     from datong_ingestion.write_back.config import load_flows
 
     return load_flows() | ways()
+
+
+def work(name: str) -> Errand:
+    """What "Run now" starts for a flow: its run, or that of the synchronisation whose way it is."""
+    from datong_ingestion.two_way.config import load_syncs
+
+    of_two = (sync.sync for sync in load_syncs().values() for system in sync.systems if sync.flow_name(system) == name)
+    return errand.write_back(next(of_two, name))
 
 
 def title(visit: Visit, flow: FlowConfig | None, name: str) -> str:

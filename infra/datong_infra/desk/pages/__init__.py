@@ -12,6 +12,7 @@ from datong_infra.desk.pages import (
     conservation,
     dictionary,
     flows,
+    given_up,
     home,
     incidents,
     match,
@@ -25,6 +26,7 @@ from datong_infra.desk.pages import (
 _MODULES = (
     home,
     flows,
+    given_up,
     rows,
     approvals,
     sync,

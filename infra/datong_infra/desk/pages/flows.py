@@ -10,7 +10,7 @@ from datong_platform import page
 from datong_platform.errors import ConfigurationError
 from datong_platform.page import Markup
 
-from datong_infra.desk import errand, exchange
+from datong_infra.desk import exchange
 from datong_infra.desk.frame import (
     Answer,
     Page,
@@ -92,7 +92,7 @@ def _pause(pauses: Sequence[Decision], flow: str) -> Decision | None:
 
 
 def _is_running(flow: str) -> bool:
-    last = errand.write_back(flow).newest()
+    last = exchange.work(flow).newest()
     return last is not None and last.is_running
 
 
@@ -146,7 +146,7 @@ def _resume(visit: Visit, action: str) -> Markup:
 
 
 def _one(visit: Visit) -> Answer:
-    from datong_ingestion.write_back import decisions, standing
+    from datong_ingestion.write_back import decisions, load_flows, standing
 
     name = visit.place["flow"]
     flow, total = exchange.flows().get(name), standing.totals().get(name)
@@ -161,7 +161,7 @@ def _one(visit: Visit) -> Answer:
     if pause is not None:
         body.append(held(visit, pause))
     body += [_state(visit, name, total), _running(visit, name)]
-    if flow is not None:
+    if name in load_flows():
         words = visit.t("What would a run do now? (nothing is sent)", "预演：此刻运行会做什么？（不发送）")
         body.append(page.element("p", page.link(address("flows", name, "preview"), words)))
     if visit.decides:
@@ -193,7 +193,7 @@ def _state(visit: Visit, name: str, total: Totals | None) -> Markup:
 
 def _running(visit: Visit, name: str) -> Markup:
     """The newest run that was started here."""
-    work = errand.write_back(name)
+    work = exchange.work(name)
     last = work.newest()
     if last is None:
         return Markup("")
@@ -317,10 +317,15 @@ def _hops(visit: Visit, name: str) -> Markup:
 
 
 def _known(visit: Visit) -> str:
-    """The flow of the address. ConfigurationError where there is none."""
-    from datong_ingestion.write_back.config import load_flow
-
-    return load_flow(visit.place["flow"]).flow
+    """The flow of the address. ConfigurationError where none is defined so."""
+    name = visit.place["flow"]
+    if name not in exchange.flows():
+        raise ConfigurationError(
+            visit.t(f"flow {name}", f"流程 {name}"),
+            visit.t("is not defined.", "没有定义。"),
+            visit.t("choose one of the list.", "请从列表中选择。"),
+        )
+    return name
 
 
 def _run(visit: Visit) -> Answer:
@@ -334,7 +339,7 @@ def _run(visit: Visit) -> Answer:
             visit.t(f"is paused: {pause.told}.", f"已暂停：{pause.who}，{pause.why}。"),
             visit.t("resume it first.", "请先恢复。"),
         )
-    errand.write_back(name).start(visit.who)
+    exchange.work(name).start(visit.who)
     return Answer(to=address("flows", name), notice=visit.t("The run has started.", "运行已开始。"))
 
 
