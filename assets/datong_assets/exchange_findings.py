@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from datong_ingestion.systems_config import load_systems
+from datong_ingestion.write_back.config import load_flows
 from datong_platform.alerts.channels import Severity
 from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.errors import ServiceError
@@ -35,14 +37,14 @@ _LONG = 3.0
 
 
 def findings(owners: Mapping[str, str]) -> list[Finding]:
-    """All that the sync log tells. `owners` are those of tables and flows.
+    """All that the sync log tells of the tables and flows of `owners`, which has all that are defined.
 
     A store that cannot be reached is a finding itself: without the log nobody would know that nothing is exchanged.
     """
     try:
         return [
-            *(_abnormal(one, owners) for one in exchanges.judged()),
-            *(_failing(one, owners) for one in exchanges.failing()),
+            *(_abnormal(one, owners) for one in exchanges.judged(known=owners)),
+            *(_failing(one, owners) for one in exchanges.failing() if one.table in owners),
             *_untold(),
         ]
     except ServiceError as error:
@@ -73,6 +75,12 @@ def _untold() -> Iterator[Finding]:
             f"{state.address} {state.error}, since {state.failing_since:%Y-%m-%d %H:%M} UTC; nothing is lost, they "
             "follow when it takes them.",
         )
+
+
+def defined() -> set[str]:
+    """The bronze tables and flows (`write_back.<flow>`) that are defined."""
+    tables = {str(system.table(entity.name)) for system in load_systems().values() for entity in system.entities}
+    return tables | {f"write_back.{flow}" for flow in load_flows()}
 
 
 def with_systems(upstream: Mapping[str, list[str]]) -> dict[str, list[str]]:

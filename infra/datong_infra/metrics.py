@@ -143,12 +143,14 @@ def _last(rows: list[dict[str, Any]]) -> Iterator[Metric]:
 
 
 def _silences() -> Iterator[Metric]:
+    from datong_assets.exchange_findings import defined
+
     silence = GaugeMetricFamily(
         "datong_silence_ratio",
         "Time since the last hop, as a share of the longest pause in order.",
         labels=["system", "table", "flow"],
     )
-    for place, share in exchanges.silences().items():
+    for place, share in exchanges.silences(known=defined()).items():
         silence.add_metric(place, share)
     yield silence
 

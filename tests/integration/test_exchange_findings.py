@@ -21,6 +21,7 @@ from datong_platform.settings import settings
 NOW = datetime.now(UTC)
 STOPPED = NOW - timedelta(hours=9)
 TABLES = ("order", "event", "lot")
+OWNERS = {f"bronze.mes__{table}": "team:mes" for table in TABLES} | {"bronze.erp__material": "", "bronze.crm__lead": ""}
 
 
 def _read(system: str, table: str, at: datetime, rows: int = 5) -> Entry:
@@ -63,7 +64,7 @@ def test_the_log_and_the_same_entries_in_memory_are_judged_alike(log: list[Entry
 
 
 def test_a_silent_system_is_one_finding_that_explains_what_is_late_behind_it(log: list[Entry]) -> None:
-    told = exchange_findings.findings({"bronze.mes__order": "team:mes"})
+    told = exchange_findings.findings(OWNERS)
     late = Finding("late:gold.fct_order:fresh", "late", "gold.fct_order", "warning", "late", "过期")
     check = Finding("check:gold.dim_other:key", "check", "gold.dim_other", "error", "wrong", "错误")
     (mine, other) = sorted(grouped([*told, late, check], _upstream()), key=lambda group: -len(group.findings))
@@ -74,14 +75,20 @@ def test_a_silent_system_is_one_finding_that_explains_what_is_late_behind_it(log
     assert [one.key for one in other.findings] == ["check:gold.dim_other:key"]
 
 
+def test_nobody_waits_for_what_is_not_defined_any_more(log: list[Entry]) -> None:
+    assert exchange_findings.findings({"bronze.erp__material": "team:erp"}) == []
+    (left,) = exchanges.judged(NOW, known=["bronze.mes__lot"])
+    assert (left.what, left.subject) == ("silent", "bronze.mes__lot")
+
+
 def test_a_read_that_failed_outside_of_dagster_is_found_and_over_with_the_next_that_goes_well(log: list[Entry]) -> None:
     with sync_log.run(), pytest.raises(ConnectionError), sync_log.hop("extract", table_name="bronze.crm__lead"):
         raise ConnectionError("refused")
-    (found,) = [one for one in exchange_findings.findings({}) if one.kind == "ingest"]
+    (found,) = [one for one in exchange_findings.findings(OWNERS) if one.kind == "ingest"]
     assert (found.key, found.cause) == ("ingest:bronze.crm__lead", "refused")
     with sync_log.run(), sync_log.hop("extract", table_name="bronze.crm__lead"):
         pass
-    assert [one for one in exchange_findings.findings({}) if one.kind == "ingest"] == []
+    assert [one for one in exchange_findings.findings(OWNERS) if one.kind == "ingest"] == []
 
 
 def test_a_store_that_is_away_is_a_finding(own_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,10 +111,10 @@ def no_incidents() -> Iterator[None]:
 
 
 def test_the_alarm_of_a_silent_system_is_raised_and_heals_by_itself(log: list[Entry], no_incidents: None) -> None:
-    @dg.asset(key=["bronze", "mes__order"], deps=[dg.AssetKey(["source", "mes", "order"])])
-    def order() -> None: ...
-
-    repository = dg.Definitions(assets=[order]).get_repository_def()
+    specs = [
+        dg.AssetSpec(["bronze", f"mes__{table}"], deps=[dg.AssetKey(["source", "mes", table])]) for table in TABLES
+    ]
+    repository = dg.Definitions(assets=specs).get_repository_def()
     with dg.DagsterInstance.ephemeral() as instance:
         step = alerting.check(instance, repository, AlertsConfig(close_after_minutes=0))
         assert step is not None

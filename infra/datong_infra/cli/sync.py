@@ -92,8 +92,10 @@ def log(
 @sync.command()
 def health(format_: FormatOption = Format.table) -> None:
     """Show exchanges that are late or out of the ordinary, by their own rhythm. Exit status 1 when there is one."""
+    from datong_assets.exchange_findings import defined
     from datong_platform.quality import exchanges
 
+    known = defined()
     rows = [
         {
             "what": one.what,
@@ -104,7 +106,7 @@ def health(format_: FormatOption = Format.table) -> None:
             "words": one.words,
             "words_zh": one.words_zh,
         }
-        for one in exchanges.judged()
+        for one in exchanges.judged(known=known)
     ]
     rows += [
         {
@@ -117,6 +119,7 @@ def health(format_: FormatOption = Format.table) -> None:
             "words_zh": "",
         }
         for one in exchanges.failing()
+        if one.table in known
     ]
     print_rows(rows, format_, ("what", "subject", "since", "words"))
     if rows:

@@ -15,7 +15,7 @@ From rows of `ops.sync_log` to `Abnormal`; no engine, no access to the systems.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -149,10 +149,19 @@ class Series:
         return self.system, self.table, self.flow
 
 
-def judged(now: datetime | None = None) -> list[Abnormal]:
-    """All that is out of the ordinary now, by the sync log. ServiceError when the store cannot be reached."""
+def judged(now: datetime | None = None, known: Collection[str] | None = None) -> list[Abnormal]:
+    """All that is out of the ordinary now, by the sync log. ServiceError when the store cannot be reached.
+
+    `known` are the bronze tables and flows (`write_back.<flow>`) that are defined; nobody waits for others.
+    """
     now = now or datetime.now(UTC)
-    return judge(_history(now), now)
+    return judge([one for one in _history(now) if _is_known(one, known)], now)
+
+
+def _is_known(one: Series, known: Collection[str] | None) -> bool:
+    if known is None or not (one.flow or one.table.startswith("bronze.")):
+        return True
+    return (f"write_back.{one.flow}" if one.flow else one.table) in known
 
 
 _kept: dict[str, tuple[str, list[Series]]] = {}
@@ -425,11 +434,12 @@ def _moment(at: float) -> datetime:
     return datetime.fromtimestamp(float(at), UTC)
 
 
-def silences(now: datetime | None = None) -> dict[_Place, float]:
+def silences(now: datetime | None = None, known: Collection[str] | None = None) -> dict[_Place, float]:
     """How long each system's table, or flow, was not asked or run, as a share of the longest pause in order."""
     now = now or datetime.now(UTC)
-    known = {one.place: Rhythm.learned(one.at) for one in _history(now) if one.hop in {"extract", "plan"}}
-    return {place: rhythm.silence(now) for place, rhythm in known.items() if rhythm is not None}
+    series = [one for one in _history(now) if one.hop in {"extract", "plan"} and _is_known(one, known)]
+    learned = {one.place: Rhythm.learned(one.at) for one in series}
+    return {place: rhythm.silence(now) for place, rhythm in learned.items() if rhythm is not None}
 
 
 @dataclass(frozen=True)
