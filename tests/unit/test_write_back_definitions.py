@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from datong_ingestion.systems_config import load_systems
 from datong_ingestion.write_back import FlowConfig, load_flow, load_flows
 from datong_ingestion.write_back.config import Freeze, Retry, ordered
@@ -289,3 +290,12 @@ def test_a_freeze_holds_by_the_clock_of_its_own_zone(freeze: dict[str, Any], mom
 def test_failed_rows_wait_longer_each_time_but_not_for_ever() -> None:
     retry = Retry(wait_seconds=60, factor=4, longest_seconds=1000)
     assert [retry.wait(tries).total_seconds() for tries in (1, 2, 3, 4)] == [60, 240, 960, 1000]
+
+
+GUIDE = Path(__file__).parents[2] / "ingestion" / "guides" / "write_back_targets.md"
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL))
+def test_the_flows_in_the_guide_of_targets_are_flows(text: str) -> None:
+    flow = FlowConfig.model_validate(yaml.safe_load(text))
+    assert flow.columns[0] == flow.key

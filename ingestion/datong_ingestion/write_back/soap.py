@@ -33,6 +33,8 @@ _ALONE = re.compile(r"\{payload(?:\.(\w+))?\}\Z")
 _PLACE = re.compile(r"\{((?:payload|parameters|found)(?:\.\w+)?|key|idempotency_key|document)\}")
 """The connection's variables, and the session, are filled in later."""
 _ACCEPTED, _CONFLICT = 200, 409
+_ESCAPED_KEY = "key_in_document"
+_QUOTES = {'"': "&quot;", "'": "&apos;"}
 
 
 class SoapTarget:
@@ -68,7 +70,7 @@ class SoapTarget:
                 rows_path=read.rows_path,
                 payload=read.reply,
                 payload_path=read.reply_path,
-                arguments=read.arguments,
+                arguments=_in_documents(read.arguments),
             ),
         )
 
@@ -101,7 +103,7 @@ class SoapTarget:
     def _look(self, key: str) -> dict[str, list[Found] | DatongError]:
         try:
             rows = self._soap.listed(
-                self._reading, {"key": key, "idempotency_key": "", "since": "", "next": "", "filter": ""}
+                self._reading, {"key": key, _ESCAPED_KEY: escape(key, _QUOTES), "since": "", "next": "", "filter": ""}
             )
             rows_with_keys(self._thing, rows, self._config.lookup, {key})
             return {key: [self._found(row) for row in rows]}
@@ -193,6 +195,17 @@ class SoapTarget:
         )
 
 
+def _in_documents(template: Any) -> Any:
+    """Arguments in which a key that goes into a document goes there escaped."""
+    if isinstance(template, Mapping):
+        return {name: _in_documents(inner) for name, inner in cast("Mapping[str, Any]", template).items()}
+    if isinstance(template, list):
+        return [_in_documents(inner) for inner in cast("list[Any]", template)]
+    if isinstance(template, str) and "<" in template:
+        return template.replace("{key}", f"{{{_ESCAPED_KEY}}}")
+    return template
+
+
 def _has(words: str, texts: Sequence[str]) -> bool:
     return any(text.lower() in words.lower() for text in texts)
 
@@ -230,7 +243,7 @@ def _said(value: Any) -> Any:
 
 def _written(template: str, values: Mapping[str, Mapping[str, Any]], words: Mapping[str, str]) -> str:
     """A document from its template, with everything that is filled in escaped."""
-    return _filled(template, values, words, lambda value: escape(_text(value), {'"': "&quot;"}))
+    return _filled(template, values, words, lambda value: escape(_text(value), _QUOTES))
 
 
 def _filled(
