@@ -43,7 +43,8 @@
 
 
 {% macro source_row(system, entity) -%}
-    {#- The row as the source sent it, all values as text: quarantine shows it as JSON, the same on every engine. -#}
+    {#- The row as the source sent it, all values as text: quarantine shows it as JSON, the same on every engine. With
+        it, where there are any, the values that the view that calls this could not read (`_datong_unreadable`). -#}
     {%- if not execute -%}
         struct(source.*)
     {%- else -%}
@@ -57,9 +58,41 @@
         {%- endif -%}
         named_struct(
             {%- for column in columns if not column.startswith('_datong_') or column == '_datong_rescued' %}
-            '{{ column }}', cast(source.{{ adapter.quote(column) }} as string){{ ',' if not loop.last }}
+            '{{ column }}', cast(source.{{ adapter.quote(column) }} as string),
             {%- endfor %}
+            '_datong_unreadable', {{ unreadable_values() }}
         )
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro unreadable_values() -%}
+    {#- The values that a staging view turns to null, as JSON of texts by the view's own names, null where there are
+        none: those that its `try_cast(source.x as type) as name` cannot read, and those that the ingestion rescued
+        because they do not fit the source's own definition. They are found in the view's text, so that no cast can
+        be written without telling what it could not read. -#}
+    {%- set casts = modules.re.findall(
+        'try_cast\\(source\\.(\\w+) as (\\w+(?:\\([^)]*\\))?)\\)(?:\\s+end)? as (\\w+),', model.raw_code
+    ) -%}
+    {%- if casts -%}
+    case
+        when source._datong_rescued is not null
+            {%- for column, type, name in casts %}
+            or (source.{{ column }} is not null and try_cast(source.{{ column }} as {{ type }}) is null)
+            {%- endfor %}
+            then to_json(named_struct(
+                {%- for column, type, name in casts %}
+                '{{ name }}', case
+                    when try_cast(source.{{ column }} as {{ type }}) is null
+                        then coalesce(
+                            cast(source.{{ column }} as string), get_json_object(source._datong_rescued, '$.{{ column }}')
+                        )
+                end{{ ',' if not loop.last }}
+                {%- endfor %}
+            ))
+    end
+    {%- else -%}
+    cast(null as string)
     {%- endif -%}
 {%- endmacro %}
 

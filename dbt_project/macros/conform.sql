@@ -58,6 +58,20 @@
 {%- endmacro %}
 
 
+{% macro unreadable(field, sent) -%}
+    {#- A field's value as it was sent, where staging could not read it; `sent` are the rows as sent that hold it. -#}
+    {%- if sent -%}
+        coalesce(
+            {%- for row in sent -%}
+            get_json_object({{ row }}._datong_unreadable, '$.{{ field }}'),{{ ' ' }}
+            {%- endfor -%}
+            cast(null as string))
+    {%- else -%}
+        cast(null as string)
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro published(entity, columns) -%}
     {#- The rows of all systems that no rule withholds, or that a steward let pass; of an entity that is held, those that
         its table has already. -#}

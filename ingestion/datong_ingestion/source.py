@@ -123,6 +123,18 @@ class Confirms(Protocol):
 
 
 @runtime_checkable
+class Rereads(Protocol):
+    """A source that gives nothing twice, and reads again what it refused from the bytes that quarantine holds."""
+
+    def reread(self, entity: EntityConfig, description: Description, kept: Sequence[tuple[bytes, str]]) -> Page:
+        """The rows of messages, given as (bytes, place), by the definition as it is now.
+
+        What still cannot be read is in the page's `refused`, with the very bytes and place that it came with.
+        """
+        ...
+
+
+@runtime_checkable
 class Partitions(Protocol):
     """A source that can be read in parts."""
 

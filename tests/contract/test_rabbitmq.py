@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from datong_ingestion.protocols.rabbitmq import RabbitMq
+from datong_ingestion.reread import reread
 from datong_ingestion.run import EntityIngest, IngestResult, ingest_entity
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import SystemConfig
@@ -114,6 +115,18 @@ def test_a_message_that_cannot_be_read_is_refused_and_never_blocks_the_queue(que
     assert all(place.startswith(f"{queue.name}/") for place in found.column("place").to_pylist())
     assert queue.server.waiting(queue.name) == 0
     assert queue.ingest().refused == 0
+
+
+def test_what_a_mended_definition_can_read_comes_out_of_quarantine(queue: Queue) -> None:
+    queue.send(*things(1, 2), b"{broken", message_id="m-1")
+    assert queue.ingest(options={"envelope": "debezium"}).refused == 3
+    done = reread(queue.system(), "thing")
+    assert (done.released, done.still_held) == (2, 1)
+    assert queue.ids() == [1, 2]
+    assert {row["_rabbitmq_message_id"] for row in queue.rows()} == {"m-1"}
+    queue.send(*things(3))
+    assert queue.ingest().rows == 1
+    assert (reread(queue.system(), "thing").released, queue.ids()) == (0, [1, 2, 3])
 
 
 def test_messages_that_are_alike_are_all_kept(queue: Queue) -> None:

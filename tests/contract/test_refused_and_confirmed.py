@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from datong_ingestion import reread as rereading
 from datong_ingestion import run
+from datong_ingestion.reread import reread
 from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import REFUSED, Description, Page
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, ProtocolKind, SystemConfig
-from datong_platform.errors import PositionLostError, TransientError
+from datong_platform.errors import ConfigurationError, PositionLostError, TransientError
 from datong_platform.lake import history, landing, load, quarantine, refused, storage
 from datong_platform.names import bronze
 from kills import Step, killed_at
@@ -31,6 +34,8 @@ class Queue:
         self.confirmed: list[str] = []
         self.reads: list[str | None] = []
         self.away = False
+        self.mended: set[bytes] = set()
+        """What it can read out of quarantine: bytes `id name`."""
 
     def entities(self) -> list[str]:
         return ["things"]
@@ -58,6 +63,19 @@ class Queue:
                 position=json.dumps({"offset": min(offset + 2, len(self.messages))}),
             )
 
+    def reread(self, entity: EntityConfig, description: Description, kept: Sequence[tuple[bytes, str]]) -> Page:
+        good = [raw.decode().split(" ") for raw, _ in kept if raw in self.mended]
+        bad = [
+            {"raw": raw, "place": place, "field": None, "reason": "is not JSON"}
+            for raw, place in kept
+            if raw not in self.mended
+        ]
+        return Page(
+            pa.table([[row[0] for row in good], [row[1] for row in good]], schema=SCHEMA),
+            operations=pa.array(["insert"] * len(good), pa.string()),
+            refused=pa.Table.from_pylist(bad, REFUSED) if bad else None,
+        )
+
     def confirm(self, entity: EntityConfig, position: str) -> None:
         if self.away:
             raise TransientError("queue", "is away.")
@@ -78,6 +96,7 @@ def feed(services: Any, monkeypatch: pytest.MonkeyPatch) -> Queue:
         PROTOCOLS, "sql", ProtocolKind(kind.connection, kind.source, frozenset({"full", "log", "stream"}))
     )
     monkeypatch.setattr(run, "connect", lambda _: queue)
+    monkeypatch.setattr(rereading, "connect", lambda _: queue)
     return queue
 
 
@@ -188,6 +207,68 @@ def test_a_kill_at_any_step_loses_and_doubles_nothing(feed: Queue, system: Syste
         assert feed.confirmed[-1] == json.dumps({"offset": len(feed.messages)})
     assert ids(system) == ["1-0", "3-0", "3-1", "3-2"]
     assert sorted(row["raw"] for row in kept(system)) == [b"bad 1 0", b"bad 3 0", b"bad 3 1", b"bad 3 2"]
+
+
+def test_what_can_be_read_after_all_leaves_quarantine_for_bronze_once(feed: Queue, system: SystemConfig) -> None:
+    feed.messages = [("insert", "1", "a"), b"7 x", b"8 y", b"7 x"]
+    ingest_entity(system, "thing")
+    assert (reread(system, "thing").released, len(kept(system))) == (0, 3)
+    feed.mended = {b"7 x"}
+    done = reread(system, "thing")
+    # alike messages of a queue are two
+    assert (done.held, done.released, done.still_held) == (3, 2, 1)
+    assert ids(system) == ["1", "7", "7"]
+    assert [row["raw"] for row in kept(system)] == [b"8 y"]
+    conserved(system, "thing", 2)
+    assert reread(system, "thing").released == 0
+    # reading on begins where it would have begun
+    feed.messages.append(("insert", "9", "z"))
+    assert ingest_entity(system, "thing").rows == 1
+    assert ids(system) == ["1", "7", "7", "9"]
+    feed.mended.add(b"8 y")
+    assert reread(system, "thing").still_held == 0
+    assert quarantine.summary(system.system, "thing") is None
+
+
+@pytest.mark.parametrize("step", [step for step in KILLS if "confirmation" not in step])
+def test_a_kill_while_reading_again_loses_and_doubles_nothing(feed: Queue, system: SystemConfig, step: str) -> None:
+    feed.messages = [("insert", "1", "a"), b"7 x", b"8 y"]
+    ingest_entity(system, "thing")
+    feed.mended = {b"7 x"}
+    with killed_at(KILLS[step]):
+        reread(system, "thing")
+    ingest_entity(system, "thing")
+    reread(system, "thing")
+    assert ids(system) == ["1", "7"]
+    assert [row["raw"] for row in kept(system)] == [b"8 y"]
+
+
+def test_an_old_state_does_not_win_over_a_newer_one(feed: Queue, system: SystemConfig) -> None:
+    feed.messages = [("insert", "1", "a"), b"7 old", b"8 y"]
+    ingest_entity(system, "change")
+    feed.messages.append(("update", "7", "new"))
+    ingest_entity(system, "change")
+    feed.mended = {b"7 old", b"8 y"}
+    done = reread(system, "change")
+    assert (done.released, done.outdated) == (2, 1)
+    conserved(system, "change", 3)
+    delta = history.open_table(bronze(system.system, "change"))
+    assert delta
+    rows = delta.to_pyarrow_table().select(["id", "name"]).to_pylist()
+    assert sorted((row["id"], row["name"]) for row in rows) == [("1", "a"), ("7", "new"), ("8", "y")]
+    # beside another row of its own batch it stays: which was the later nobody can tell
+    feed.messages += [("update", "5", "b"), b"5 c"]
+    ingest_entity(system, "change")
+    feed.mended.add(b"5 c")
+    assert reread(system, "change").still_held == 1
+
+
+def test_a_source_that_has_its_rows_is_asked_again_instead(
+    feed: Queue, system: SystemConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading, "connect", lambda _: SimpleNamespace(close=lambda: None))
+    with pytest.raises(ConfigurationError, match="still has its rows"):
+        reread(system, "thing")
 
 
 def test_a_queue_is_told_only_what_is_loaded_and_again_after_a_crash(feed: Queue, system: SystemConfig) -> None:

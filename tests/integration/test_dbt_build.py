@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -68,9 +68,19 @@ class Lake:
         content = yaml.safe_load((DBT_PROJECT / f"models/staging/{system}/_{system}__sources.yml").read_text("utf-8"))
         return {table["name"]: table["columns"] for table in content["sources"][0]["tables"]}
 
-    def ingest(self, system: str, entity: str, rows: Iterable[dict[str, Any]] = (), operation: str = "insert") -> None:
-        """Append a batch to the change log, as ingestion does."""
-        columns = self.declared(system)[entity]
+    def ingest(
+        self,
+        system: str,
+        entity: str,
+        rows: Iterable[dict[str, Any]] = (),
+        operation: str = "insert",
+        types: Mapping[str, str] | None = None,
+    ) -> None:
+        """Append a batch to the change log, as ingestion does; `types` are those that a system has otherwise."""
+        columns = [
+            {**column, "data_type": (types or {}).get(column["name"], column["data_type"])}
+            for column in self.declared(system)[entity]
+        ]
         table = f"{system}__{entity}"
         batch = self.batches[table] = self.batches.get(table, 0) + 1
         schema = pa.schema(
@@ -125,6 +135,7 @@ ITEM = {
     "RequestedQuantityUnit": "ST",
     "TransactionCurrency": "CNY",
 }
+TEXTS = ("measuredValue", "lowerLimit", "upperLimit", "inspectedAt", "recordedAt")
 EVENT = {"orderNo": "1001", "partNo": "rm-1", "quantity": 2, "unit": "kg", "consumedAt": DAY, "recordedAt": DAY}
 
 
@@ -181,9 +192,19 @@ def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         EVENT | {"eventId": "MC1"},
         EVENT | {"eventId": "MC2", "orderNo": "9999"},
         EVENT | {"eventId": "MC3", "unit": "箱"},
+        EVENT | {"eventId": "MC9", "quantity": None, "_datong_rescued": '{"quantity": "zwölf"}'},
+    ]
+    result = {"eventId": "Q1", "orderNo": "1001", "characteristic": "D", "inspectedAt": "2026-10-01 08:00:00"}
+    results = [
+        result | {"measuredValue": "7.25", "result": "OK"},
+        result | {"eventId": "Q2", "measuredValue": "n/a", "lowerLimit": "", "result": "OK"},
+        result | {"eventId": "Q3", "inspectedAt": "yesterday", "result": "OK"},
     ]
     for entity in made.declared("mes"):
-        made.ingest("mes", entity, events if entity == "material_consumption" else ())
+        if entity == "quality_result":
+            made.ingest("mes", entity, results, types=dict.fromkeys(TEXTS, "string"))
+        else:
+            made.ingest("mes", entity, events if entity == "material_consumption" else ())
     made.dbt("build", "--exclude-resource-type", "unit_test")
     return made
 
@@ -200,6 +221,26 @@ def test_valid_rows_are_published_and_broken_ones_say_why_with_the_row_as_it_was
     ]
     assert broken[0][2] == "unit XX is not in the crosswalk"
     assert json.loads(broken[0][3])["RequestedQuantity"] == "3.000"
+
+
+def test_what_staging_cannot_read_is_told_with_its_field_and_value(lake: Lake) -> None:
+    told = {
+        row[0]: (row[1], row[2], row[3])
+        for row in lake.rows("quarantine.quality_result", "source_key", "rule", "reason", "is_withheld")
+    }
+    assert told["Q2"] == ("type", "measured_value must be a decimal(18,6) and is n/a", False)
+    assert told["Q3"][0] == "required, type"
+    assert "inspected_at must be a timestamp and is yesterday" in told["Q3"][1]
+    assert told["Q3"][2]
+    assert set(told) == {"Q2", "Q3"}
+    assert lake.rows("silver.quality_result", "event_id", "measured_value") == [
+        ("Q1", Decimal("7.250000")),
+        ("Q2", None),
+    ]
+    # a value that did not fit the source's own definition, as ingestion keeps it
+    rescued = [row for row in lake.rows("quarantine.material_consumption", "source_key", "reason") if row[0] == "MC9"]
+    assert len(rescued) == 1
+    assert "quantity must be a decimal(15,3) and is zwölf" in rescued[0][1]
 
 
 def test_a_mistyped_credit_code_is_not_believed_and_its_customer_is_kept(lake: Lake) -> None:

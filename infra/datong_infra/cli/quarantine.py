@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, DatongError
 
 from datong_infra.cli.output import Format, print_json, print_line, print_rows
 
@@ -181,12 +181,14 @@ def decided(entity: str | None, kind: str | None, *, everything: bool, format_: 
 
 
 def replay(format_: Format) -> None:
-    """Build what decisions, crosswalks, rules and late parents change, and say what it came to."""
+    """Read again what sources refused, build what decisions, crosswalks, rules and late parents change, and say what
+    both came to."""
     from datong_assets import runs
     from datong_platform.standard import withheld
 
     from datong_infra.cli.work import print_errors, reporter
 
+    read, troubles = _read_again(format_)
     before = {(group.entity, group.system, group.field, group.rule): group.rows for group in withheld.groups()}
     result = runs.build(on_progress=reporter())
     after = {(group.entity, group.system, group.field, group.rule): group.rows for group in withheld.groups()}
@@ -196,12 +198,44 @@ def replay(format_: Format) -> None:
         for about in sorted(before.keys() | after.keys())
         if before.get(about, 0) != after.get(about, 0)
     ]
+    rows = [*read, *rows]
     print_rows(rows, format_)
     if format_ is Format.table and not rows:
         print_line("Quarantine is as it was.")
-    if not result.ok:
-        print_errors(result.errors)
+    if troubles or not result.ok:
+        print_errors([*troubles, *result.errors])
         raise typer.Exit(1)
+
+
+def _read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError]]:
+    """What sources refused, read again by their definitions as they are now: what changed, and what went wrong."""
+    import uuid
+
+    from datong_assets.components.source_system import counted
+    from datong_ingestion.reread import reread
+    from datong_ingestion.systems_config import load_systems
+    from datong_platform.standard import conservation
+
+    systems = load_systems()
+    changed: list[dict[str, Any]] = []
+    troubles: list[DatongError] = []
+    for name, entity, _ in list(_held(None)):
+        if name not in systems or entity not in {each.name for each in systems[name].entities}:
+            continue
+        try:
+            done = reread(systems[name], entity)
+        except ConfigurationError as error:
+            if format_ is Format.table:
+                print_line(f"{error.thing} {error.reason} Next: {error.next_step}")
+            continue
+        except DatongError as error:
+            troubles.append(error)
+            continue
+        if done.result is not None:
+            conservation.record(uuid.uuid4().hex, counted(name, entity, done.result))
+            about = {"entity": entity, "system": name, "field": "", "rule": "unreadable"}
+            changed.append(about | {"before": done.held, "now": done.still_held})
+    return changed, troubles
 
 
 def _show_record(found: Record, format_: Format) -> None:

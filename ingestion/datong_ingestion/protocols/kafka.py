@@ -239,6 +239,11 @@ class Kafka:
         finally:
             consumer.close()
 
+    def reread(self, entity: EntityConfig, description: Description, kept: Sequence[tuple[bytes, str]]) -> Page:
+        """The rows of messages that were refused; their keys and times are not known any more."""
+        messages: Any = [_Kept.of(body, place) for body, place in kept]
+        return self._page(entity, _options(entity), description, self._decoder(entity), messages)
+
     def confirm(self, entity: EntityConfig, position: str) -> None:
         """Show the progress in the consumer group. Nothing depends on it, so a refusal is only logged."""
         from confluent_kafka import KafkaException, TopicPartition
@@ -575,6 +580,35 @@ class Kafka:
             f"{self._address()} does not answer: {said}.",
             "check that the brokers run and that their advertised listeners can be reached from here, then run again.",
         )
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A message out of quarantine, as the driver would show it."""
+
+    body: bytes
+    at: tuple[int, int]
+
+    @classmethod
+    def of(cls, body: bytes, place: str) -> _Kept:
+        """From its bytes and its place, topic/partition/offset."""
+        partition, offset = place.rsplit("/", 2)[1:]
+        return cls(body, (int(partition), int(offset)))
+
+    def value(self) -> bytes:
+        return self.body
+
+    def key(self) -> None:
+        return None
+
+    def partition(self) -> int:
+        return self.at[0]
+
+    def offset(self) -> int:
+        return self.at[1]
+
+    def timestamp(self) -> tuple[int, int]:
+        return 0, 0
 
 
 class _Trouble:

@@ -182,6 +182,14 @@ class RabbitMq:
         with self._lock:
             self._open[entity.name] = channel
 
+    def reread(self, entity: EntityConfig, description: Description, kept: Sequence[tuple[bytes, str]]) -> Page:
+        """The rows of messages that were refused; of what the broker told beside them only the id is known."""
+        messages = [
+            _Message(body, place.removeprefix(f"{entity.source}/"), "", "", None, b"", 0, redelivered=False)
+            for body, place in kept
+        ]
+        return self._page(entity, description, messages)
+
     def confirm(self, entity: EntityConfig, position: str) -> None:
         """Acknowledge what the read took that reached `position`.
 

@@ -108,6 +108,8 @@ class Manifest:
     """What happened to the source that a person should know, as a new field or a lost position."""
     keys_read_at: str = ""
     """When all keys that exist were last compared, in this batch or before; empty for never."""
+    released: list[str] = field(default_factory=list[str])
+    """Digests of what was in quarantine and is in this batch, because it could be read after all."""
 
     @property
     def batch_id(self) -> str:

@@ -189,7 +189,7 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         events=manifest.events,
         keys_read_at=manifest.keys_read_at,
     )
-    if manifest.refused_files:
+    if manifest.refused_files or manifest.released:
         quarantine.load(manifest)
     commit = CommitProperties(
         app_transactions=[Transaction(history.application_id(table), manifest.sequence)],

@@ -2,13 +2,16 @@
 
 They are landed and loaded with the batch that they came in, into `quarantine.<system>__<entity>`. That table's commit
 comes before the one of bronze and carries the batch as a Delta transaction id: after a crash between the two the load
-is repeated, and nothing is in quarantine twice. The table is a log: nothing in it is changed or removed.
+is repeated, and nothing is in quarantine twice. The table is a log: nothing in it is changed or removed. What a later
+batch could read after all (`Manifest.released`) has a second entry, without bytes, that names that batch; from then on
+it is no longer told as held.
 
 From the `refused_files` of a `Manifest` to a version of the table. Memory: one part.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
     from datong_platform.lake.landing import Manifest
 
+RELEASED = "_datong_read_again"
+"""In place of a field's name, in the entry that says that something was read again."""
 _TABLE = pa.schema([*LANDED, BRONZE_FIELDS[BATCH_ID], BRONZE_FIELDS[INGESTED_AT]])
 
 
@@ -49,8 +54,34 @@ def known_digests(system: str, entity: str) -> pa.Array:
     delta = history.open_table(quarantine(system, entity))
     if delta is None:
         return pa.array([], pa.string())
-    found = delta.to_pyarrow_dataset().to_table(columns=[DIGEST]).column(DIGEST).cast(pa.string())
-    return found.combine_chunks()
+    found = _held(_read(delta, [DIGEST, "field", INGESTED_AT, "place"])).column(DIGEST)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def held(system: str, entity: str) -> pa.Table:
+    """All that could not be read and still cannot: `refused.LANDED`, its batch and when it came, the oldest first."""
+    delta = history.open_table(quarantine(system, entity))
+    if delta is None:
+        return _TABLE.empty_table()
+    return _held(_read(delta, _TABLE.names)).sort_by([(INGESTED_AT, "ascending"), ("place", "ascending")])
+
+
+def _held(found: pa.Table) -> pa.Table:
+    """Without what was read again: of alike entries as many of the oldest as were."""
+    field = found.column("field")
+    is_release = compute.fill_null(compute.equal(field, RELEASED), False)
+    released = Counter(found.filter(is_release).column(DIGEST).to_pylist())
+    found = found.filter(compute.invert(is_release))
+    if not released:
+        return found
+    keeps = [True] * len(found)
+    digests = found.column(DIGEST).to_pylist()
+    order = compute.sort_indices(found, [(INGESTED_AT, "ascending"), ("place", "ascending")]).to_pylist()
+    for row in order:
+        if released[digests[row]] > 0:
+            released[digests[row]] -= 1
+            keeps[row] = False
+    return found.filter(pa.array(keeps))
 
 
 def load(manifest: Manifest) -> None:
@@ -80,16 +111,19 @@ def count(manifest: Manifest) -> int:
         return 0
     moment = pa.scalar(datetime.fromisoformat(manifest.finished_at), _TABLE.field(INGESTED_AT).type)
     batch = (compute.field(BATCH_ID) == manifest.batch_id) & (compute.field(INGESTED_AT) == moment)
-    return delta.to_pyarrow_dataset().count_rows(filter=batch)
+    refused = compute.field("field").is_null() | (compute.field("field") != RELEASED)
+    return delta.to_pyarrow_dataset().count_rows(filter=batch & refused)
 
 
 def summary(system: str, entity: str, reasons: int = 5) -> Refusals | None:
-    """What the quarantine of an entity holds; None when nothing was ever refused."""
+    """What the quarantine of an entity holds; None when it holds nothing."""
     table = quarantine(system, entity)
     delta = history.open_table(table)
     if delta is None:
         return None
-    found = _read(delta, ["reason", BATCH_ID, INGESTED_AT])
+    found = _held(_read(delta, ["reason", BATCH_ID, INGESTED_AT, DIGEST, "field", "place"]))
+    if not len(found):
+        return None
     said = found.column("reason").value_counts().to_pylist() if len(found) else []
     said.sort(key=lambda entry: -entry["counts"])
     return Refusals(
@@ -103,17 +137,17 @@ def summary(system: str, entity: str, reasons: int = 5) -> Refusals | None:
 
 
 def rows(system: str, entity: str, *, batch: str | None = None, limit: int = 20) -> pa.Table | None:
-    """The newest refused rows of an entity, or those of one batch; None when nothing was ever refused."""
+    """The newest rows that are held of an entity, or those of one batch; None when nothing was ever refused."""
     delta = history.open_table(quarantine(system, entity))
     if delta is None:
         return None
-    condition = None if batch is None else compute.field(BATCH_ID) == batch
-    if condition is None:
-        # the bytes are read only of the batches that are shown
-        ids = sorted(_read(delta, [BATCH_ID]).column(BATCH_ID).to_pylist(), reverse=True)
-        condition = compute.field(BATCH_ID) >= ids[:limit][-1] if ids else None
-    names = [name for name in _TABLE.names if name != DIGEST]
-    found = _read(delta, names, condition)
+    # the bytes are read only of the batches that are shown, and of what was read again since
+    ids = _held(_read(delta, [BATCH_ID, INGESTED_AT, DIGEST, "field", "place"])).column(BATCH_ID).to_pylist()
+    wanted = sorted(ids, reverse=True)[:limit] if batch is None else [batch]
+    condition = compute.field(BATCH_ID) >= min(wanted, default="")
+    found = _held(_read(delta, _TABLE.names, condition)).drop_columns([DIGEST])
+    if batch is not None:
+        found = found.filter(compute.equal(found.column(BATCH_ID), batch))
     return found.sort_by([(INGESTED_AT, "descending"), ("place", "ascending")]).slice(0, limit)
 
 
@@ -144,3 +178,17 @@ def _batches(manifest: Manifest) -> Iterator[pa.RecordBatch]:
         constants = [pa.repeat(pa.scalar(manifest.batch_id), len(part)), pa.repeat(ingested_at, len(part))]
         table = pa.Table.from_arrays([*part.select(LANDED.names).columns, *constants], schema=_TABLE)
         yield from table.to_batches(max_chunksize=4096)
+    released = manifest.released
+    words = f"was read again: batch {manifest.batch_id}"
+    for start in range(0, len(released), 4096):
+        digests = released[start : start + 4096]
+        columns = [
+            pa.nulls(len(digests), pa.binary()),
+            pa.repeat(pa.scalar(""), len(digests)),
+            pa.repeat(pa.scalar(RELEASED), len(digests)),
+            pa.repeat(pa.scalar(words), len(digests)),
+            pa.array(digests, pa.string()),
+            pa.repeat(pa.scalar(manifest.batch_id), len(digests)),
+            pa.repeat(ingested_at, len(digests)),
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=_TABLE)

@@ -12,7 +12,9 @@ The part says what only it can know:
   the part made the reference from the other record itself;
 - `as_text`: the typed fields that come as text, to be read in all the forms that people write;
 - `computed`: the coded fields that the part makes itself, so that nothing was sent for them;
-- `carry`: further columns of the part that other models need.
+- `carry`: further columns of the part that other models need;
+- `sent`: the columns that hold the rows as sent, when there are more than `source_row`: what staging could not read of
+  a typed field is looked up in them; none where the part made its rows itself.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from datong_platform.standard.sql_text import indented
 
 _INDENT = "    "
 KEYS = ("source_system", "source_key")
-MACROS = ("overrides_of", "fixes_of", "conform_demands")
+MACROS = ("overrides_of", "fixes_of", "conform_demands", "unreadable")
 """Macros that the generated ones call; who renders them without dbt gives their own."""
 
 
@@ -42,7 +44,8 @@ def macro(of: Contract) -> str:
     parents = [rule for rule in of.rules if rule.kind == "refers_to"]
     wanted = sorted({str(each.params["entity"]) for each in parents})
     text = [
-        f"{{% macro {macro_name(of.entity)}(relation, parents={{}}, as_text=[], computed=[], carry=[]) -%}}",
+        f"{{% macro {macro_name(of.entity)}(relation, parents={{}}, as_text=[], computed=[], carry=[],"
+        " sent=['source_row']) -%}",
         f"{_INDENT}{{#- {of.title} · {of.title_zh}, contract {of.version}. -#}}",
         f"{_INDENT}{{%- do conform_demands('{of.entity}', {wanted!r}, {_typed_names(of)!r}, {_coded_names(of)!r},"
         f" parents, as_text, computed) -%}}",
@@ -88,6 +91,7 @@ def sql(
             "conform_demands": lambda *_: "",
             "overrides_of": nothing,
             "fixes_of": nothing,
+            "unreadable": lambda *_: "cast(null as string)",
             **NORMALISERS,
         },
     )
@@ -207,6 +211,10 @@ def _check(of: Contract, one: Rule) -> Check:
             params["entity_zh"] = known[entity].title_zh
     elif _has_source(of, each):
         params["source"] = f"source_{each.name}"
+    if one.kind == "type":
+        # of what staging could not read the value has no column of its own
+        unread = f"coalesce(cast(source_{each.name} as string), {{{{ unreadable('{each.name}', sent) }}}})"
+        params["source"] = _either(each.name, f"source_{each.name}", unread)
     if one.kind == "unique":
         params["occurrences"] = f"_occurrences_{each.name}"
     check = kind.failure(each.name, each.name, params, title_zh=each.title_zh, withholds=withholds)
@@ -256,7 +264,7 @@ def _normalised(of: Contract) -> str:
     return (
         "select\n"
         f"{_INDENT}{indented(listed)}\n"
-        f"{_INDENT}{{%- for column in carry %}},\n"
+        f"{_INDENT}{{%- for column in carry + (sent | reject('equalto', 'source_row') | list) %}},\n"
         f"{_INDENT}{{{{ column }}}}\n"
         f"{_INDENT}{{%- endfor %}}\n"
         "from (\n"
@@ -296,7 +304,7 @@ def _mended(of: Contract) -> str:
     return (
         "select\n"
         f"{_INDENT}{indented(listed)}\n"
-        f"{_INDENT}{{%- for column in carry %}},\n"
+        f"{_INDENT}{{%- for column in carry + (sent | reject('equalto', 'source_row') | list) %}},\n"
         f"{_INDENT}given.{{{{ column }}}}\n"
         f"{_INDENT}{{%- endfor %}}\n"
         "from {{ relation }} as given\n"

@@ -1,6 +1,6 @@
 {# Made from standard/contracts/bill_of_material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__bill_of_material(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__bill_of_material(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Bill of material · 物料清单, contract 1.0.0. -#}
     {%- do conform_demands('bill_of_material', ['material'], ['base_quantity'], ['base_quantity_unit'], parents, as_text, computed) -%}
 select
@@ -29,7 +29,7 @@ from (
             {%- if parents['material'] %}
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
-                or (base_quantity is null and coalesce(trim(cast(source_base_quantity as string)), '') <> '')
+                or (base_quantity is null and coalesce(trim(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'base_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_base_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_base_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_base_quantity <> base_quantity{% endif %})
                 or (coalesce(base_quantity, 0) <= 0)
                 or (base_quantity_unit is null)
@@ -50,8 +50,8 @@ from (
                     end
         {%- endif %},
                     case
-                        when base_quantity is null and coalesce(trim(cast(source_base_quantity as string)), '') <> ''
-                            then named_struct('field', 'base_quantity', 'rule', 'type', 'reason', concat('base_quantity must be a decimal(15,3) and is ', coalesce(cast(source_base_quantity as string), 'missing')), 'reason_zh', concat('基准数量的值', coalesce(cast(source_base_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_base_quantity as string), 'is_withheld', true)
+                        when base_quantity is null and coalesce(trim(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'base_quantity', 'rule', 'type', 'reason', concat('base_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('基准数量的值', coalesce(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'base_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_base_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_base_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_base_quantity <> base_quantity{% endif %}
@@ -84,7 +84,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -101,7 +101,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

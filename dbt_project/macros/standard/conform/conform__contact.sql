@@ -1,6 +1,6 @@
 {# Made from standard/contracts/contact.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__contact(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__contact(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Contact · 联系人, contract 1.0.0. -#}
     {%- do conform_demands('contact', [], ['changed_at'], [], parents, as_text, computed) -%}
 select
@@ -31,7 +31,7 @@ from (
                 or (not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
                 or (not mobile rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (mobile is null and coalesce(lower(trim(cast(source_mobile as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
                 or (not email rlike r'^[a-z0-9!#$&*+/=?^_~-]+(\.[a-z0-9!#$&*+/=?^_~-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$')
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -63,8 +63,8 @@ from (
                             then named_struct('field', 'email', 'rule', 'email', 'reason', concat('email is not an e-mail address: ', coalesce(cast(source_email as string), 'missing')), 'reason_zh', concat('电子邮件不是有效的电子邮箱：', coalesce(cast(source_email as string), '空')), 'raw', cast(source_email as string), 'is_withheld', false)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -90,7 +90,7 @@ from (
             _datong_ingested_at,
             source_row,
             _overrides
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -108,7 +108,7 @@ from (
                 given._datong_ingested_at,
                 given.source_row,
                 overrides._overrides
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

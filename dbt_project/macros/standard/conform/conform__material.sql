@@ -1,6 +1,6 @@
 {# Made from standard/contracts/material.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__material(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Material · 物料, contract 1.1.0. -#}
     {%- do conform_demands('material', [], ['gross_weight', 'net_weight', 'standard_price', 'is_marked_for_deletion', 'created_on', 'changed_at'], ['material_type', 'base_unit', 'weight_unit', 'currency'], parents, as_text, computed) -%}
 select
@@ -60,20 +60,20 @@ from (
                     ) % 10 = 0
                 ))
                 or (base_unit is null)
-                or (gross_weight is null and coalesce(trim(cast(source_gross_weight as string)), '') <> '')
+                or (gross_weight is null and coalesce(trim(cast({% if 'gross_weight' in as_text %}source_gross_weight{% else %}coalesce(cast(source_gross_weight as string), {{ unreadable('gross_weight', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'gross_weight' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_gross_weight as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_gross_weight as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_gross_weight <> gross_weight{% endif %})
                 or (gross_weight < 0)
-                or (net_weight is null and coalesce(trim(cast(source_net_weight as string)), '') <> '')
+                or (net_weight is null and coalesce(trim(cast({% if 'net_weight' in as_text %}source_net_weight{% else %}coalesce(cast(source_net_weight as string), {{ unreadable('net_weight', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'net_weight' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_net_weight as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_net_weight as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_net_weight <> net_weight{% endif %})
                 or (net_weight < 0)
                 or (weight_unit is null and coalesce(trim(cast(source_weight_unit as string)), '') <> '')
-                or (standard_price is null and coalesce(trim(cast(source_standard_price as string)), '') <> '')
+                or (standard_price is null and coalesce(trim(cast({% if 'standard_price' in as_text %}source_standard_price{% else %}coalesce(cast(source_standard_price as string), {{ unreadable('standard_price', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'standard_price' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_standard_price as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_standard_price as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_standard_price <> standard_price{% endif %})
                 or (standard_price < 0)
                 or (currency is null and coalesce(trim(cast(source_currency as string)), '') <> '')
-                or (is_marked_for_deletion is null and coalesce(trim(cast(source_is_marked_for_deletion as string)), '') <> '')
-                or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (is_marked_for_deletion is null and coalesce(trim(cast({% if 'is_marked_for_deletion' in as_text %}source_is_marked_for_deletion{% else %}coalesce(cast(source_is_marked_for_deletion as string), {{ unreadable('is_marked_for_deletion', sent) }}){% endif %} as string)), '') <> '')
+                or (created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -119,8 +119,8 @@ from (
                             then named_struct('field', 'base_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_base_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_base_unit as string), '空')), 'raw', cast(source_base_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when gross_weight is null and coalesce(trim(cast(source_gross_weight as string)), '') <> ''
-                            then named_struct('field', 'gross_weight', 'rule', 'type', 'reason', concat('gross_weight must be a decimal(15,3) and is ', coalesce(cast(source_gross_weight as string), 'missing')), 'reason_zh', concat('毛重的值', coalesce(cast(source_gross_weight as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_gross_weight as string), 'is_withheld', false)
+                        when gross_weight is null and coalesce(trim(cast({% if 'gross_weight' in as_text %}source_gross_weight{% else %}coalesce(cast(source_gross_weight as string), {{ unreadable('gross_weight', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'gross_weight', 'rule', 'type', 'reason', concat('gross_weight must be a decimal(15,3) and is ', coalesce(cast({% if 'gross_weight' in as_text %}source_gross_weight{% else %}coalesce(cast(source_gross_weight as string), {{ unreadable('gross_weight', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('毛重的值', coalesce(cast({% if 'gross_weight' in as_text %}source_gross_weight{% else %}coalesce(cast(source_gross_weight as string), {{ unreadable('gross_weight', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'gross_weight' in as_text %}source_gross_weight{% else %}coalesce(cast(source_gross_weight as string), {{ unreadable('gross_weight', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'gross_weight' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_gross_weight as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_gross_weight as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_gross_weight <> gross_weight{% endif %}
@@ -131,8 +131,8 @@ from (
                             then named_struct('field', 'gross_weight', 'rule', 'not_negative', 'reason', concat('gross_weight must not be below zero and is ', coalesce(cast(gross_weight as string), 'missing')), 'reason_zh', concat('毛重不得小于零，实际为', coalesce(cast(gross_weight as string), '空')), 'raw', cast(source_gross_weight as string), 'is_withheld', true)
                     end,
                     case
-                        when net_weight is null and coalesce(trim(cast(source_net_weight as string)), '') <> ''
-                            then named_struct('field', 'net_weight', 'rule', 'type', 'reason', concat('net_weight must be a decimal(15,3) and is ', coalesce(cast(source_net_weight as string), 'missing')), 'reason_zh', concat('净重的值', coalesce(cast(source_net_weight as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_net_weight as string), 'is_withheld', false)
+                        when net_weight is null and coalesce(trim(cast({% if 'net_weight' in as_text %}source_net_weight{% else %}coalesce(cast(source_net_weight as string), {{ unreadable('net_weight', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'net_weight', 'rule', 'type', 'reason', concat('net_weight must be a decimal(15,3) and is ', coalesce(cast({% if 'net_weight' in as_text %}source_net_weight{% else %}coalesce(cast(source_net_weight as string), {{ unreadable('net_weight', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('净重的值', coalesce(cast({% if 'net_weight' in as_text %}source_net_weight{% else %}coalesce(cast(source_net_weight as string), {{ unreadable('net_weight', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'net_weight' in as_text %}source_net_weight{% else %}coalesce(cast(source_net_weight as string), {{ unreadable('net_weight', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'net_weight' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_net_weight as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_net_weight as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_net_weight <> net_weight{% endif %}
@@ -147,8 +147,8 @@ from (
                             then named_struct('field', 'weight_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_weight_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_weight_unit as string), '空')), 'raw', cast(source_weight_unit as string), 'is_withheld', false)
                     end,
                     case
-                        when standard_price is null and coalesce(trim(cast(source_standard_price as string)), '') <> ''
-                            then named_struct('field', 'standard_price', 'rule', 'type', 'reason', concat('standard_price must be a decimal(18,6) and is ', coalesce(cast(source_standard_price as string), 'missing')), 'reason_zh', concat('标准价的值', coalesce(cast(source_standard_price as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast(source_standard_price as string), 'is_withheld', false)
+                        when standard_price is null and coalesce(trim(cast({% if 'standard_price' in as_text %}source_standard_price{% else %}coalesce(cast(source_standard_price as string), {{ unreadable('standard_price', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'standard_price', 'rule', 'type', 'reason', concat('standard_price must be a decimal(18,6) and is ', coalesce(cast({% if 'standard_price' in as_text %}source_standard_price{% else %}coalesce(cast(source_standard_price as string), {{ unreadable('standard_price', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('标准价的值', coalesce(cast({% if 'standard_price' in as_text %}source_standard_price{% else %}coalesce(cast(source_standard_price as string), {{ unreadable('standard_price', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast({% if 'standard_price' in as_text %}source_standard_price{% else %}coalesce(cast(source_standard_price as string), {{ unreadable('standard_price', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'standard_price' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_standard_price as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_standard_price as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_standard_price <> standard_price{% endif %}
@@ -163,16 +163,16 @@ from (
                             then named_struct('field', 'currency', 'rule', 'known_currency', 'reason', concat('currency ', coalesce(cast(source_currency as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集currency的对照表中没有', coalesce(cast(source_currency as string), '空')), 'raw', cast(source_currency as string), 'is_withheld', false)
                     end,
                     case
-                        when is_marked_for_deletion is null and coalesce(trim(cast(source_is_marked_for_deletion as string)), '') <> ''
-                            then named_struct('field', 'is_marked_for_deletion', 'rule', 'type', 'reason', concat('is_marked_for_deletion must be a boolean and is ', coalesce(cast(source_is_marked_for_deletion as string), 'missing')), 'reason_zh', concat('删除标记的值', coalesce(cast(source_is_marked_for_deletion as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_marked_for_deletion as string), 'is_withheld', false)
+                        when is_marked_for_deletion is null and coalesce(trim(cast({% if 'is_marked_for_deletion' in as_text %}source_is_marked_for_deletion{% else %}coalesce(cast(source_is_marked_for_deletion as string), {{ unreadable('is_marked_for_deletion', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'is_marked_for_deletion', 'rule', 'type', 'reason', concat('is_marked_for_deletion must be a boolean and is ', coalesce(cast({% if 'is_marked_for_deletion' in as_text %}source_is_marked_for_deletion{% else %}coalesce(cast(source_is_marked_for_deletion as string), {{ unreadable('is_marked_for_deletion', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('删除标记的值', coalesce(cast({% if 'is_marked_for_deletion' in as_text %}source_is_marked_for_deletion{% else %}coalesce(cast(source_is_marked_for_deletion as string), {{ unreadable('is_marked_for_deletion', sent) }}){% endif %} as string), '空'), '不是有效的boolean'), 'raw', cast({% if 'is_marked_for_deletion' in as_text %}source_is_marked_for_deletion{% else %}coalesce(cast(source_is_marked_for_deletion as string), {{ unreadable('is_marked_for_deletion', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                        when created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -213,7 +213,7 @@ from (
             _datong_ingested_at,
             source_row,
             _overrides
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -243,7 +243,7 @@ from (
                 given._datong_ingested_at,
                 given.source_row,
                 overrides._overrides
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

@@ -1,6 +1,6 @@
 {# Made from standard/contracts/material_consumption.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__material_consumption(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material_consumption(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Material consumption · 物料消耗, contract 1.0.0. -#}
     {%- do conform_demands('material_consumption', ['production_order'], ['quantity', 'consumed_at', 'recorded_at'], ['quantity_unit'], parents, as_text, computed) -%}
 select
@@ -34,13 +34,13 @@ from (
                 or (production_order_id is not null and _known_production_order_production_order_id is null)
             {%- endif %}
                 or (material_id is null)
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
                 or (quantity_unit is null)
                 or (consumed_at is null)
-                or (consumed_at is null and regexp_replace(coalesce(trim(cast(source_consumed_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (consumed_at is null and regexp_replace(coalesce(trim(cast({% if 'consumed_at' in as_text %}source_consumed_at{% else %}coalesce(cast(source_consumed_at as string), {{ unreadable('consumed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -62,8 +62,8 @@ from (
                             then named_struct('field', 'material_id', 'rule', 'required', 'reason', 'material_id is missing', 'reason_zh', '物料编码缺失', 'raw', cast(material_id as string), 'is_withheld', true)
                     end,
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -82,12 +82,12 @@ from (
                             then named_struct('field', 'consumed_at', 'rule', 'required', 'reason', 'consumed_at is missing', 'reason_zh', '消耗时间缺失', 'raw', cast(source_consumed_at as string), 'is_withheld', true)
                     end,
                     case
-                        when consumed_at is null and regexp_replace(coalesce(trim(cast(source_consumed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'consumed_at', 'rule', 'type', 'reason', concat('consumed_at must be a timestamp and is ', coalesce(cast(source_consumed_at as string), 'missing')), 'reason_zh', concat('消耗时间的值', coalesce(cast(source_consumed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_consumed_at as string), 'is_withheld', true)
+                        when consumed_at is null and regexp_replace(coalesce(trim(cast({% if 'consumed_at' in as_text %}source_consumed_at{% else %}coalesce(cast(source_consumed_at as string), {{ unreadable('consumed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'consumed_at', 'rule', 'type', 'reason', concat('consumed_at must be a timestamp and is ', coalesce(cast({% if 'consumed_at' in as_text %}source_consumed_at{% else %}coalesce(cast(source_consumed_at as string), {{ unreadable('consumed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('消耗时间的值', coalesce(cast({% if 'consumed_at' in as_text %}source_consumed_at{% else %}coalesce(cast(source_consumed_at as string), {{ unreadable('consumed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'consumed_at' in as_text %}source_consumed_at{% else %}coalesce(cast(source_consumed_at as string), {{ unreadable('consumed_at', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
-                        when recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast(source_recorded_at as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast(source_recorded_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_recorded_at as string), 'is_withheld', false)
+                        when recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -114,7 +114,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -135,7 +135,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

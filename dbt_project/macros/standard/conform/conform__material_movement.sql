@@ -1,6 +1,6 @@
 {# Made from standard/contracts/material_movement.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__material_movement(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material_movement(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Material movement · 物料移动, contract 1.0.0. -#}
     {%- do conform_demands('material_movement', ['material', 'material_document'], ['posted_on', 'document_on', 'quantity', 'signed_quantity', 'created_on'], ['movement_type', 'direction', 'quantity_unit'], parents, as_text, computed) -%}
 select
@@ -46,22 +46,22 @@ from (
         case
             when (material_document_id is null)
                 or (posted_on is null)
-                or (posted_on is null and regexp_replace(coalesce(trim(cast(source_posted_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (posted_on is null and regexp_replace(coalesce(trim(cast({% if 'posted_on' in as_text %}source_posted_on{% else %}coalesce(cast(source_posted_on as string), {{ unreadable('posted_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (posted_on not between date'1990-01-01' and date'2099-12-31')
-                or (document_on is null and regexp_replace(coalesce(trim(cast(source_document_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (document_on is null and regexp_replace(coalesce(trim(cast({% if 'document_on' in as_text %}source_document_on{% else %}coalesce(cast(source_document_on as string), {{ unreadable('document_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (movement_type is null)
                 or (direction is null)
                 or (material_id is null)
             {%- if parents['material'] %}
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
-                or (signed_quantity is null and coalesce(trim(cast(source_signed_quantity as string)), '') <> '')
+                or (signed_quantity is null and coalesce(trim(cast({% if 'signed_quantity' in as_text %}source_signed_quantity{% else %}coalesce(cast(source_signed_quantity as string), {{ unreadable('signed_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'signed_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_signed_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_signed_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_signed_quantity <> signed_quantity{% endif %})
                 or (quantity_unit is null)
-                or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             {%- if parents['material_document'] %}
                 or (material_document_id is not null and _known_material_document_material_document_id is null)
             {%- endif %}
@@ -76,16 +76,16 @@ from (
                             then named_struct('field', 'posted_on', 'rule', 'required', 'reason', 'posted_on is missing', 'reason_zh', '过账日期缺失', 'raw', cast(source_posted_on as string), 'is_withheld', true)
                     end,
                     case
-                        when posted_on is null and regexp_replace(coalesce(trim(cast(source_posted_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'posted_on', 'rule', 'type', 'reason', concat('posted_on must be a date and is ', coalesce(cast(source_posted_on as string), 'missing')), 'reason_zh', concat('过账日期的值', coalesce(cast(source_posted_on as string), '空'), '不是有效的date'), 'raw', cast(source_posted_on as string), 'is_withheld', true)
+                        when posted_on is null and regexp_replace(coalesce(trim(cast({% if 'posted_on' in as_text %}source_posted_on{% else %}coalesce(cast(source_posted_on as string), {{ unreadable('posted_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'posted_on', 'rule', 'type', 'reason', concat('posted_on must be a date and is ', coalesce(cast({% if 'posted_on' in as_text %}source_posted_on{% else %}coalesce(cast(source_posted_on as string), {{ unreadable('posted_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('过账日期的值', coalesce(cast({% if 'posted_on' in as_text %}source_posted_on{% else %}coalesce(cast(source_posted_on as string), {{ unreadable('posted_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'posted_on' in as_text %}source_posted_on{% else %}coalesce(cast(source_posted_on as string), {{ unreadable('posted_on', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when posted_on not between date'1990-01-01' and date'2099-12-31'
                             then named_struct('field', 'posted_on', 'rule', 'plausible_date', 'reason', concat('posted_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(posted_on as string), 'missing')), 'reason_zh', concat('过账日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(posted_on as string), '空')), 'raw', cast(source_posted_on as string), 'is_withheld', true)
                     end,
                     case
-                        when document_on is null and regexp_replace(coalesce(trim(cast(source_document_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'document_on', 'rule', 'type', 'reason', concat('document_on must be a date and is ', coalesce(cast(source_document_on as string), 'missing')), 'reason_zh', concat('凭证日期的值', coalesce(cast(source_document_on as string), '空'), '不是有效的date'), 'raw', cast(source_document_on as string), 'is_withheld', false)
+                        when document_on is null and regexp_replace(coalesce(trim(cast({% if 'document_on' in as_text %}source_document_on{% else %}coalesce(cast(source_document_on as string), {{ unreadable('document_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'document_on', 'rule', 'type', 'reason', concat('document_on must be a date and is ', coalesce(cast({% if 'document_on' in as_text %}source_document_on{% else %}coalesce(cast(source_document_on as string), {{ unreadable('document_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('凭证日期的值', coalesce(cast({% if 'document_on' in as_text %}source_document_on{% else %}coalesce(cast(source_document_on as string), {{ unreadable('document_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'document_on' in as_text %}source_document_on{% else %}coalesce(cast(source_document_on as string), {{ unreadable('document_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when movement_type is null
@@ -106,8 +106,8 @@ from (
                     end
         {%- endif %},
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -118,8 +118,8 @@ from (
                             then named_struct('field', 'quantity', 'rule', 'positive', 'reason', concat('quantity must be above zero and is ', coalesce(cast(quantity as string), 'missing')), 'reason_zh', concat('数量必须大于零，实际为', coalesce(cast(quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when signed_quantity is null and coalesce(trim(cast(source_signed_quantity as string)), '') <> ''
-                            then named_struct('field', 'signed_quantity', 'rule', 'type', 'reason', concat('signed_quantity must be a decimal(15,3) and is ', coalesce(cast(source_signed_quantity as string), 'missing')), 'reason_zh', concat('带符号数量的值', coalesce(cast(source_signed_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_signed_quantity as string), 'is_withheld', false)
+                        when signed_quantity is null and coalesce(trim(cast({% if 'signed_quantity' in as_text %}source_signed_quantity{% else %}coalesce(cast(source_signed_quantity as string), {{ unreadable('signed_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'signed_quantity', 'rule', 'type', 'reason', concat('signed_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'signed_quantity' in as_text %}source_signed_quantity{% else %}coalesce(cast(source_signed_quantity as string), {{ unreadable('signed_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('带符号数量的值', coalesce(cast({% if 'signed_quantity' in as_text %}source_signed_quantity{% else %}coalesce(cast(source_signed_quantity as string), {{ unreadable('signed_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'signed_quantity' in as_text %}source_signed_quantity{% else %}coalesce(cast(source_signed_quantity as string), {{ unreadable('signed_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'signed_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_signed_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_signed_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_signed_quantity <> signed_quantity{% endif %}
@@ -130,8 +130,8 @@ from (
                             then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                        when created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
         {%- if parents['material_document'] %},
                     case
@@ -182,7 +182,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -219,7 +219,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

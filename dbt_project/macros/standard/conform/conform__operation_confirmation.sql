@@ -1,6 +1,6 @@
 {# Made from standard/contracts/operation_confirmation.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__operation_confirmation(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__operation_confirmation(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Operation confirmation · 工序报工, contract 1.0.0. -#}
     {%- do conform_demands('operation_confirmation', ['production_order'], ['good_quantity', 'scrap_quantity', 'machine_minutes', 'confirmed_at', 'recorded_at'], ['quantity_unit'], parents, as_text, computed) -%}
 select
@@ -37,18 +37,18 @@ from (
             {%- endif %}
                 or (operation_id is null)
                 or (good_quantity is null)
-                or (good_quantity is null and coalesce(trim(cast(source_good_quantity as string)), '') <> '')
+                or (good_quantity is null and coalesce(trim(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'good_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_good_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_good_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_good_quantity <> good_quantity{% endif %})
                 or (good_quantity < 0)
-                or (scrap_quantity is null and coalesce(trim(cast(source_scrap_quantity as string)), '') <> '')
+                or (scrap_quantity is null and coalesce(trim(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'scrap_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_scrap_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_scrap_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_scrap_quantity <> scrap_quantity{% endif %})
                 or (scrap_quantity < 0)
                 or (quantity_unit is null)
-                or (machine_minutes is null and coalesce(trim(cast(source_machine_minutes as string)), '') <> '')
+                or (machine_minutes is null and coalesce(trim(cast({% if 'machine_minutes' in as_text %}source_machine_minutes{% else %}coalesce(cast(source_machine_minutes as string), {{ unreadable('machine_minutes', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'machine_minutes' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_machine_minutes as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_machine_minutes as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_machine_minutes <> machine_minutes{% endif %})
                 or (confirmed_at is null)
-                or (confirmed_at is null and regexp_replace(coalesce(trim(cast(source_confirmed_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (confirmed_at is null and regexp_replace(coalesce(trim(cast({% if 'confirmed_at' in as_text %}source_confirmed_at{% else %}coalesce(cast(source_confirmed_at as string), {{ unreadable('confirmed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -74,8 +74,8 @@ from (
                             then named_struct('field', 'good_quantity', 'rule', 'required', 'reason', 'good_quantity is missing', 'reason_zh', '合格数量缺失', 'raw', cast(source_good_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when good_quantity is null and coalesce(trim(cast(source_good_quantity as string)), '') <> ''
-                            then named_struct('field', 'good_quantity', 'rule', 'type', 'reason', concat('good_quantity must be a decimal(15,3) and is ', coalesce(cast(source_good_quantity as string), 'missing')), 'reason_zh', concat('合格数量的值', coalesce(cast(source_good_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_good_quantity as string), 'is_withheld', true)
+                        when good_quantity is null and coalesce(trim(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'good_quantity', 'rule', 'type', 'reason', concat('good_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('合格数量的值', coalesce(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'good_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_good_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_good_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_good_quantity <> good_quantity{% endif %}
@@ -86,8 +86,8 @@ from (
                             then named_struct('field', 'good_quantity', 'rule', 'not_negative', 'reason', concat('good_quantity must not be below zero and is ', coalesce(cast(good_quantity as string), 'missing')), 'reason_zh', concat('合格数量不得小于零，实际为', coalesce(cast(good_quantity as string), '空')), 'raw', cast(source_good_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when scrap_quantity is null and coalesce(trim(cast(source_scrap_quantity as string)), '') <> ''
-                            then named_struct('field', 'scrap_quantity', 'rule', 'type', 'reason', concat('scrap_quantity must be a decimal(15,3) and is ', coalesce(cast(source_scrap_quantity as string), 'missing')), 'reason_zh', concat('报废数量的值', coalesce(cast(source_scrap_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_scrap_quantity as string), 'is_withheld', false)
+                        when scrap_quantity is null and coalesce(trim(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'scrap_quantity', 'rule', 'type', 'reason', concat('scrap_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('报废数量的值', coalesce(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'scrap_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_scrap_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_scrap_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_scrap_quantity <> scrap_quantity{% endif %}
@@ -102,8 +102,8 @@ from (
                             then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when machine_minutes is null and coalesce(trim(cast(source_machine_minutes as string)), '') <> ''
-                            then named_struct('field', 'machine_minutes', 'rule', 'type', 'reason', concat('machine_minutes must be a decimal(15,3) and is ', coalesce(cast(source_machine_minutes as string), 'missing')), 'reason_zh', concat('机时(分钟)的值', coalesce(cast(source_machine_minutes as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_machine_minutes as string), 'is_withheld', false)
+                        when machine_minutes is null and coalesce(trim(cast({% if 'machine_minutes' in as_text %}source_machine_minutes{% else %}coalesce(cast(source_machine_minutes as string), {{ unreadable('machine_minutes', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'machine_minutes', 'rule', 'type', 'reason', concat('machine_minutes must be a decimal(15,3) and is ', coalesce(cast({% if 'machine_minutes' in as_text %}source_machine_minutes{% else %}coalesce(cast(source_machine_minutes as string), {{ unreadable('machine_minutes', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('机时(分钟)的值', coalesce(cast({% if 'machine_minutes' in as_text %}source_machine_minutes{% else %}coalesce(cast(source_machine_minutes as string), {{ unreadable('machine_minutes', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'machine_minutes' in as_text %}source_machine_minutes{% else %}coalesce(cast(source_machine_minutes as string), {{ unreadable('machine_minutes', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'machine_minutes' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_machine_minutes as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_machine_minutes as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_machine_minutes <> machine_minutes{% endif %}
@@ -114,12 +114,12 @@ from (
                             then named_struct('field', 'confirmed_at', 'rule', 'required', 'reason', 'confirmed_at is missing', 'reason_zh', '报工时间缺失', 'raw', cast(source_confirmed_at as string), 'is_withheld', true)
                     end,
                     case
-                        when confirmed_at is null and regexp_replace(coalesce(trim(cast(source_confirmed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'confirmed_at', 'rule', 'type', 'reason', concat('confirmed_at must be a timestamp and is ', coalesce(cast(source_confirmed_at as string), 'missing')), 'reason_zh', concat('报工时间的值', coalesce(cast(source_confirmed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_confirmed_at as string), 'is_withheld', true)
+                        when confirmed_at is null and regexp_replace(coalesce(trim(cast({% if 'confirmed_at' in as_text %}source_confirmed_at{% else %}coalesce(cast(source_confirmed_at as string), {{ unreadable('confirmed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'confirmed_at', 'rule', 'type', 'reason', concat('confirmed_at must be a timestamp and is ', coalesce(cast({% if 'confirmed_at' in as_text %}source_confirmed_at{% else %}coalesce(cast(source_confirmed_at as string), {{ unreadable('confirmed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('报工时间的值', coalesce(cast({% if 'confirmed_at' in as_text %}source_confirmed_at{% else %}coalesce(cast(source_confirmed_at as string), {{ unreadable('confirmed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'confirmed_at' in as_text %}source_confirmed_at{% else %}coalesce(cast(source_confirmed_at as string), {{ unreadable('confirmed_at', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
-                        when recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast(source_recorded_at as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast(source_recorded_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_recorded_at as string), 'is_withheld', false)
+                        when recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -150,7 +150,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -173,7 +173,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

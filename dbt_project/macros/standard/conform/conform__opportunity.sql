@@ -1,6 +1,6 @@
 {# Made from standard/contracts/opportunity.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__opportunity(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__opportunity(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Opportunity · 商机, contract 1.0.0. -#}
     {%- do conform_demands('opportunity', [], ['amount', 'probability', 'expected_close_on', 'changed_at'], ['currency'], parents, as_text, computed) -%}
 select
@@ -29,14 +29,14 @@ from (
         case
             when (opportunity_id is null)
                 or (customer_id is null)
-                or (amount is null and coalesce(trim(cast(source_amount as string)), '') <> '')
+                or (amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{2}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %})
                 or (amount < 0)
                 or (currency is null)
-                or (probability is null and coalesce(trim(cast(source_probability as string)), '') <> '')
+                or (probability is null and coalesce(trim(cast({% if 'probability' in as_text %}source_probability{% else %}coalesce(cast(source_probability as string), {{ unreadable('probability', sent) }}){% endif %} as string)), '') <> '')
                 or (probability not between 0 and 100)
-                or (expected_close_on is null and regexp_replace(coalesce(trim(cast(source_expected_close_on as string)), ''), '[-0/.: ]', '') <> '')
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (expected_close_on is null and regexp_replace(coalesce(trim(cast({% if 'expected_close_on' in as_text %}source_expected_close_on{% else %}coalesce(cast(source_expected_close_on as string), {{ unreadable('expected_close_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -48,8 +48,8 @@ from (
                             then named_struct('field', 'customer_id', 'rule', 'required', 'reason', 'customer_id is missing', 'reason_zh', '客户编码缺失', 'raw', cast(customer_id as string), 'is_withheld', true)
                     end,
                     case
-                        when amount is null and coalesce(trim(cast(source_amount as string)), '') <> ''
-                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,2) and is ', coalesce(cast(source_amount as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast(source_amount as string), '空'), '不是有效的decimal(18,2)'), 'raw', cast(source_amount as string), 'is_withheld', false)
+                        when amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,2) and is ', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,2)'), 'raw', cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{2}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %}
@@ -64,20 +64,20 @@ from (
                             then named_struct('field', 'currency', 'rule', 'known_currency', 'reason', concat('currency ', coalesce(cast(source_currency as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集currency的对照表中没有', coalesce(cast(source_currency as string), '空')), 'raw', cast(source_currency as string), 'is_withheld', true)
                     end,
                     case
-                        when probability is null and coalesce(trim(cast(source_probability as string)), '') <> ''
-                            then named_struct('field', 'probability', 'rule', 'type', 'reason', concat('probability must be a int and is ', coalesce(cast(source_probability as string), 'missing')), 'reason_zh', concat('成功概率(%)的值', coalesce(cast(source_probability as string), '空'), '不是有效的int'), 'raw', cast(source_probability as string), 'is_withheld', false)
+                        when probability is null and coalesce(trim(cast({% if 'probability' in as_text %}source_probability{% else %}coalesce(cast(source_probability as string), {{ unreadable('probability', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'probability', 'rule', 'type', 'reason', concat('probability must be a int and is ', coalesce(cast({% if 'probability' in as_text %}source_probability{% else %}coalesce(cast(source_probability as string), {{ unreadable('probability', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('成功概率(%)的值', coalesce(cast({% if 'probability' in as_text %}source_probability{% else %}coalesce(cast(source_probability as string), {{ unreadable('probability', sent) }}){% endif %} as string), '空'), '不是有效的int'), 'raw', cast({% if 'probability' in as_text %}source_probability{% else %}coalesce(cast(source_probability as string), {{ unreadable('probability', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when probability not between 0 and 100
                             then named_struct('field', 'probability', 'rule', 'range', 'reason', concat('probability must be from 0 to 100 and is ', coalesce(cast(probability as string), 'missing')), 'reason_zh', concat('成功概率(%)必须在0到100之间，实际为', coalesce(cast(probability as string), '空')), 'raw', cast(source_probability as string), 'is_withheld', true)
                     end,
                     case
-                        when expected_close_on is null and regexp_replace(coalesce(trim(cast(source_expected_close_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'expected_close_on', 'rule', 'type', 'reason', concat('expected_close_on must be a date and is ', coalesce(cast(source_expected_close_on as string), 'missing')), 'reason_zh', concat('预计成交日期的值', coalesce(cast(source_expected_close_on as string), '空'), '不是有效的date'), 'raw', cast(source_expected_close_on as string), 'is_withheld', false)
+                        when expected_close_on is null and regexp_replace(coalesce(trim(cast({% if 'expected_close_on' in as_text %}source_expected_close_on{% else %}coalesce(cast(source_expected_close_on as string), {{ unreadable('expected_close_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'expected_close_on', 'rule', 'type', 'reason', concat('expected_close_on must be a date and is ', coalesce(cast({% if 'expected_close_on' in as_text %}source_expected_close_on{% else %}coalesce(cast(source_expected_close_on as string), {{ unreadable('expected_close_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('预计成交日期的值', coalesce(cast({% if 'expected_close_on' in as_text %}source_expected_close_on{% else %}coalesce(cast(source_expected_close_on as string), {{ unreadable('expected_close_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'expected_close_on' in as_text %}source_expected_close_on{% else %}coalesce(cast(source_expected_close_on as string), {{ unreadable('expected_close_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -104,7 +104,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -124,7 +124,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

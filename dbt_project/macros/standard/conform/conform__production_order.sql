@@ -1,6 +1,6 @@
 {# Made from standard/contracts/production_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__production_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__production_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Production order · 生产订单, contract 1.0.0. -#}
     {%- do conform_demands('production_order', ['material'], ['quantity', 'delivered_quantity', 'planned_start_on', 'planned_end_on', 'actual_start_on', 'actual_end_on', 'changed_at'], ['quantity_unit', 'status'], parents, as_text, computed) -%}
 select
@@ -39,19 +39,19 @@ from (
             {%- if parents['material'] %}
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
-                or (delivered_quantity is null and coalesce(trim(cast(source_delivered_quantity as string)), '') <> '')
+                or (delivered_quantity is null and coalesce(trim(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'delivered_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_delivered_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_delivered_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_delivered_quantity <> delivered_quantity{% endif %})
                 or (quantity_unit is null)
-                or (planned_start_on is null and regexp_replace(coalesce(trim(cast(source_planned_start_on as string)), ''), '[-0/.: ]', '') <> '')
-                or (planned_end_on is null and regexp_replace(coalesce(trim(cast(source_planned_end_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (planned_start_on is null and regexp_replace(coalesce(trim(cast({% if 'planned_start_on' in as_text %}source_planned_start_on{% else %}coalesce(cast(source_planned_start_on as string), {{ unreadable('planned_start_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (planned_end_on is null and regexp_replace(coalesce(trim(cast({% if 'planned_end_on' in as_text %}source_planned_end_on{% else %}coalesce(cast(source_planned_end_on as string), {{ unreadable('planned_end_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (planned_end_on < planned_start_on)
-                or (actual_start_on is null and regexp_replace(coalesce(trim(cast(source_actual_start_on as string)), ''), '[-0/.: ]', '') <> '')
-                or (actual_end_on is null and regexp_replace(coalesce(trim(cast(source_actual_end_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (actual_start_on is null and regexp_replace(coalesce(trim(cast({% if 'actual_start_on' in as_text %}source_actual_start_on{% else %}coalesce(cast(source_actual_start_on as string), {{ unreadable('actual_start_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (actual_end_on is null and regexp_replace(coalesce(trim(cast({% if 'actual_end_on' in as_text %}source_actual_end_on{% else %}coalesce(cast(source_actual_end_on as string), {{ unreadable('actual_end_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (status is null)
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -69,8 +69,8 @@ from (
                     end
         {%- endif %},
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -81,8 +81,8 @@ from (
                             then named_struct('field', 'quantity', 'rule', 'positive', 'reason', concat('quantity must be above zero and is ', coalesce(cast(quantity as string), 'missing')), 'reason_zh', concat('数量必须大于零，实际为', coalesce(cast(quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when delivered_quantity is null and coalesce(trim(cast(source_delivered_quantity as string)), '') <> ''
-                            then named_struct('field', 'delivered_quantity', 'rule', 'type', 'reason', concat('delivered_quantity must be a decimal(15,3) and is ', coalesce(cast(source_delivered_quantity as string), 'missing')), 'reason_zh', concat('已交货数量的值', coalesce(cast(source_delivered_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_delivered_quantity as string), 'is_withheld', false)
+                        when delivered_quantity is null and coalesce(trim(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'delivered_quantity', 'rule', 'type', 'reason', concat('delivered_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('已交货数量的值', coalesce(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'delivered_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_delivered_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_delivered_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_delivered_quantity <> delivered_quantity{% endif %}
@@ -93,32 +93,32 @@ from (
                             then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when planned_start_on is null and regexp_replace(coalesce(trim(cast(source_planned_start_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'planned_start_on', 'rule', 'type', 'reason', concat('planned_start_on must be a date and is ', coalesce(cast(source_planned_start_on as string), 'missing')), 'reason_zh', concat('计划开始日期的值', coalesce(cast(source_planned_start_on as string), '空'), '不是有效的date'), 'raw', cast(source_planned_start_on as string), 'is_withheld', false)
+                        when planned_start_on is null and regexp_replace(coalesce(trim(cast({% if 'planned_start_on' in as_text %}source_planned_start_on{% else %}coalesce(cast(source_planned_start_on as string), {{ unreadable('planned_start_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'planned_start_on', 'rule', 'type', 'reason', concat('planned_start_on must be a date and is ', coalesce(cast({% if 'planned_start_on' in as_text %}source_planned_start_on{% else %}coalesce(cast(source_planned_start_on as string), {{ unreadable('planned_start_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('计划开始日期的值', coalesce(cast({% if 'planned_start_on' in as_text %}source_planned_start_on{% else %}coalesce(cast(source_planned_start_on as string), {{ unreadable('planned_start_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'planned_start_on' in as_text %}source_planned_start_on{% else %}coalesce(cast(source_planned_start_on as string), {{ unreadable('planned_start_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when planned_end_on is null and regexp_replace(coalesce(trim(cast(source_planned_end_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'planned_end_on', 'rule', 'type', 'reason', concat('planned_end_on must be a date and is ', coalesce(cast(source_planned_end_on as string), 'missing')), 'reason_zh', concat('计划结束日期的值', coalesce(cast(source_planned_end_on as string), '空'), '不是有效的date'), 'raw', cast(source_planned_end_on as string), 'is_withheld', false)
+                        when planned_end_on is null and regexp_replace(coalesce(trim(cast({% if 'planned_end_on' in as_text %}source_planned_end_on{% else %}coalesce(cast(source_planned_end_on as string), {{ unreadable('planned_end_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'planned_end_on', 'rule', 'type', 'reason', concat('planned_end_on must be a date and is ', coalesce(cast({% if 'planned_end_on' in as_text %}source_planned_end_on{% else %}coalesce(cast(source_planned_end_on as string), {{ unreadable('planned_end_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('计划结束日期的值', coalesce(cast({% if 'planned_end_on' in as_text %}source_planned_end_on{% else %}coalesce(cast(source_planned_end_on as string), {{ unreadable('planned_end_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'planned_end_on' in as_text %}source_planned_end_on{% else %}coalesce(cast(source_planned_end_on as string), {{ unreadable('planned_end_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when planned_end_on < planned_start_on
                             then named_struct('field', 'planned_end_on', 'rule', 'compare', 'reason', concat('planned_end_on must be >= its planned start (', coalesce(cast(planned_start_on as string), 'missing'), ') and is ', coalesce(cast(planned_end_on as string), 'missing')), 'reason_zh', concat('计划结束日期必须>=计划开始日期（', coalesce(cast(planned_start_on as string), '空'), '），实际为', coalesce(cast(planned_end_on as string), '空')), 'raw', cast(source_planned_end_on as string), 'is_withheld', false)
                     end,
                     case
-                        when actual_start_on is null and regexp_replace(coalesce(trim(cast(source_actual_start_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'actual_start_on', 'rule', 'type', 'reason', concat('actual_start_on must be a date and is ', coalesce(cast(source_actual_start_on as string), 'missing')), 'reason_zh', concat('实际开始日期的值', coalesce(cast(source_actual_start_on as string), '空'), '不是有效的date'), 'raw', cast(source_actual_start_on as string), 'is_withheld', false)
+                        when actual_start_on is null and regexp_replace(coalesce(trim(cast({% if 'actual_start_on' in as_text %}source_actual_start_on{% else %}coalesce(cast(source_actual_start_on as string), {{ unreadable('actual_start_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'actual_start_on', 'rule', 'type', 'reason', concat('actual_start_on must be a date and is ', coalesce(cast({% if 'actual_start_on' in as_text %}source_actual_start_on{% else %}coalesce(cast(source_actual_start_on as string), {{ unreadable('actual_start_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('实际开始日期的值', coalesce(cast({% if 'actual_start_on' in as_text %}source_actual_start_on{% else %}coalesce(cast(source_actual_start_on as string), {{ unreadable('actual_start_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'actual_start_on' in as_text %}source_actual_start_on{% else %}coalesce(cast(source_actual_start_on as string), {{ unreadable('actual_start_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when actual_end_on is null and regexp_replace(coalesce(trim(cast(source_actual_end_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'actual_end_on', 'rule', 'type', 'reason', concat('actual_end_on must be a date and is ', coalesce(cast(source_actual_end_on as string), 'missing')), 'reason_zh', concat('实际结束日期的值', coalesce(cast(source_actual_end_on as string), '空'), '不是有效的date'), 'raw', cast(source_actual_end_on as string), 'is_withheld', false)
+                        when actual_end_on is null and regexp_replace(coalesce(trim(cast({% if 'actual_end_on' in as_text %}source_actual_end_on{% else %}coalesce(cast(source_actual_end_on as string), {{ unreadable('actual_end_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'actual_end_on', 'rule', 'type', 'reason', concat('actual_end_on must be a date and is ', coalesce(cast({% if 'actual_end_on' in as_text %}source_actual_end_on{% else %}coalesce(cast(source_actual_end_on as string), {{ unreadable('actual_end_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('实际结束日期的值', coalesce(cast({% if 'actual_end_on' in as_text %}source_actual_end_on{% else %}coalesce(cast(source_actual_end_on as string), {{ unreadable('actual_end_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'actual_end_on' in as_text %}source_actual_end_on{% else %}coalesce(cast(source_actual_end_on as string), {{ unreadable('actual_end_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when status is null
                             then named_struct('field', 'status', 'rule', 'known_production_order_status', 'reason', concat('production order status ', coalesce(cast(source_status as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集production order status的对照表中没有', coalesce(cast(source_status as string), '空')), 'raw', cast(source_status as string), 'is_withheld', true)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -155,7 +155,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -182,7 +182,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

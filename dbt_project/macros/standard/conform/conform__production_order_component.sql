@@ -1,6 +1,6 @@
 {# Made from standard/contracts/production_order_component.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__production_order_component(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__production_order_component(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Production order component · 生产订单组件, contract 1.0.0. -#}
     {%- do conform_demands('production_order_component', ['material', 'production_order'], ['required_quantity', 'withdrawn_quantity', 'changed_at'], ['quantity_unit'], parents, as_text, computed) -%}
 select
@@ -41,13 +41,13 @@ from (
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
                 or (required_quantity is null)
-                or (required_quantity is null and coalesce(trim(cast(source_required_quantity as string)), '') <> '')
+                or (required_quantity is null and coalesce(trim(cast({% if 'required_quantity' in as_text %}source_required_quantity{% else %}coalesce(cast(source_required_quantity as string), {{ unreadable('required_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'required_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_required_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_required_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_required_quantity <> required_quantity{% endif %})
                 or (required_quantity < 0)
-                or (withdrawn_quantity is null and coalesce(trim(cast(source_withdrawn_quantity as string)), '') <> '')
+                or (withdrawn_quantity is null and coalesce(trim(cast({% if 'withdrawn_quantity' in as_text %}source_withdrawn_quantity{% else %}coalesce(cast(source_withdrawn_quantity as string), {{ unreadable('withdrawn_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'withdrawn_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_withdrawn_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_withdrawn_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_withdrawn_quantity <> withdrawn_quantity{% endif %})
                 or (quantity_unit is null)
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -83,8 +83,8 @@ from (
                             then named_struct('field', 'required_quantity', 'rule', 'required', 'reason', 'required_quantity is missing', 'reason_zh', '需求数量缺失', 'raw', cast(source_required_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when required_quantity is null and coalesce(trim(cast(source_required_quantity as string)), '') <> ''
-                            then named_struct('field', 'required_quantity', 'rule', 'type', 'reason', concat('required_quantity must be a decimal(15,3) and is ', coalesce(cast(source_required_quantity as string), 'missing')), 'reason_zh', concat('需求数量的值', coalesce(cast(source_required_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_required_quantity as string), 'is_withheld', true)
+                        when required_quantity is null and coalesce(trim(cast({% if 'required_quantity' in as_text %}source_required_quantity{% else %}coalesce(cast(source_required_quantity as string), {{ unreadable('required_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'required_quantity', 'rule', 'type', 'reason', concat('required_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'required_quantity' in as_text %}source_required_quantity{% else %}coalesce(cast(source_required_quantity as string), {{ unreadable('required_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('需求数量的值', coalesce(cast({% if 'required_quantity' in as_text %}source_required_quantity{% else %}coalesce(cast(source_required_quantity as string), {{ unreadable('required_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'required_quantity' in as_text %}source_required_quantity{% else %}coalesce(cast(source_required_quantity as string), {{ unreadable('required_quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'required_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_required_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_required_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_required_quantity <> required_quantity{% endif %}
@@ -95,8 +95,8 @@ from (
                             then named_struct('field', 'required_quantity', 'rule', 'not_negative', 'reason', concat('required_quantity must not be below zero and is ', coalesce(cast(required_quantity as string), 'missing')), 'reason_zh', concat('需求数量不得小于零，实际为', coalesce(cast(required_quantity as string), '空')), 'raw', cast(source_required_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when withdrawn_quantity is null and coalesce(trim(cast(source_withdrawn_quantity as string)), '') <> ''
-                            then named_struct('field', 'withdrawn_quantity', 'rule', 'type', 'reason', concat('withdrawn_quantity must be a decimal(15,3) and is ', coalesce(cast(source_withdrawn_quantity as string), 'missing')), 'reason_zh', concat('已领数量的值', coalesce(cast(source_withdrawn_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_withdrawn_quantity as string), 'is_withheld', false)
+                        when withdrawn_quantity is null and coalesce(trim(cast({% if 'withdrawn_quantity' in as_text %}source_withdrawn_quantity{% else %}coalesce(cast(source_withdrawn_quantity as string), {{ unreadable('withdrawn_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'withdrawn_quantity', 'rule', 'type', 'reason', concat('withdrawn_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'withdrawn_quantity' in as_text %}source_withdrawn_quantity{% else %}coalesce(cast(source_withdrawn_quantity as string), {{ unreadable('withdrawn_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('已领数量的值', coalesce(cast({% if 'withdrawn_quantity' in as_text %}source_withdrawn_quantity{% else %}coalesce(cast(source_withdrawn_quantity as string), {{ unreadable('withdrawn_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'withdrawn_quantity' in as_text %}source_withdrawn_quantity{% else %}coalesce(cast(source_withdrawn_quantity as string), {{ unreadable('withdrawn_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'withdrawn_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_withdrawn_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_withdrawn_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_withdrawn_quantity <> withdrawn_quantity{% endif %}
@@ -107,8 +107,8 @@ from (
                             then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -137,7 +137,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -160,7 +160,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

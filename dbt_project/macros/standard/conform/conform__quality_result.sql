@@ -1,6 +1,6 @@
 {# Made from standard/contracts/quality_result.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__quality_result(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__quality_result(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Quality result · 检验结果, contract 1.0.0. -#}
     {%- do conform_demands('quality_result', ['production_order'], ['measured_value', 'lower_limit', 'upper_limit', 'inspected_at', 'recorded_at'], ['result'], parents, as_text, computed) -%}
 select
@@ -35,16 +35,16 @@ from (
                 or (production_order_id is not null and _known_production_order_production_order_id is null)
             {%- endif %}
                 or (characteristic is null)
-                or (measured_value is null and coalesce(trim(cast(source_measured_value as string)), '') <> '')
+                or (measured_value is null and coalesce(trim(cast({% if 'measured_value' in as_text %}source_measured_value{% else %}coalesce(cast(source_measured_value as string), {{ unreadable('measured_value', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'measured_value' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_measured_value as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_measured_value as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_measured_value <> measured_value{% endif %})
-                or (lower_limit is null and coalesce(trim(cast(source_lower_limit as string)), '') <> '')
+                or (lower_limit is null and coalesce(trim(cast({% if 'lower_limit' in as_text %}source_lower_limit{% else %}coalesce(cast(source_lower_limit as string), {{ unreadable('lower_limit', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'lower_limit' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_lower_limit as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_lower_limit as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_lower_limit <> lower_limit{% endif %})
-                or (upper_limit is null and coalesce(trim(cast(source_upper_limit as string)), '') <> '')
+                or (upper_limit is null and coalesce(trim(cast({% if 'upper_limit' in as_text %}source_upper_limit{% else %}coalesce(cast(source_upper_limit as string), {{ unreadable('upper_limit', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'upper_limit' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_upper_limit as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_upper_limit as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_upper_limit <> upper_limit{% endif %})
                 or (result is null)
                 or (inspected_at is null)
-                or (inspected_at is null and regexp_replace(coalesce(trim(cast(source_inspected_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (inspected_at is null and regexp_replace(coalesce(trim(cast({% if 'inspected_at' in as_text %}source_inspected_at{% else %}coalesce(cast(source_inspected_at as string), {{ unreadable('inspected_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -66,24 +66,24 @@ from (
                             then named_struct('field', 'characteristic', 'rule', 'required', 'reason', 'characteristic is missing', 'reason_zh', '检验特性缺失', 'raw', cast(characteristic as string), 'is_withheld', true)
                     end,
                     case
-                        when measured_value is null and coalesce(trim(cast(source_measured_value as string)), '') <> ''
-                            then named_struct('field', 'measured_value', 'rule', 'type', 'reason', concat('measured_value must be a decimal(18,6) and is ', coalesce(cast(source_measured_value as string), 'missing')), 'reason_zh', concat('测量值的值', coalesce(cast(source_measured_value as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast(source_measured_value as string), 'is_withheld', false)
+                        when measured_value is null and coalesce(trim(cast({% if 'measured_value' in as_text %}source_measured_value{% else %}coalesce(cast(source_measured_value as string), {{ unreadable('measured_value', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'measured_value', 'rule', 'type', 'reason', concat('measured_value must be a decimal(18,6) and is ', coalesce(cast({% if 'measured_value' in as_text %}source_measured_value{% else %}coalesce(cast(source_measured_value as string), {{ unreadable('measured_value', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('测量值的值', coalesce(cast({% if 'measured_value' in as_text %}source_measured_value{% else %}coalesce(cast(source_measured_value as string), {{ unreadable('measured_value', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast({% if 'measured_value' in as_text %}source_measured_value{% else %}coalesce(cast(source_measured_value as string), {{ unreadable('measured_value', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'measured_value' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_measured_value as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_measured_value as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_measured_value <> measured_value{% endif %}
                             then named_struct('field', 'measured_value', 'rule', 'decimals', 'reason', concat('measured_value may have 6 decimals and is ', coalesce(cast(source_measured_value as string), 'missing')), 'reason_zh', concat('测量值最多6位小数，实际为', coalesce(cast(source_measured_value as string), '空')), 'raw', cast(source_measured_value as string), 'is_withheld', false)
                     end,
                     case
-                        when lower_limit is null and coalesce(trim(cast(source_lower_limit as string)), '') <> ''
-                            then named_struct('field', 'lower_limit', 'rule', 'type', 'reason', concat('lower_limit must be a decimal(18,6) and is ', coalesce(cast(source_lower_limit as string), 'missing')), 'reason_zh', concat('下限的值', coalesce(cast(source_lower_limit as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast(source_lower_limit as string), 'is_withheld', false)
+                        when lower_limit is null and coalesce(trim(cast({% if 'lower_limit' in as_text %}source_lower_limit{% else %}coalesce(cast(source_lower_limit as string), {{ unreadable('lower_limit', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'lower_limit', 'rule', 'type', 'reason', concat('lower_limit must be a decimal(18,6) and is ', coalesce(cast({% if 'lower_limit' in as_text %}source_lower_limit{% else %}coalesce(cast(source_lower_limit as string), {{ unreadable('lower_limit', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('下限的值', coalesce(cast({% if 'lower_limit' in as_text %}source_lower_limit{% else %}coalesce(cast(source_lower_limit as string), {{ unreadable('lower_limit', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast({% if 'lower_limit' in as_text %}source_lower_limit{% else %}coalesce(cast(source_lower_limit as string), {{ unreadable('lower_limit', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'lower_limit' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_lower_limit as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_lower_limit as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_lower_limit <> lower_limit{% endif %}
                             then named_struct('field', 'lower_limit', 'rule', 'decimals', 'reason', concat('lower_limit may have 6 decimals and is ', coalesce(cast(source_lower_limit as string), 'missing')), 'reason_zh', concat('下限最多6位小数，实际为', coalesce(cast(source_lower_limit as string), '空')), 'raw', cast(source_lower_limit as string), 'is_withheld', false)
                     end,
                     case
-                        when upper_limit is null and coalesce(trim(cast(source_upper_limit as string)), '') <> ''
-                            then named_struct('field', 'upper_limit', 'rule', 'type', 'reason', concat('upper_limit must be a decimal(18,6) and is ', coalesce(cast(source_upper_limit as string), 'missing')), 'reason_zh', concat('上限的值', coalesce(cast(source_upper_limit as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast(source_upper_limit as string), 'is_withheld', false)
+                        when upper_limit is null and coalesce(trim(cast({% if 'upper_limit' in as_text %}source_upper_limit{% else %}coalesce(cast(source_upper_limit as string), {{ unreadable('upper_limit', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'upper_limit', 'rule', 'type', 'reason', concat('upper_limit must be a decimal(18,6) and is ', coalesce(cast({% if 'upper_limit' in as_text %}source_upper_limit{% else %}coalesce(cast(source_upper_limit as string), {{ unreadable('upper_limit', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('上限的值', coalesce(cast({% if 'upper_limit' in as_text %}source_upper_limit{% else %}coalesce(cast(source_upper_limit as string), {{ unreadable('upper_limit', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,6)'), 'raw', cast({% if 'upper_limit' in as_text %}source_upper_limit{% else %}coalesce(cast(source_upper_limit as string), {{ unreadable('upper_limit', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'upper_limit' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_upper_limit as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_upper_limit as string)) rlike r'\.[0-9]{6}[0-9]*[1-9]'{% else %}source_upper_limit <> upper_limit{% endif %}
@@ -98,12 +98,12 @@ from (
                             then named_struct('field', 'inspected_at', 'rule', 'required', 'reason', 'inspected_at is missing', 'reason_zh', '检验时间缺失', 'raw', cast(source_inspected_at as string), 'is_withheld', true)
                     end,
                     case
-                        when inspected_at is null and regexp_replace(coalesce(trim(cast(source_inspected_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'inspected_at', 'rule', 'type', 'reason', concat('inspected_at must be a timestamp and is ', coalesce(cast(source_inspected_at as string), 'missing')), 'reason_zh', concat('检验时间的值', coalesce(cast(source_inspected_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_inspected_at as string), 'is_withheld', true)
+                        when inspected_at is null and regexp_replace(coalesce(trim(cast({% if 'inspected_at' in as_text %}source_inspected_at{% else %}coalesce(cast(source_inspected_at as string), {{ unreadable('inspected_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'inspected_at', 'rule', 'type', 'reason', concat('inspected_at must be a timestamp and is ', coalesce(cast({% if 'inspected_at' in as_text %}source_inspected_at{% else %}coalesce(cast(source_inspected_at as string), {{ unreadable('inspected_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('检验时间的值', coalesce(cast({% if 'inspected_at' in as_text %}source_inspected_at{% else %}coalesce(cast(source_inspected_at as string), {{ unreadable('inspected_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'inspected_at' in as_text %}source_inspected_at{% else %}coalesce(cast(source_inspected_at as string), {{ unreadable('inspected_at', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
-                        when recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast(source_recorded_at as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast(source_recorded_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_recorded_at as string), 'is_withheld', false)
+                        when recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -133,7 +133,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -155,7 +155,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

@@ -1,6 +1,6 @@
 {# Made from standard/contracts/sales_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__sales_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__sales_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Sales order · 销售订单, contract 1.0.0. -#}
     {%- do conform_demands('sales_order', ['customer'], ['ordered_on', 'requested_delivery_on', 'amount', 'is_delivery_blocked', 'created_on', 'changed_at'], ['currency', 'status', 'delivery_status'], parents, as_text, computed) -%}
 select
@@ -43,19 +43,19 @@ from (
                 or (customer_id is not null and _known_customer_customer_id is null)
             {%- endif %}
                 or (ordered_on is null)
-                or (ordered_on is null and regexp_replace(coalesce(trim(cast(source_ordered_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (ordered_on is null and regexp_replace(coalesce(trim(cast({% if 'ordered_on' in as_text %}source_ordered_on{% else %}coalesce(cast(source_ordered_on as string), {{ unreadable('ordered_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (ordered_on not between date'1990-01-01' and date'2099-12-31')
-                or (requested_delivery_on is null and regexp_replace(coalesce(trim(cast(source_requested_delivery_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (requested_delivery_on is null and regexp_replace(coalesce(trim(cast({% if 'requested_delivery_on' in as_text %}source_requested_delivery_on{% else %}coalesce(cast(source_requested_delivery_on as string), {{ unreadable('requested_delivery_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (requested_delivery_on < ordered_on)
-                or (amount is null and coalesce(trim(cast(source_amount as string)), '') <> '')
+                or (amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %})
                 or (currency is null)
                 or ((currency = 'BGN' and cast(ordered_on as date) > date'2025-12-31') or (currency = 'HRK' and cast(ordered_on as date) > date'2022-12-31'))
                 or (status is null)
                 or (delivery_status is null and coalesce(trim(cast(source_delivery_status as string)), '') <> '')
-                or (is_delivery_blocked is null and coalesce(trim(cast(source_is_delivery_blocked as string)), '') <> '')
-                or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
-                or (changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (is_delivery_blocked is null and coalesce(trim(cast({% if 'is_delivery_blocked' in as_text %}source_is_delivery_blocked{% else %}coalesce(cast(source_is_delivery_blocked as string), {{ unreadable('is_delivery_blocked', sent) }}){% endif %} as string)), '') <> '')
+                or (created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -77,24 +77,24 @@ from (
                             then named_struct('field', 'ordered_on', 'rule', 'required', 'reason', 'ordered_on is missing', 'reason_zh', '下单日期缺失', 'raw', cast(source_ordered_on as string), 'is_withheld', true)
                     end,
                     case
-                        when ordered_on is null and regexp_replace(coalesce(trim(cast(source_ordered_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'ordered_on', 'rule', 'type', 'reason', concat('ordered_on must be a date and is ', coalesce(cast(source_ordered_on as string), 'missing')), 'reason_zh', concat('下单日期的值', coalesce(cast(source_ordered_on as string), '空'), '不是有效的date'), 'raw', cast(source_ordered_on as string), 'is_withheld', true)
+                        when ordered_on is null and regexp_replace(coalesce(trim(cast({% if 'ordered_on' in as_text %}source_ordered_on{% else %}coalesce(cast(source_ordered_on as string), {{ unreadable('ordered_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'ordered_on', 'rule', 'type', 'reason', concat('ordered_on must be a date and is ', coalesce(cast({% if 'ordered_on' in as_text %}source_ordered_on{% else %}coalesce(cast(source_ordered_on as string), {{ unreadable('ordered_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('下单日期的值', coalesce(cast({% if 'ordered_on' in as_text %}source_ordered_on{% else %}coalesce(cast(source_ordered_on as string), {{ unreadable('ordered_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'ordered_on' in as_text %}source_ordered_on{% else %}coalesce(cast(source_ordered_on as string), {{ unreadable('ordered_on', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when ordered_on not between date'1990-01-01' and date'2099-12-31'
                             then named_struct('field', 'ordered_on', 'rule', 'plausible_date', 'reason', concat('ordered_on must be from 1990-01-01 to 2099-12-31 and is ', coalesce(cast(ordered_on as string), 'missing')), 'reason_zh', concat('下单日期必须在1990-01-01到2099-12-31之间，实际为', coalesce(cast(ordered_on as string), '空')), 'raw', cast(source_ordered_on as string), 'is_withheld', true)
                     end,
                     case
-                        when requested_delivery_on is null and regexp_replace(coalesce(trim(cast(source_requested_delivery_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'requested_delivery_on', 'rule', 'type', 'reason', concat('requested_delivery_on must be a date and is ', coalesce(cast(source_requested_delivery_on as string), 'missing')), 'reason_zh', concat('要求交货日期的值', coalesce(cast(source_requested_delivery_on as string), '空'), '不是有效的date'), 'raw', cast(source_requested_delivery_on as string), 'is_withheld', false)
+                        when requested_delivery_on is null and regexp_replace(coalesce(trim(cast({% if 'requested_delivery_on' in as_text %}source_requested_delivery_on{% else %}coalesce(cast(source_requested_delivery_on as string), {{ unreadable('requested_delivery_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'requested_delivery_on', 'rule', 'type', 'reason', concat('requested_delivery_on must be a date and is ', coalesce(cast({% if 'requested_delivery_on' in as_text %}source_requested_delivery_on{% else %}coalesce(cast(source_requested_delivery_on as string), {{ unreadable('requested_delivery_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('要求交货日期的值', coalesce(cast({% if 'requested_delivery_on' in as_text %}source_requested_delivery_on{% else %}coalesce(cast(source_requested_delivery_on as string), {{ unreadable('requested_delivery_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'requested_delivery_on' in as_text %}source_requested_delivery_on{% else %}coalesce(cast(source_requested_delivery_on as string), {{ unreadable('requested_delivery_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when requested_delivery_on < ordered_on
                             then named_struct('field', 'requested_delivery_on', 'rule', 'compare', 'reason', concat('requested_delivery_on must be >= the day of the order (', coalesce(cast(ordered_on as string), 'missing'), ') and is ', coalesce(cast(requested_delivery_on as string), 'missing')), 'reason_zh', concat('要求交货日期必须>=订单日期（', coalesce(cast(ordered_on as string), '空'), '），实际为', coalesce(cast(requested_delivery_on as string), '空')), 'raw', cast(source_requested_delivery_on as string), 'is_withheld', false)
                     end,
                     case
-                        when amount is null and coalesce(trim(cast(source_amount as string)), '') <> ''
-                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,3) and is ', coalesce(cast(source_amount as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast(source_amount as string), '空'), '不是有效的decimal(18,3)'), 'raw', cast(source_amount as string), 'is_withheld', false)
+                        when amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,3) and is ', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,3)'), 'raw', cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %}
@@ -117,16 +117,16 @@ from (
                             then named_struct('field', 'delivery_status', 'rule', 'known_document_status', 'reason', concat('document status ', coalesce(cast(source_delivery_status as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集document status的对照表中没有', coalesce(cast(source_delivery_status as string), '空')), 'raw', cast(source_delivery_status as string), 'is_withheld', false)
                     end,
                     case
-                        when is_delivery_blocked is null and coalesce(trim(cast(source_is_delivery_blocked as string)), '') <> ''
-                            then named_struct('field', 'is_delivery_blocked', 'rule', 'type', 'reason', concat('is_delivery_blocked must be a boolean and is ', coalesce(cast(source_is_delivery_blocked as string), 'missing')), 'reason_zh', concat('是否冻结交货的值', coalesce(cast(source_is_delivery_blocked as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_delivery_blocked as string), 'is_withheld', false)
+                        when is_delivery_blocked is null and coalesce(trim(cast({% if 'is_delivery_blocked' in as_text %}source_is_delivery_blocked{% else %}coalesce(cast(source_is_delivery_blocked as string), {{ unreadable('is_delivery_blocked', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'is_delivery_blocked', 'rule', 'type', 'reason', concat('is_delivery_blocked must be a boolean and is ', coalesce(cast({% if 'is_delivery_blocked' in as_text %}source_is_delivery_blocked{% else %}coalesce(cast(source_is_delivery_blocked as string), {{ unreadable('is_delivery_blocked', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('是否冻结交货的值', coalesce(cast({% if 'is_delivery_blocked' in as_text %}source_is_delivery_blocked{% else %}coalesce(cast(source_is_delivery_blocked as string), {{ unreadable('is_delivery_blocked', sent) }}){% endif %} as string), '空'), '不是有效的boolean'), 'raw', cast({% if 'is_delivery_blocked' in as_text %}source_is_delivery_blocked{% else %}coalesce(cast(source_is_delivery_blocked as string), {{ unreadable('is_delivery_blocked', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                        when created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when changed_at is null and regexp_replace(coalesce(trim(cast(source_changed_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast(source_changed_at as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast(source_changed_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_changed_at as string), 'is_withheld', false)
+                        when changed_at is null and regexp_replace(coalesce(trim(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'changed_at', 'rule', 'type', 'reason', concat('changed_at must be a timestamp and is ', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更改时间的值', coalesce(cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'changed_at' in as_text %}source_changed_at{% else %}coalesce(cast(source_changed_at as string), {{ unreadable('changed_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -165,7 +165,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -195,7 +195,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

@@ -1,6 +1,6 @@
 {# Made from standard/contracts/sales_order_item.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__sales_order_item(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__sales_order_item(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Sales order item · 销售订单行, contract 1.0.0. -#}
     {%- do conform_demands('sales_order_item', ['material', 'sales_order'], ['quantity', 'delivered_quantity', 'amount', 'is_rejected'], ['quantity_unit', 'currency', 'status', 'delivery_status'], parents, as_text, computed) -%}
 select
@@ -45,18 +45,18 @@ from (
             {%- if parents['material'] %}
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
-                or (delivered_quantity is null and coalesce(trim(cast(source_delivered_quantity as string)), '') <> '')
+                or (delivered_quantity is null and coalesce(trim(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'delivered_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_delivered_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_delivered_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_delivered_quantity <> delivered_quantity{% endif %})
                 or (quantity_unit is null)
-                or (amount is null and coalesce(trim(cast(source_amount as string)), '') <> '')
+                or (amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %})
                 or (currency is null)
                 or (status is null and coalesce(trim(cast(source_status as string)), '') <> '')
                 or (delivery_status is null and coalesce(trim(cast(source_delivery_status as string)), '') <> '')
-                or (is_rejected is null and coalesce(trim(cast(source_is_rejected as string)), '') <> '')
+                or (is_rejected is null and coalesce(trim(cast({% if 'is_rejected' in as_text %}source_is_rejected{% else %}coalesce(cast(source_is_rejected as string), {{ unreadable('is_rejected', sent) }}){% endif %} as string)), '') <> '')
             then filter(
                 array(
                     case
@@ -84,8 +84,8 @@ from (
                     end
         {%- endif %},
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -96,8 +96,8 @@ from (
                             then named_struct('field', 'quantity', 'rule', 'positive', 'reason', concat('quantity must be above zero and is ', coalesce(cast(quantity as string), 'missing')), 'reason_zh', concat('数量必须大于零，实际为', coalesce(cast(quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when delivered_quantity is null and coalesce(trim(cast(source_delivered_quantity as string)), '') <> ''
-                            then named_struct('field', 'delivered_quantity', 'rule', 'type', 'reason', concat('delivered_quantity must be a decimal(15,3) and is ', coalesce(cast(source_delivered_quantity as string), 'missing')), 'reason_zh', concat('已交货数量的值', coalesce(cast(source_delivered_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_delivered_quantity as string), 'is_withheld', false)
+                        when delivered_quantity is null and coalesce(trim(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'delivered_quantity', 'rule', 'type', 'reason', concat('delivered_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('已交货数量的值', coalesce(cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'delivered_quantity' in as_text %}source_delivered_quantity{% else %}coalesce(cast(source_delivered_quantity as string), {{ unreadable('delivered_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'delivered_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_delivered_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_delivered_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_delivered_quantity <> delivered_quantity{% endif %}
@@ -108,8 +108,8 @@ from (
                             then named_struct('field', 'quantity_unit', 'rule', 'known_unit', 'reason', concat('unit ', coalesce(cast(source_quantity_unit as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集unit的对照表中没有', coalesce(cast(source_quantity_unit as string), '空')), 'raw', cast(source_quantity_unit as string), 'is_withheld', true)
                     end,
                     case
-                        when amount is null and coalesce(trim(cast(source_amount as string)), '') <> ''
-                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,3) and is ', coalesce(cast(source_amount as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast(source_amount as string), '空'), '不是有效的decimal(18,3)'), 'raw', cast(source_amount as string), 'is_withheld', false)
+                        when amount is null and coalesce(trim(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'amount', 'rule', 'type', 'reason', concat('amount must be a decimal(18,3) and is ', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('净额的值', coalesce(cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), '空'), '不是有效的decimal(18,3)'), 'raw', cast({% if 'amount' in as_text %}source_amount{% else %}coalesce(cast(source_amount as string), {{ unreadable('amount', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'amount' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_amount as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_amount as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_amount <> amount{% endif %}
@@ -128,8 +128,8 @@ from (
                             then named_struct('field', 'delivery_status', 'rule', 'known_document_status', 'reason', concat('document status ', coalesce(cast(source_delivery_status as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集document status的对照表中没有', coalesce(cast(source_delivery_status as string), '空')), 'raw', cast(source_delivery_status as string), 'is_withheld', false)
                     end,
                     case
-                        when is_rejected is null and coalesce(trim(cast(source_is_rejected as string)), '') <> ''
-                            then named_struct('field', 'is_rejected', 'rule', 'type', 'reason', concat('is_rejected must be a boolean and is ', coalesce(cast(source_is_rejected as string), 'missing')), 'reason_zh', concat('是否拒绝的值', coalesce(cast(source_is_rejected as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_rejected as string), 'is_withheld', false)
+                        when is_rejected is null and coalesce(trim(cast({% if 'is_rejected' in as_text %}source_is_rejected{% else %}coalesce(cast(source_is_rejected as string), {{ unreadable('is_rejected', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'is_rejected', 'rule', 'type', 'reason', concat('is_rejected must be a boolean and is ', coalesce(cast({% if 'is_rejected' in as_text %}source_is_rejected{% else %}coalesce(cast(source_is_rejected as string), {{ unreadable('is_rejected', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('是否拒绝的值', coalesce(cast({% if 'is_rejected' in as_text %}source_is_rejected{% else %}coalesce(cast(source_is_rejected as string), {{ unreadable('is_rejected', sent) }}){% endif %} as string), '空'), '不是有效的boolean'), 'raw', cast({% if 'is_rejected' in as_text %}source_is_rejected{% else %}coalesce(cast(source_is_rejected as string), {{ unreadable('is_rejected', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -165,7 +165,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -194,7 +194,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

@@ -1,6 +1,6 @@
 {# Made from standard/contracts/scrap.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__scrap(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__scrap(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Scrap · 报废, contract 1.0.0. -#}
     {%- do conform_demands('scrap', ['production_order'], ['quantity', 'scrapped_at', 'recorded_at'], ['quantity_unit'], parents, as_text, computed) -%}
 select
@@ -33,13 +33,13 @@ from (
             {%- if parents['production_order'] %}
                 or (production_order_id is not null and _known_production_order_production_order_id is null)
             {%- endif %}
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
                 or (quantity_unit is null)
                 or (scrapped_at is null)
-                or (scrapped_at is null and regexp_replace(coalesce(trim(cast(source_scrapped_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (scrapped_at is null and regexp_replace(coalesce(trim(cast({% if 'scrapped_at' in as_text %}source_scrapped_at{% else %}coalesce(cast(source_scrapped_at as string), {{ unreadable('scrapped_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -57,8 +57,8 @@ from (
                     end
         {%- endif %},
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -77,12 +77,12 @@ from (
                             then named_struct('field', 'scrapped_at', 'rule', 'required', 'reason', 'scrapped_at is missing', 'reason_zh', '报废时间缺失', 'raw', cast(source_scrapped_at as string), 'is_withheld', true)
                     end,
                     case
-                        when scrapped_at is null and regexp_replace(coalesce(trim(cast(source_scrapped_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'scrapped_at', 'rule', 'type', 'reason', concat('scrapped_at must be a timestamp and is ', coalesce(cast(source_scrapped_at as string), 'missing')), 'reason_zh', concat('报废时间的值', coalesce(cast(source_scrapped_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_scrapped_at as string), 'is_withheld', true)
+                        when scrapped_at is null and regexp_replace(coalesce(trim(cast({% if 'scrapped_at' in as_text %}source_scrapped_at{% else %}coalesce(cast(source_scrapped_at as string), {{ unreadable('scrapped_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'scrapped_at', 'rule', 'type', 'reason', concat('scrapped_at must be a timestamp and is ', coalesce(cast({% if 'scrapped_at' in as_text %}source_scrapped_at{% else %}coalesce(cast(source_scrapped_at as string), {{ unreadable('scrapped_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('报废时间的值', coalesce(cast({% if 'scrapped_at' in as_text %}source_scrapped_at{% else %}coalesce(cast(source_scrapped_at as string), {{ unreadable('scrapped_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'scrapped_at' in as_text %}source_scrapped_at{% else %}coalesce(cast(source_scrapped_at as string), {{ unreadable('scrapped_at', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
-                        when recorded_at is null and regexp_replace(coalesce(trim(cast(source_recorded_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast(source_recorded_at as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast(source_recorded_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_recorded_at as string), 'is_withheld', false)
+                        when recorded_at is null and regexp_replace(coalesce(trim(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'recorded_at', 'rule', 'type', 'reason', concat('recorded_at must be a timestamp and is ', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('记录时间的值', coalesce(cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'recorded_at' in as_text %}source_recorded_at{% else %}coalesce(cast(source_recorded_at as string), {{ unreadable('recorded_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -109,7 +109,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -130,7 +130,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

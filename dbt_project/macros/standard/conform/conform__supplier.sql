@@ -1,6 +1,6 @@
 {# Made from standard/contracts/supplier.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__supplier(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__supplier(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Supplier · 供应商, contract 1.0.0. -#}
     {%- do conform_demands('supplier', [], ['is_blocked', 'created_on'], [], parents, as_text, computed) -%}
 select
@@ -55,8 +55,8 @@ from (
                     ) % 31 = 0
                 ))
                 or (not phone rlike '^[+](86(1[3-9][0-9]{9}|10[0-9]{8}|2[0-9]{9}|[3-9][0-9]{2}[0-9]{7,8}|[48]00[0-9]{7}|95[0-9]{3,6})|([1-79][0-9]|8[0-57-9])[0-9]{5,13})(;ext=[0-9]{1,6})?$' or (phone is null and coalesce(lower(trim(cast(source_phone as string))), '') not in ('', 'n/a', 'na', 'null', 'none', 'nil', 'nan', 'tbd', 'unknown', 'test', 'xxx', '.', '-', '--', '---', '?', '??', '???', '#n/a', '#ref!', '#value!', '#name?', '#div/0!', '无', '暂无', '未知', '不详', '待定', '待补', '测试', '空')))
-                or (is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> '')
-                or (created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> '')
+                or (is_blocked is null and coalesce(trim(cast({% if 'is_blocked' in as_text %}source_is_blocked{% else %}coalesce(cast(source_is_blocked as string), {{ unreadable('is_blocked', sent) }}){% endif %} as string)), '') <> '')
+                or (created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
                 or (created_on not between date'1990-01-01' and date'2099-12-31')
             then filter(
                 array(
@@ -107,12 +107,12 @@ from (
                             then named_struct('field', 'phone', 'rule', 'telephone', 'reason', concat('phone is not a telephone number: ', coalesce(cast(source_phone as string), 'missing')), 'reason_zh', concat('电话不是有效的电话号码：', coalesce(cast(source_phone as string), '空')), 'raw', cast(source_phone as string), 'is_withheld', false)
                     end,
                     case
-                        when is_blocked is null and coalesce(trim(cast(source_is_blocked as string)), '') <> ''
-                            then named_struct('field', 'is_blocked', 'rule', 'type', 'reason', concat('is_blocked must be a boolean and is ', coalesce(cast(source_is_blocked as string), 'missing')), 'reason_zh', concat('是否冻结的值', coalesce(cast(source_is_blocked as string), '空'), '不是有效的boolean'), 'raw', cast(source_is_blocked as string), 'is_withheld', false)
+                        when is_blocked is null and coalesce(trim(cast({% if 'is_blocked' in as_text %}source_is_blocked{% else %}coalesce(cast(source_is_blocked as string), {{ unreadable('is_blocked', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'is_blocked', 'rule', 'type', 'reason', concat('is_blocked must be a boolean and is ', coalesce(cast({% if 'is_blocked' in as_text %}source_is_blocked{% else %}coalesce(cast(source_is_blocked as string), {{ unreadable('is_blocked', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('是否冻结的值', coalesce(cast({% if 'is_blocked' in as_text %}source_is_blocked{% else %}coalesce(cast(source_is_blocked as string), {{ unreadable('is_blocked', sent) }}){% endif %} as string), '空'), '不是有效的boolean'), 'raw', cast({% if 'is_blocked' in as_text %}source_is_blocked{% else %}coalesce(cast(source_is_blocked as string), {{ unreadable('is_blocked', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when created_on is null and regexp_replace(coalesce(trim(cast(source_created_on as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast(source_created_on as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast(source_created_on as string), '空'), '不是有效的date'), 'raw', cast(source_created_on as string), 'is_withheld', false)
+                        when created_on is null and regexp_replace(coalesce(trim(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'created_on', 'rule', 'type', 'reason', concat('created_on must be a date and is ', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('创建日期的值', coalesce(cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), '空'), '不是有效的date'), 'raw', cast({% if 'created_on' in as_text %}source_created_on{% else %}coalesce(cast(source_created_on as string), {{ unreadable('created_on', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when created_on not between date'1990-01-01' and date'2099-12-31'
@@ -145,7 +145,7 @@ from (
             _datong_ingested_at,
             source_row,
             _overrides
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -166,7 +166,7 @@ from (
                 given._datong_ingested_at,
                 given.source_row,
                 overrides._overrides
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

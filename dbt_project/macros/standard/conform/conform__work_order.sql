@@ -1,6 +1,6 @@
 {# Made from standard/contracts/work_order.odcs.yaml by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__work_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__work_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=['source_row']) -%}
     {#- Work order · 工单, contract 1.0.0. -#}
     {%- do conform_demands('work_order', [], ['quantity', 'good_quantity', 'scrap_quantity', 'planned_start_at', 'planned_end_at', 'version', 'updated_at'], ['quantity_unit', 'status'], parents, as_text, computed) -%}
 select
@@ -33,19 +33,19 @@ from (
         case
             when (work_order_id is null)
                 or (production_order_id is null)
-                or (quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> '')
+                or (quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %})
                 or (coalesce(quantity, 0) <= 0)
-                or (good_quantity is null and coalesce(trim(cast(source_good_quantity as string)), '') <> '')
+                or (good_quantity is null and coalesce(trim(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'good_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_good_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_good_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_good_quantity <> good_quantity{% endif %})
-                or (scrap_quantity is null and coalesce(trim(cast(source_scrap_quantity as string)), '') <> '')
+                or (scrap_quantity is null and coalesce(trim(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'scrap_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_scrap_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_scrap_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_scrap_quantity <> scrap_quantity{% endif %})
                 or (quantity_unit is null)
                 or (status is null)
-                or (planned_start_at is null and regexp_replace(coalesce(trim(cast(source_planned_start_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (planned_end_at is null and regexp_replace(coalesce(trim(cast(source_planned_end_at as string)), ''), '[-0/.: ]', '') <> '')
-                or (version is null and coalesce(trim(cast(source_version as string)), '') <> '')
-                or (updated_at is null and regexp_replace(coalesce(trim(cast(source_updated_at as string)), ''), '[-0/.: ]', '') <> '')
+                or (planned_start_at is null and regexp_replace(coalesce(trim(cast({% if 'planned_start_at' in as_text %}source_planned_start_at{% else %}coalesce(cast(source_planned_start_at as string), {{ unreadable('planned_start_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (planned_end_at is null and regexp_replace(coalesce(trim(cast({% if 'planned_end_at' in as_text %}source_planned_end_at{% else %}coalesce(cast(source_planned_end_at as string), {{ unreadable('planned_end_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
+                or (version is null and coalesce(trim(cast({% if 'version' in as_text %}source_version{% else %}coalesce(cast(source_version as string), {{ unreadable('version', sent) }}){% endif %} as string)), '') <> '')
+                or (updated_at is null and regexp_replace(coalesce(trim(cast({% if 'updated_at' in as_text %}source_updated_at{% else %}coalesce(cast(source_updated_at as string), {{ unreadable('updated_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> '')
             then filter(
                 array(
                     case
@@ -57,8 +57,8 @@ from (
                             then named_struct('field', 'production_order_id', 'rule', 'required', 'reason', 'production_order_id is missing', 'reason_zh', '生产订单号缺失', 'raw', cast(production_order_id as string), 'is_withheld', true)
                     end,
                     case
-                        when quantity is null and coalesce(trim(cast(source_quantity as string)), '') <> ''
-                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast(source_quantity as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast(source_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_quantity as string), 'is_withheld', true)
+                        when quantity is null and coalesce(trim(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'quantity', 'rule', 'type', 'reason', concat('quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('数量的值', coalesce(cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'quantity' in as_text %}source_quantity{% else %}coalesce(cast(source_quantity as string), {{ unreadable('quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case
                         when {% if 'quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_quantity <> quantity{% endif %}
@@ -69,16 +69,16 @@ from (
                             then named_struct('field', 'quantity', 'rule', 'positive', 'reason', concat('quantity must be above zero and is ', coalesce(cast(quantity as string), 'missing')), 'reason_zh', concat('数量必须大于零，实际为', coalesce(cast(quantity as string), '空')), 'raw', cast(source_quantity as string), 'is_withheld', true)
                     end,
                     case
-                        when good_quantity is null and coalesce(trim(cast(source_good_quantity as string)), '') <> ''
-                            then named_struct('field', 'good_quantity', 'rule', 'type', 'reason', concat('good_quantity must be a decimal(15,3) and is ', coalesce(cast(source_good_quantity as string), 'missing')), 'reason_zh', concat('合格数量的值', coalesce(cast(source_good_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_good_quantity as string), 'is_withheld', false)
+                        when good_quantity is null and coalesce(trim(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'good_quantity', 'rule', 'type', 'reason', concat('good_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('合格数量的值', coalesce(cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'good_quantity' in as_text %}source_good_quantity{% else %}coalesce(cast(source_good_quantity as string), {{ unreadable('good_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'good_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_good_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_good_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_good_quantity <> good_quantity{% endif %}
                             then named_struct('field', 'good_quantity', 'rule', 'decimals', 'reason', concat('good_quantity may have 3 decimals and is ', coalesce(cast(source_good_quantity as string), 'missing')), 'reason_zh', concat('合格数量最多3位小数，实际为', coalesce(cast(source_good_quantity as string), '空')), 'raw', cast(source_good_quantity as string), 'is_withheld', false)
                     end,
                     case
-                        when scrap_quantity is null and coalesce(trim(cast(source_scrap_quantity as string)), '') <> ''
-                            then named_struct('field', 'scrap_quantity', 'rule', 'type', 'reason', concat('scrap_quantity must be a decimal(15,3) and is ', coalesce(cast(source_scrap_quantity as string), 'missing')), 'reason_zh', concat('报废数量的值', coalesce(cast(source_scrap_quantity as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast(source_scrap_quantity as string), 'is_withheld', false)
+                        when scrap_quantity is null and coalesce(trim(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'scrap_quantity', 'rule', 'type', 'reason', concat('scrap_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('报废数量的值', coalesce(cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'scrap_quantity' in as_text %}source_scrap_quantity{% else %}coalesce(cast(source_scrap_quantity as string), {{ unreadable('scrap_quantity', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
                         when {% if 'scrap_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_scrap_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_scrap_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_scrap_quantity <> scrap_quantity{% endif %}
@@ -93,20 +93,20 @@ from (
                             then named_struct('field', 'status', 'rule', 'known_work_order_status', 'reason', concat('work order status ', coalesce(cast(source_status as string), 'missing'), ' is not in the crosswalk'), 'reason_zh', concat('代码集work order status的对照表中没有', coalesce(cast(source_status as string), '空')), 'raw', cast(source_status as string), 'is_withheld', true)
                     end,
                     case
-                        when planned_start_at is null and regexp_replace(coalesce(trim(cast(source_planned_start_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'planned_start_at', 'rule', 'type', 'reason', concat('planned_start_at must be a timestamp and is ', coalesce(cast(source_planned_start_at as string), 'missing')), 'reason_zh', concat('计划开始时间的值', coalesce(cast(source_planned_start_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_planned_start_at as string), 'is_withheld', false)
+                        when planned_start_at is null and regexp_replace(coalesce(trim(cast({% if 'planned_start_at' in as_text %}source_planned_start_at{% else %}coalesce(cast(source_planned_start_at as string), {{ unreadable('planned_start_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'planned_start_at', 'rule', 'type', 'reason', concat('planned_start_at must be a timestamp and is ', coalesce(cast({% if 'planned_start_at' in as_text %}source_planned_start_at{% else %}coalesce(cast(source_planned_start_at as string), {{ unreadable('planned_start_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('计划开始时间的值', coalesce(cast({% if 'planned_start_at' in as_text %}source_planned_start_at{% else %}coalesce(cast(source_planned_start_at as string), {{ unreadable('planned_start_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'planned_start_at' in as_text %}source_planned_start_at{% else %}coalesce(cast(source_planned_start_at as string), {{ unreadable('planned_start_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when planned_end_at is null and regexp_replace(coalesce(trim(cast(source_planned_end_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'planned_end_at', 'rule', 'type', 'reason', concat('planned_end_at must be a timestamp and is ', coalesce(cast(source_planned_end_at as string), 'missing')), 'reason_zh', concat('计划结束时间的值', coalesce(cast(source_planned_end_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_planned_end_at as string), 'is_withheld', false)
+                        when planned_end_at is null and regexp_replace(coalesce(trim(cast({% if 'planned_end_at' in as_text %}source_planned_end_at{% else %}coalesce(cast(source_planned_end_at as string), {{ unreadable('planned_end_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'planned_end_at', 'rule', 'type', 'reason', concat('planned_end_at must be a timestamp and is ', coalesce(cast({% if 'planned_end_at' in as_text %}source_planned_end_at{% else %}coalesce(cast(source_planned_end_at as string), {{ unreadable('planned_end_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('计划结束时间的值', coalesce(cast({% if 'planned_end_at' in as_text %}source_planned_end_at{% else %}coalesce(cast(source_planned_end_at as string), {{ unreadable('planned_end_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'planned_end_at' in as_text %}source_planned_end_at{% else %}coalesce(cast(source_planned_end_at as string), {{ unreadable('planned_end_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when version is null and coalesce(trim(cast(source_version as string)), '') <> ''
-                            then named_struct('field', 'version', 'rule', 'type', 'reason', concat('version must be a bigint and is ', coalesce(cast(source_version as string), 'missing')), 'reason_zh', concat('版本的值', coalesce(cast(source_version as string), '空'), '不是有效的bigint'), 'raw', cast(source_version as string), 'is_withheld', false)
+                        when version is null and coalesce(trim(cast({% if 'version' in as_text %}source_version{% else %}coalesce(cast(source_version as string), {{ unreadable('version', sent) }}){% endif %} as string)), '') <> ''
+                            then named_struct('field', 'version', 'rule', 'type', 'reason', concat('version must be a bigint and is ', coalesce(cast({% if 'version' in as_text %}source_version{% else %}coalesce(cast(source_version as string), {{ unreadable('version', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('版本的值', coalesce(cast({% if 'version' in as_text %}source_version{% else %}coalesce(cast(source_version as string), {{ unreadable('version', sent) }}){% endif %} as string), '空'), '不是有效的bigint'), 'raw', cast({% if 'version' in as_text %}source_version{% else %}coalesce(cast(source_version as string), {{ unreadable('version', sent) }}){% endif %} as string), 'is_withheld', false)
                     end,
                     case
-                        when updated_at is null and regexp_replace(coalesce(trim(cast(source_updated_at as string)), ''), '[-0/.: ]', '') <> ''
-                            then named_struct('field', 'updated_at', 'rule', 'type', 'reason', concat('updated_at must be a timestamp and is ', coalesce(cast(source_updated_at as string), 'missing')), 'reason_zh', concat('更新时间的值', coalesce(cast(source_updated_at as string), '空'), '不是有效的timestamp'), 'raw', cast(source_updated_at as string), 'is_withheld', false)
+                        when updated_at is null and regexp_replace(coalesce(trim(cast({% if 'updated_at' in as_text %}source_updated_at{% else %}coalesce(cast(source_updated_at as string), {{ unreadable('updated_at', sent) }}){% endif %} as string)), ''), '[-0/.: ]', '') <> ''
+                            then named_struct('field', 'updated_at', 'rule', 'type', 'reason', concat('updated_at must be a timestamp and is ', coalesce(cast({% if 'updated_at' in as_text %}source_updated_at{% else %}coalesce(cast(source_updated_at as string), {{ unreadable('updated_at', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('更新时间的值', coalesce(cast({% if 'updated_at' in as_text %}source_updated_at{% else %}coalesce(cast(source_updated_at as string), {{ unreadable('updated_at', sent) }}){% endif %} as string), '空'), '不是有效的timestamp'), 'raw', cast({% if 'updated_at' in as_text %}source_updated_at{% else %}coalesce(cast(source_updated_at as string), {{ unreadable('updated_at', sent) }}){% endif %} as string), 'is_withheld', false)
                     end
                 ),
                 failure -> failure is not null
@@ -140,7 +140,7 @@ from (
             _datong_batch_id,
             _datong_ingested_at,
             source_row
-            {%- for column in carry %},
+            {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
             {{ column }}
             {%- endfor %}
         from (
@@ -164,7 +164,7 @@ from (
                 given._datong_batch_id,
                 given._datong_ingested_at,
                 given.source_row
-                {%- for column in carry %},
+                {%- for column in carry + (sent | reject('equalto', 'source_row') | list) %},
                 given.{{ column }}
                 {%- endfor %}
             from {{ relation }} as given

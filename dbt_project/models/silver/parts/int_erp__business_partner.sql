@@ -64,7 +64,8 @@ joined as (
         first_address.phone,
         coalesce(partner.is_blocked, false) as is_blocked,
         partner.created_on,
-        {{ plant_midnight('partner.changed_on') }} as changed_at
+        {{ plant_midnight('partner.changed_on') }} as changed_at,
+        partner.source_row
     from known
     left join partner on known.business_partner_id = partner.business_partner_id
     left join credit_code on known.business_partner_id = credit_code.business_partner_id

@@ -31,10 +31,11 @@ joined as (
         partner.changed_at,
         customer._datong_batch_id,
         customer._datong_ingested_at,
-        customer.source_row
+        customer.source_row,
+        partner.source_row as partner_row
     from customer
     left join partner on customer.customer_id = partner.business_partner_id
 
 )
 
-{{ conform__customer('joined') }}
+{{ conform__customer('joined', sent=['source_row', 'partner_row']) }}

@@ -33,6 +33,7 @@ price as (
         material_id,
         currency,
         source_currency,
+        source_row as price_row,
         cast(standard_price / price_quantity as decimal(18, 6)) as standard_price
     from (
         select
@@ -53,11 +54,12 @@ described as (
         coalesce(material_name.material_name_zh, material_name.material_name) as material_name_zh,
         price.standard_price,
         price.currency,
-        price.source_currency
+        price.source_currency,
+        price.price_row
     from product
     left join material_name on product.material_id = material_name.material_id
     left join price on product.material_id = price.material_id
 
 )
 
-{{ conform__material('described') }}
+{{ conform__material('described', sent=['source_row', 'price_row']) }}

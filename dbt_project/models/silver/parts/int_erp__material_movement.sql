@@ -26,6 +26,7 @@ with_header as (
         document.header_text,
         document.created_by,
         document.created_on,
+        document.source_row as document_row,
         cast(item.quantity * case when item.direction = 'OUT' then -1 else 1 end as decimal(15, 3)) as signed_quantity,
         concat_ws('+', item._datong_batch_id, document._datong_batch_id) as _datong_version
     from item
@@ -39,4 +40,5 @@ with_header as (
 {{ conform__material_movement(
     'with_header',
     parents={'material_document': 'document', 'material': 'material'},
+    sent=['source_row', 'document_row'],
 ) }}

@@ -27,11 +27,12 @@ joined as (
         partner.created_on,
         supplier_role._datong_batch_id,
         supplier_role._datong_ingested_at,
-        supplier_role.source_row
+        supplier_role.source_row,
+        partner.source_row as partner_row
     from supplier_role
     left join partner on supplier_role.business_partner_id = partner.business_partner_id
     where supplier_role.partner_role = 'SUPPLIER'
 
 )
 
-{{ conform__supplier('joined') }}
+{{ conform__supplier('joined', sent=['source_row', 'partner_row']) }}

@@ -38,4 +38,4 @@ described as (
 
 )
 
-{{ conform__inventory_balance('described', parents={'material': none}, computed=['stock_type']) }}
+{{ conform__inventory_balance('described', parents={'material': none}, computed=['stock_type'], sent=[]) }}

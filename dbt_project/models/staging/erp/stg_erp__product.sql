@@ -20,7 +20,10 @@ renamed as (
         try_cast(source.NetWeight as decimal(15, 3)) as net_weight,
         weight_unit.code as weight_unit,
         source.WeightUnit as source_weight_unit,
-        coalesce(try_cast(source.IsMarkedForDeletion as boolean), false) as is_marked_for_deletion,
+        case
+            when source.IsMarkedForDeletion is null then false
+            else try_cast(source.IsMarkedForDeletion as boolean)
+        end as is_marked_for_deletion,
         try_cast(source.CreationDate as date) as created_on,
         try_cast(source.LastChangeDateTime as timestamp) as changed_at,
         source._datong_batch_id,

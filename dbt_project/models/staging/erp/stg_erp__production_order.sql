@@ -14,7 +14,10 @@ renamed as (
         {{ material_number('source.Material') }} as material_id,
         {{ blank_to_null('source.ProductionPlant') }} as plant_id,
         try_cast(source.TotalQuantity as decimal(15, 3)) as quantity,
-        coalesce(try_cast(source.ActualDeliveredQuantity as decimal(15, 3)), 0) as delivered_quantity,
+        case
+            when source.ActualDeliveredQuantity is null then 0
+            else try_cast(source.ActualDeliveredQuantity as decimal(15, 3))
+        end as delivered_quantity,
         quantity_unit.code as quantity_unit,
         source.ProductionUnit as source_quantity_unit,
         try_cast(source.MfgOrderPlannedStartDate as date) as planned_start_on,

@@ -18,7 +18,10 @@ renamed as (
         {{ blank_to_null('source.Plant') }} as plant_id,
         {{ blank_to_null('source.StorageLocation') }} as storage_location_id,
         try_cast(source.RequiredQuantity as decimal(15, 3)) as required_quantity,
-        coalesce(try_cast(source.WithdrawnQuantity as decimal(15, 3)), 0) as withdrawn_quantity,
+        case
+            when source.WithdrawnQuantity is null then 0
+            else try_cast(source.WithdrawnQuantity as decimal(15, 3))
+        end as withdrawn_quantity,
         quantity_unit.code as quantity_unit,
         source.BaseUnit as source_quantity_unit,
         try_cast(source.LastChangeDateTime as timestamp) as changed_at,

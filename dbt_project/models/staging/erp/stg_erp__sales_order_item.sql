@@ -16,7 +16,10 @@ renamed as (
         {{ blank_to_null('source.ProductionPlant') }} as plant_id,
         {{ blank_to_null('source.StorageLocation') }} as storage_location_id,
         try_cast(source.RequestedQuantity as decimal(15, 3)) as quantity,
-        coalesce(try_cast(source.YY1_DeliveredQuantity_SDI as decimal(15, 3)), 0) as delivered_quantity,
+        case
+            when source.YY1_DeliveredQuantity_SDI is null then 0
+            else try_cast(source.YY1_DeliveredQuantity_SDI as decimal(15, 3))
+        end as delivered_quantity,
         quantity_unit.code as quantity_unit,
         source.RequestedQuantityUnit as source_quantity_unit,
         try_cast(source.NetAmount as decimal(18, 3)) as amount,

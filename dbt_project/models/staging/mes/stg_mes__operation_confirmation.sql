@@ -14,7 +14,10 @@ renamed as (
         {{ without_zeros('source.operationNo') }} as operation_id,
         {{ blank_to_null('source.workCenter') }} as work_center_id,
         try_cast(source.goodQuantity as decimal(15, 3)) as good_quantity,
-        coalesce(try_cast(source.scrapQuantity as decimal(15, 3)), 0) as scrap_quantity,
+        case
+            when source.scrapQuantity is null then 0
+            else try_cast(source.scrapQuantity as decimal(15, 3))
+        end as scrap_quantity,
         quantity_unit.code as quantity_unit,
         source.unit as source_quantity_unit,
         try_cast(source.machineMinutes as decimal(15, 3)) as machine_minutes,

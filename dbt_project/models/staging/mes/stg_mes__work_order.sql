@@ -13,8 +13,14 @@ renamed as (
         {{ without_zeros('source.orderNo') }} as production_order_id,
         {{ material_number('source.partNo') }} as material_id,
         try_cast(source.quantity as decimal(15, 3)) as quantity,
-        coalesce(try_cast(source.goodQuantity as decimal(15, 3)), 0) as good_quantity,
-        coalesce(try_cast(source.scrapQuantity as decimal(15, 3)), 0) as scrap_quantity,
+        case
+            when source.goodQuantity is null then 0
+            else try_cast(source.goodQuantity as decimal(15, 3))
+        end as good_quantity,
+        case
+            when source.scrapQuantity is null then 0
+            else try_cast(source.scrapQuantity as decimal(15, 3))
+        end as scrap_quantity,
         quantity_unit.code as quantity_unit,
         source.unit as source_quantity_unit,
         status.code as status,
