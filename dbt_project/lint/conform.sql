@@ -1,6 +1,6 @@
 {# Made from standard/contracts/ by `datong standard compile`: edit that file, not this one. #}
 
-{% macro conform__bill_of_material(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__bill_of_material(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -8,7 +8,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__bill_of_material_item(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__bill_of_material_item(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -16,7 +16,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__contact(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__contact(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -24,7 +24,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__customer(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__customer(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -32,7 +32,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__inventory_balance(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__inventory_balance(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -40,7 +40,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__material(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -48,7 +48,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__material_consumption(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material_consumption(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -56,7 +56,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__material_movement(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__material_movement(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -64,7 +64,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__operation_confirmation(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__operation_confirmation(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -72,7 +72,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__opportunity(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__opportunity(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -80,7 +80,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__production_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__production_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -88,7 +88,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__production_order_component(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__production_order_component(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -96,7 +96,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__production_order_operation(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__production_order_operation(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -104,7 +104,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__quality_result(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__quality_result(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -112,7 +112,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__sales_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__sales_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -120,7 +120,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__sales_order_item(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__sales_order_item(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -128,7 +128,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__scrap(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__scrap(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -136,7 +136,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__supplier(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__supplier(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all
@@ -144,7 +144,7 @@
     {%- endfor %}
 {%- endmacro %}
 
-{% macro conform__work_order(relation, parents={}, as_text=[], computed=[], carry=[]) -%}
+{% macro conform__work_order(relation, parents={}, as_text=[], computed=[], carry=[], sent=[]) -%}
     select * from {{ relation }}
     {%- for parent in parents.values() if parent %}
     union all

@@ -97,6 +97,12 @@
 {%- endmacro %}
 
 
+{% macro not_sent(column) -%}
+    {#- Whether the source left a value out: one that ingestion rescued was sent. -#}
+    source.{{ column }} is null and get_json_object(source._datong_rescued, '$.{{ column }}') is null
+{%- endmacro %}
+
+
 {% macro declared_columns(system, entity) -%}
     {%- for node in graph.sources.values() if node.source_name == system and node.name == entity -%}
         {{ return(node.columns.values() | list) }}

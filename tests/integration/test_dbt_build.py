@@ -20,6 +20,8 @@ import boto3
 import pyarrow as pa
 import pytest
 import yaml
+from datong_assets import explain
+from datong_assets.dbt.graph import Graph
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT, Settings
 from datong_platform.standard import cases, conservation, decisions, withheld
@@ -200,10 +202,16 @@ def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         result | {"eventId": "Q2", "measuredValue": "n/a", "lowerLimit": "", "result": "OK"},
         result | {"eventId": "Q3", "inspectedAt": "yesterday", "result": "OK"},
     ]
+    confirmation = {"eventId": "C1", "orderNo": "1001", "goodQuantity": 1, "confirmedAt": DAY, "unit": "ST"}
+    confirmations = [
+        confirmation,
+        confirmation | {"eventId": "C2", "_datong_rescued": '{"scrapQuantity": [1]}'},
+    ]
+    made.ingest("mes", "operation_confirmation", confirmations)
     for entity in made.declared("mes"):
         if entity == "quality_result":
             made.ingest("mes", entity, results, types=dict.fromkeys(TEXTS, "string"))
-        else:
+        elif entity != "operation_confirmation":
             made.ingest("mes", entity, events if entity == "material_consumption" else ())
     made.dbt("build", "--exclude-resource-type", "unit_test")
     return made
@@ -241,6 +249,10 @@ def test_what_staging_cannot_read_is_told_with_its_field_and_value(lake: Lake) -
     rescued = [row for row in lake.rows("quarantine.material_consumption", "source_key", "reason") if row[0] == "MC9"]
     assert len(rescued) == 1
     assert "quantity must be a decimal(15,3) and is zwölf" in rescued[0][1]
+    # what was left out is nothing scrapped, what could not be read is not
+    told = dict(lake.rows("quarantine.operation_confirmation", "source_key", "reason"))
+    assert "scrap_quantity must be a decimal(15,3) and is [1]" in told["C2"]
+    assert "scrap_quantity" not in told.get("C1", "")
 
 
 def test_a_mistyped_credit_code_is_not_believed_and_its_customer_is_kept(lake: Lake) -> None:
@@ -257,6 +269,43 @@ def test_a_gtin_is_read_as_people_write_it_and_a_mistyped_one_is_not_believed(la
 
 def test_a_system_that_is_not_connected_is_empty_and_hinders_nobody(lake: Lake) -> None:
     assert lake.rows("silver.customer", "source_system") == [("erp",)]
+
+
+def test_a_value_is_explained_down_to_the_row_that_was_sent(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATONG_BUCKET", lake.bucket)
+    monkeypatch.setenv("DATONG_ENGINE_ADDRESS", lake.address)
+    manifest = lake.project / "target" / "manifest.json"
+    graph = Graph(lake.project, manifest, json.loads(manifest.read_text("utf-8")))
+    monkeypatch.setattr(explain.graphs, "load", lambda: graph)
+    monkeypatch.setattr(explain.graphs, "folder", lambda _: lake.project)
+    explain._columns_of.cache_clear()  # pyright: ignore[reportPrivateUsage] - those of another catalog
+    key = "sales_order_id=7,sales_order_item_id=10"
+    try:
+        found = explain.explain("silver.sales_order_item", key, "quantity")
+        with pytest.raises(ConfigurationError, match="names no row"):
+            explain.explain("silver.sales_order_item", "sales_order_id=8", "quantity")
+        with pytest.raises(ConfigurationError, match="names more than one row"):
+            explain.explain("silver.sales_order_item", "sales_order_id=7", "quantity")
+        with pytest.raises(ConfigurationError, match="column price"):
+            explain.explain("silver.sales_order_item", key, "price")
+    finally:
+        explain._columns_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    steps = [found]
+    while steps[-1].parents:
+        steps.append(steps[-1].parents[0])
+    assert [step.table for step in steps] == [
+        "silver.sales_order_item",
+        "staging.int_erp__sales_order_item",
+        "staging.stg_erp__sales_order_item",
+    ]
+    assert [step.value for step in steps] == [Decimal("3.000")] * 3
+    assert [step.is_proved for step in steps[:2]] == [True, True]
+    assert found.law is not None
+    assert found.law.contract == "sales_order_item.odcs.yaml"
+    assert found.law.unit == "quantity_unit"
+    (sent,) = steps[-1].sent
+    assert (sent.system, sent.entity, sent.batch) == ("erp", "sales_order_item", "000000000001")
+    assert sent.fields == {"RequestedQuantity": "3.000"}
 
 
 def test_an_incremental_build_follows_late_doubled_deleted_and_mended_events(lake: Lake) -> None:

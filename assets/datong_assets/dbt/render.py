@@ -27,7 +27,7 @@ class _ReturnedError(Exception):
         self.value = value
 
 
-def _returned(value: Any) -> NoReturn:
+def _returned(value: Any = None) -> NoReturn:
     raise _ReturnedError(value)
 
 
@@ -52,11 +52,11 @@ class Renderer:
     def __init__(self, graph: Graph) -> None:
         import jinja2
 
-        self._named = {str(node["name"]): _relation(node) for node in graph.built.values()}
+        self._named = {str(node["name"]): relation(node) for node in graph.built.values()}
         project = yaml.safe_load((graph.project / "dbt_project.yml").read_text("utf-8"))
         variables: dict[str, Any] = project.get("vars") or {}
         self._environment = jinja2.Environment(  # noqa: S701 - it renders SQL
-            extensions=["jinja2.ext.do"], undefined=jinja2.StrictUndefined
+            extensions=["jinja2.ext.do"], undefined=jinja2.StrictUndefined, keep_trailing_newline=True
         )
         known: dict[str, Any] = {
             "ref": lambda *names: self._named.get(names[-1], names[-1]),
@@ -87,5 +87,6 @@ class Renderer:
             ) from error
 
 
-def _relation(node: Node) -> str:
+def relation(node: Node) -> str:
+    """The table of a node as the rendered SQL names it."""
     return f"{node['schema']}.{node.get('alias') or node['name']}".lower()

@@ -189,7 +189,8 @@ def _lint_macros(silver: Mapping[str, Contract]) -> str:
     for entity in silver:
         lines += [
             "",
-            f"{{% macro {conform.macro_name(entity)}(relation, parents={{}}, as_text=[], computed=[], carry=[]) -%}}",
+            f"{{% macro {conform.macro_name(entity)}(relation, parents={{}}, as_text=[], computed=[], carry=[],"
+            " sent=[]) -%}",
             "    select * from {{ relation }}",
             "    {%- for parent in parents.values() if parent %}",
             "    union all",

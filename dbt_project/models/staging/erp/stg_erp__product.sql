@@ -21,7 +21,7 @@ renamed as (
         weight_unit.code as weight_unit,
         source.WeightUnit as source_weight_unit,
         case
-            when source.IsMarkedForDeletion is null then false
+            when {{ not_sent('IsMarkedForDeletion') }} then false
             else try_cast(source.IsMarkedForDeletion as boolean)
         end as is_marked_for_deletion,
         try_cast(source.CreationDate as date) as created_on,

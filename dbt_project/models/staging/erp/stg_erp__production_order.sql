@@ -15,7 +15,7 @@ renamed as (
         {{ blank_to_null('source.ProductionPlant') }} as plant_id,
         try_cast(source.TotalQuantity as decimal(15, 3)) as quantity,
         case
-            when source.ActualDeliveredQuantity is null then 0
+            when {{ not_sent('ActualDeliveredQuantity') }} then 0
             else try_cast(source.ActualDeliveredQuantity as decimal(15, 3))
         end as delivered_quantity,
         quantity_unit.code as quantity_unit,

@@ -19,7 +19,7 @@ renamed as (
         {{ blank_to_null('source.StorageLocation') }} as storage_location_id,
         try_cast(source.RequiredQuantity as decimal(15, 3)) as required_quantity,
         case
-            when source.WithdrawnQuantity is null then 0
+            when {{ not_sent('WithdrawnQuantity') }} then 0
             else try_cast(source.WithdrawnQuantity as decimal(15, 3))
         end as withdrawn_quantity,
         quantity_unit.code as quantity_unit,

@@ -17,7 +17,7 @@ renamed as (
         {{ blank_to_null('source.StorageLocation') }} as storage_location_id,
         try_cast(source.RequestedQuantity as decimal(15, 3)) as quantity,
         case
-            when source.YY1_DeliveredQuantity_SDI is null then 0
+            when {{ not_sent('YY1_DeliveredQuantity_SDI') }} then 0
             else try_cast(source.YY1_DeliveredQuantity_SDI as decimal(15, 3))
         end as delivered_quantity,
         quantity_unit.code as quantity_unit,

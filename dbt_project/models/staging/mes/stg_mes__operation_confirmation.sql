@@ -15,7 +15,7 @@ renamed as (
         {{ blank_to_null('source.workCenter') }} as work_center_id,
         try_cast(source.goodQuantity as decimal(15, 3)) as good_quantity,
         case
-            when source.scrapQuantity is null then 0
+            when {{ not_sent('scrapQuantity') }} then 0
             else try_cast(source.scrapQuantity as decimal(15, 3))
         end as scrap_quantity,
         quantity_unit.code as quantity_unit,

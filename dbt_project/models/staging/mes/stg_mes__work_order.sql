@@ -14,11 +14,11 @@ renamed as (
         {{ material_number('source.partNo') }} as material_id,
         try_cast(source.quantity as decimal(15, 3)) as quantity,
         case
-            when source.goodQuantity is null then 0
+            when {{ not_sent('goodQuantity') }} then 0
             else try_cast(source.goodQuantity as decimal(15, 3))
         end as good_quantity,
         case
-            when source.scrapQuantity is null then 0
+            when {{ not_sent('scrapQuantity') }} then 0
             else try_cast(source.scrapQuantity as decimal(15, 3))
         end as scrap_quantity,
         quantity_unit.code as quantity_unit,
