@@ -202,7 +202,7 @@ def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lake:
         result | {"eventId": "Q2", "measuredValue": "n/a", "lowerLimit": "", "result": "OK"},
         result | {"eventId": "Q3", "inspectedAt": "yesterday", "result": "OK"},
     ]
-    confirmation = {"eventId": "C1", "orderNo": "1001", "goodQuantity": 1, "confirmedAt": DAY, "unit": "ST"}
+    confirmation = {"eventId": "C1", "orderNo": "1001", "goodQuantity": 1, "confirmedAt": DAY, "unit": "pcs"}
     confirmations = [
         confirmation,
         confirmation | {"eventId": "C2", "_datong_rescued": '{"scrapQuantity": [1]}'},
