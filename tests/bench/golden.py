@@ -97,17 +97,29 @@ def main() -> None:
         print(f"{len(golden):,} records made", file=sys.stderr)
         started = time.perf_counter()
         first = run.match("supplier", golden)
-        told: dict[str, Any] = {"golden": first.golden, "first_run_seconds": round(time.perf_counter() - started, 1)}
+        told: dict[str, Any] = {
+            "golden": first.golden,
+            "first_run_seconds": round(time.perf_counter() - started, 1),
+            "first_run_cpu_seconds": round(time.process_time(), 1),
+        }
         print(told, file=sys.stderr)
         seconds: list[float] = []
+        cpu: list[float] = []
         everything = golden
         for number in range(asked.runs):
             everything = pa.concat_tables([everything, arriving(golden, asked.new, dice, number)])
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             outcome = run.match("supplier", everything)
             seconds.append(round(time.perf_counter() - started, 1))
+            cpu.append(round(time.process_time() - busy, 1))
             print(f"{outcome} in {seconds[-1]} s", file=sys.stderr)
-        told |= {"new": asked.new, "seconds": seconds, "records": outcome.records, "golden_after": outcome.golden}
+        told |= {
+            "new": asked.new,
+            "seconds": seconds,
+            "cpu_seconds": cpu,
+            "records": outcome.records,
+            "golden_after": outcome.golden,
+        }
         joined = outcome.records - outcome.golden - (len(golden) - first.golden)
         assert joined >= 0.4 * asked.new * asked.runs, f"only {joined} of the known were found"
         told["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

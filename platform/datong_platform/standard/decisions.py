@@ -193,7 +193,12 @@ def log(kind: str | None = None, entity: str | None = None) -> list[Decision]:
 
 def active(kind: str | None = None, entity: str | None = None, *, at: datetime | None = None) -> list[Decision]:
     """The decisions in force, by default now: neither withdrawn nor expired."""
-    return _only(_in_force(log(), at or datetime.now(UTC)), kind, entity)
+    return _only(in_force(log(), at), kind, entity)
+
+
+def in_force(every: Sequence[Decision], at: datetime | None = None) -> list[Decision]:
+    """Of a log those in force, by default now."""
+    return _in_force(every, at or datetime.now(UTC))
 
 
 def expired(at: datetime | None = None) -> list[Decision]:

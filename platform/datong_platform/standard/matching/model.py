@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -113,6 +113,11 @@ def load(entity: str) -> Model:
         raise ConfigurationError(
             f"entity {entity!r}", "has no golden records.", f"choose one of {', '.join(entities())}."
         )
+    return _load(entity, path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _load(entity: str, path: Path, _: int) -> Model:
     return parse(entity, path)
 
 

@@ -171,7 +171,11 @@ def _score(connection: duckdb.DuckDBPyConnection, model: Model, start: int) -> N
     api = DuckDBAPI(connection=connection)
     # Splink advises on parameters at each start; ours stand in a file under review
     linker = Linker(
-        api.register("compared"), SettingsCreator.from_path_or_dict(settings(model)), log_level=logging.ERROR
+        api.register("compared"),
+        SettingsCreator.from_path_or_dict(settings(model)),
+        log_level=logging.ERROR,
+        # it parses every condition again, for most of the time that a small run takes; DuckDB names a wrong one, too
+        validate_settings=False,
     )
     linker.table_management.register_blocked_pairs_for_predict(api.register("slice"))
     scored = linker.inference.predict(warning_mode="never")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from datong_platform.errors import SchemaError
-from datong_platform.names import TableName
 from datong_platform.standard import decisions
 from datong_platform.standard.matching import clusters, features, identity, model, pairs, store
 from datong_platform.standard.matching.clusters import Decisions, Groups, Pair
@@ -23,6 +22,7 @@ from datong_platform.standard.matching.model import Model
 
 if TYPE_CHECKING:
     import duckdb
+    from deltalake import DeltaTable
 
 
 _AT_ONCE = 50_000
@@ -47,6 +47,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class _Tables:
+    """What the last run left, as it was when this one began; None for what was never written."""
+
+    records: DeltaTable | None
+    pairs: DeltaTable | None
+    golden: DeltaTable | None
+
+
+@dataclass(frozen=True)
 class _Identified:
     """The ids before and after a run of the records that it touched, their groups, and the run's number."""
 
@@ -67,21 +76,23 @@ def match(entity: str, rows: pa.Table) -> Outcome:
         outcome = _match(connection, wanted, rows)
     finally:
         connection.close()
-    written = [store.golden(entity), store.records(entity), store.pairs_of(entity), store.HISTORY]
-    catalog.register(table for table in written if store.is_there(table))
+    written = [store.golden(entity), store.records(entity), store.pairs_of(entity)]
+    catalog.register([*written, *([store.HISTORY] if store.is_there(store.HISTORY) else [])])
     return outcome
 
 
 def _match(connection: duckdb.DuckDBPyConnection, wanted: Model, rows: pa.Table) -> Outcome:
     entity = wanted.entity
     _receive(connection, wanted, rows)
-    store.read_records(connection, wanted)
-    store.offer(connection, store.pairs_of(entity), store.PAIR_SCHEMA, "held_pair")
-    store.offer(connection, store.golden(entity), store.GOLDEN_SCHEMA, "held_golden")
+    tables = _Tables(
+        records=store.read_records(connection, wanted),
+        pairs=store.offer(connection, store.pairs_of(entity), store.PAIR_SCHEMA, "held_pair"),
+        golden=store.offer(connection, store.golden(entity), store.GOLDEN_SCHEMA, "held_golden"),
+    )
     _compare(connection, wanted)
     _pair(connection, wanted)
-    identified = _identify(connection, wanted, decided_pairs(decisions.active(entity=entity)))
-    _write(connection, wanted, identified)
+    identified = _identify(connection, wanted, tables)
+    _write(connection, wanted, tables, identified)
     states = dict(
         connection.execute("select state, count(*) from verdict group by state").fetchall()  # pyright: ignore
     )
@@ -219,9 +230,12 @@ def spoken_of(decision: decisions.Decision) -> list[tuple[str, str]]:
     return [(str(one), str(other)) for one in left for other in right if one != other]
 
 
-def _identify(connection: duckdb.DuckDBPyConnection, wanted: Model, decided: Decisions) -> _Identified:
+def _identify(connection: duckdb.DuckDBPyConnection, wanted: Model, tables: _Tables) -> _Identified:
     """The ids before and after, by what is known and decided now, of the records that this could change."""
-    _touch(connection, wanted, decided)
+    log = decisions.log(entity=wanted.entity)
+    decided = decided_pairs(decisions.in_force(log))
+    is_grouped_so = store.noted(tables.golden, _GROUPED) == _grouping(wanted)
+    _touch(connection, wanted, decided, log, everyone=not is_grouped_so)
     present = {row[0] for row in connection.execute(_PRESENT).fetchall()}
     before = {row[0]: Held(*row[1:]) for row in connection.execute(_BEFORE).fetchall()}
     listed = connection.execute(
@@ -266,19 +280,21 @@ def _strong(wanted: Model) -> str:
     return f"(sure_by is not null or probability >= {wanted.accept})"
 
 
-def _touch(connection: duckdb.DuckDBPyConnection, wanted: Model, decided: Decisions) -> None:
+def _touch(
+    connection: duckdb.DuckDBPyConnection,
+    wanted: Model,
+    decided: Decisions,
+    log: Iterable[decisions.Decision],
+    *,
+    everyone: bool,
+) -> None:
     """Table `touched`: the records whose id this run could change; all others keep theirs, and cost nothing.
 
     It begins with what is new, changed or gone, with what people ever spoke of (a decision may have ended since), and
     with what a run that died left half written. It spreads to whom they are or could be one with, till nobody is left.
+    `everyone`: whoever is or could be one with others, because it is grouped otherwise than the last time.
     """
-    ever = {
-        record
-        for decision in decisions.log(entity=wanted.entity)
-        if decision.kind in _KINDS
-        for pair in spoken_of(decision)
-        for record in pair
-    }
+    ever = {record for decision in log if decision.kind in _KINDS for pair in spoken_of(decision) for record in pair}
     connection.register("_named", pa.table({"unique_id": pa.array(sorted(ever), pa.string())}))
     connection.register("_together", _couples(decided.together))
     connection.execute(
@@ -296,7 +312,7 @@ def _touch(connection: duckdb.DuckDBPyConnection, wanted: Model, decided: Decisi
         union select unique_id from known
         where golden_id in (select golden_id from known group by golden_id having count(*) > 1)
         """
-        if store.noted(store.golden(wanted.entity), _GROUPED) != _grouping(wanted)
+        if everyone
         else ""
     )
     connection.execute(
@@ -371,7 +387,7 @@ def _reserved(connection: duckdb.DuckDBPyConnection, wanted: Model, present: Ite
     return {row[0] for row in rows}
 
 
-def _write(connection: duckdb.DuckDBPyConnection, wanted: Model, identified: _Identified) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, wanted: Model, tables: _Tables, identified: _Identified) -> None:
     """History first, the crosswalk last: a crash between two leaves a run that is done again, with the same outcome."""
     entity, before, after = wanted.entity, identified.before, identified.after
     store.remember(entity, identified.run, identity.happened(before, after))
@@ -386,13 +402,14 @@ def _write(connection: duckdb.DuckDBPyConnection, wanted: Model, identified: _Id
     )
     connection.unregister("_id")
     _judge(connection, wanted, identified)
-    if not _same(connection, "judged", f"(select * from held_pair where {_IS_TOUCHED})", store.pairs_of(entity)):
+    here = f"(select * from held_pair where {_IS_TOUCHED})"
+    if tables.pairs is None or not _same(connection, "judged", here):
         store.write(store.pairs_of(entity), _stream(connection, "select * from verdict", store.PAIR_SCHEMA))
     changed = [record for record, held in after.items() if before.get(record) != held]
-    _write_records(connection, wanted, changed, identified.run)
+    _write_records(connection, wanted, tables.records, changed, identified.run)
     _place(connection, identified.groups)
     here = "(select * from held_golden where source_system || '/' || source_key in (select unique_id from touched))"
-    if not _same(connection, "placed", here, store.golden(entity)):
+    if tables.golden is None or not _same(connection, "placed", here):
         rows = _stream(
             connection,
             """
@@ -408,20 +425,26 @@ def _write(connection: duckdb.DuckDBPyConnection, wanted: Model, identified: _Id
 _IS_TOUCHED = "(left_id in (select unique_id from touched) or right_id in (select unique_id from touched))"
 
 
-def _write_records(connection: duckdb.DuckDBPyConnection, wanted: Model, changed: Sequence[str], run: int) -> None:
+def _write_records(
+    connection: duckdb.DuckDBPyConnection,
+    wanted: Model,
+    records: DeltaTable | None,
+    changed: Sequence[str],
+    run: int,
+) -> None:
     """Add what is known now of records that are fresh or have another id; or write all anew when much is superseded."""
     table, schema = store.records(wanted.entity), store.record_schema(wanted.kind)
     connection.register("_changed", pa.table({"unique_id": pa.array(changed, pa.string())}))
     connection.execute("create table news as select unique_id from fresh union select unique_id from _changed")
     connection.unregister("_changed")
     news, there = pairs.count(connection, "news"), pairs.count(connection, "known")
-    if not news and store.is_there(table):
+    if not news and records is not None:
         return
     names = ", ".join(f"seen.{name}" for name in features.SCHEMAS[wanted.kind].names)
     ids = f"given.golden_id, given.golden_run, given.first_run, given.is_gone, cast({run} as bigint) as run"
     older = "select * from held anti join fresh using (unique_id)"
     superseded = pairs.count(connection, "held_log") + news - there
-    if not store.has_columns(table, schema.names) or superseded > _SLACK + there * _SUPERSEDED:
+    if not store.has_columns(records, schema.names) or superseded > _SLACK + there * _SUPERSEDED:
         every = f"""
             select {names}, {ids} from fresh as seen inner join given using (unique_id)
             union all
@@ -524,8 +547,7 @@ def _place(connection: duckdb.DuckDBPyConnection, groups: Groups) -> None:
     connection.unregister("_by")
 
 
-def _same(connection: duckdb.DuckDBPyConnection, rows: str, held: str, table: TableName) -> bool:
-    """Whether a table holds these rows; one that was never written holds nothing, not even no rows."""
+def _same(connection: duckdb.DuckDBPyConnection, rows: str, held: str) -> bool:
     found = connection.execute(
         f"""
         select
@@ -533,4 +555,4 @@ def _same(connection: duckdb.DuckDBPyConnection, rows: str, held: str, table: Ta
             and not exists (select * from {rows} except select * from {held} as held)
         """
     ).fetchall()
-    return bool(found[0][0]) and store.is_there(table)
+    return bool(found[0][0])

@@ -26,6 +26,7 @@ from datong_platform.standard.matching.model import Model
 
 if TYPE_CHECKING:
     import duckdb
+    from deltalake import DeltaTable
 
 HISTORY = TableName("ops", "golden_history")
 GOLDEN_SCHEMA = pa.schema(
@@ -76,16 +77,17 @@ def record_schema(kind: str) -> pa.Schema:
     return pa.schema([*features.SCHEMAS[kind], *held, ("run", pa.int64())])
 
 
-def offer(connection: duckdb.DuckDBPyConnection, table: TableName, schema: pa.Schema, name: str) -> None:
-    """Let DuckDB read a Delta table as it is now as `name`; empty where there is none yet."""
+def offer(connection: duckdb.DuckDBPyConnection, table: TableName, schema: pa.Schema, name: str) -> DeltaTable | None:
+    """Let DuckDB read a Delta table as it is now as `name`; empty where there is none yet. Gives the table back."""
     delta = history.open_table(table)
     rows: Any = schema.empty_table() if delta is None else delta.to_pyarrow_dataset(schema=schema)
     connection.register(name, rows)
+    return delta
 
 
-def read_records(connection: duckdb.DuckDBPyConnection, wanted: Model) -> None:
+def read_records(connection: duckdb.DuckDBPyConnection, wanted: Model) -> DeltaTable | None:
     """View `held`: what is known of each record of an entity. Only the columns that are asked for leave the store."""
-    offer(connection, records(wanted.entity), record_schema(wanted.kind), "held_log")
+    table = offer(connection, records(wanted.entity), record_schema(wanted.kind), "held_log")
     rows = connection.execute("select coalesce(min(run), 0) from held_log").fetchall()
     connection.execute(
         f"""
@@ -101,6 +103,7 @@ def read_records(connection: duckdb.DuckDBPyConnection, wanted: Model) -> None:
         where held_later.run is null or held_later.run = held_log.run
         """
     )
+    return table
 
 
 def write(
@@ -124,16 +127,14 @@ def write(
     )
 
 
-def has_columns(table: TableName, names: Sequence[str]) -> bool:
+def has_columns(table: DeltaTable | None, names: Sequence[str]) -> bool:
     """Whether a table was written with these columns: not as an earlier version of Datong wrote it."""
-    delta = history.open_table(table)
-    return delta is not None and [field.name for field in delta.schema().fields] == list(names)
+    return table is not None and [field.name for field in table.schema().fields] == list(names)
 
 
-def noted(table: TableName, what: str) -> int | None:
+def noted(table: DeltaTable | None, what: str) -> int | None:
     """The number under `what` in the last commit of a table that had one."""
-    delta = history.open_table(table)
-    return None if delta is None else delta.transaction_version(what)
+    return None if table is None else table.transaction_version(what)
 
 
 def is_there(table: TableName) -> bool:
