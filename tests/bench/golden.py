@@ -2,7 +2,8 @@
 
 `python tests/bench/golden.py [--golden 1000000] [--new 1000]`. The million is matched by a first run, whose time is
 told, too; half of the new records are other spellings of companies that are there. What is timed is a whole run, from
-records in memory to the tables in the store. Peak memory is that of this process. Nothing is asserted but that the
+records in memory to the tables in the store. CPU seconds and peak memory are those of this process; on a busy machine
+the CPU seconds say more. Nothing is asserted but that the
 known ones were found.
 """
 
