@@ -5,9 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from datong_ingestion import run
+from datong_ingestion.systems_config import load_system
+from datong_ingestion.write_back.config import load_flow
+from datong_ingestion.write_back.hops import FlowHops
+from datong_ingestion.write_back.run import FlowResult
 from datong_platform.errors import TransientError
 from datong_platform.lake import history, sync_log
 from datong_platform.lake.sync_log import SYNC_LOG, Entry
@@ -131,3 +137,56 @@ def test_hops_are_forgotten_after_more_than_a_year_and_no_sooner(monkeypatch: py
         at = datetime.now(UTC) - timedelta(days=days)
         sync_log.record(Entry("publish", table_name=f"serve.t{days}", started_at=at, ended_at=at))
     assert [one.table_name for one in sync_log.entries()] == ["serve.t399"]
+
+
+def test_a_flow_tells_what_it_planned_sent_and_verified_and_a_quiet_one_that_it_looked() -> None:
+    flow = load_flow("sales_status_to_erp")
+    hops = FlowHops(flow)
+    for step in ("planned", "looked", "intended", "sent", "read_back", "recorded"):
+        hops.step(step)
+    done = FlowResult(
+        flow=flow.flow,
+        run_id="ledger-run",
+        planned=5,
+        verified=3,
+        failed=1,
+        conflict=0,
+        unknown=0,
+        cancelled=1,
+        waiting=0,
+        sent=4,
+        already=0,
+        seconds=1.0,
+        problems={"SO-1": "failed: locked"},
+    )
+    hops.ended(done, 90)
+    found = {one.hop: one for one in sync_log.entries(flow=flow.flow)}
+    assert [(found[hop].rows_in, found[hop].rows_out) for hop in ("plan", "send", "verify")] == [
+        (90, 5),
+        (5, 4),
+        (5, 3),
+    ]
+    assert (found["verify"].rows_refused, found["verify"].outcome) == (1, "partly")
+    assert "SO-1: failed: locked" in (found["verify"].words or "")
+    assert {one.batch for one in found.values()} == {"ledger-run"}
+    assert found["plan"].started_at <= found["send"].started_at <= found["verify"].started_at
+    assert found["send"].inputs == (flow.source, f"{flow.target.system}.{flow.target.resource}")
+    FlowHops(flow).ended(replace(done, planned=0, verified=0, failed=0, cancelled=0, sent=0, problems={}), 90)
+    newest = sync_log.entries(flow=flow.flow, limit=1)[0]
+    assert (newest.hop, newest.outcome, newest.rows_out) == ("plan", "nothing new", 0)
+
+
+def test_a_system_that_cannot_be_connected_is_a_failed_read_of_each_of_its_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: object) -> None:
+        raise TransientError("system crm", "cannot be reached.", "see that it runs.")
+
+    monkeypatch.setattr(run, "connect", refused)
+    system = load_system("crm")
+    outcomes = run.ingest_system(system)
+    assert not any(outcome.ok for outcome in outcomes)
+    found = sync_log.entries(system="crm")
+    assert {one.table_name for one in found} == {str(system.table(entity.name)) for entity in system.entities}
+    assert {(one.hop, one.outcome) for one in found} == {("extract", "failed")}
+    assert "cannot be reached" in (found[0].words or "")
