@@ -160,7 +160,7 @@ def test_rows_arrive_exactly_as_they_are_and_only_changes_are_sent(database: Dat
     assert (again.sent, again.ok) == (0, True)
     keep(flow, [order(n) if n != 7 else order(n, title="changed") for n in range(1, 41)])
     third = run(flow, database)
-    assert (third.sent, third.verified, third.ok) == (1, 40, True), third.problems
+    assert (third.sent, third.verified, third.ok) == (1, 1, True), third.problems
     assert [row[1] for row in database.rows() if row[0] == "P00007"] == ["changed"]
 
 

@@ -259,6 +259,8 @@ def test_a_field_that_the_target_owns_is_refused_with_its_line(tmp_path: Path, m
     with pytest.raises(ConfigurationError, match=r"work_order\.quantity is owned by mes itself") as told:
         flows_of(tmp_path, text)
     assert told.value.thing.endswith("defs.yaml:15")
+    with pytest.raises(ConfigurationError, match="does not say of which `entity`"):
+        flows_of(tmp_path, FLOW.replace("operations: [create]", "operations: [update]"))
     with pytest.raises(ConfigurationError, match="knows no entity work_ordr"):
         flows_of(tmp_path, text.replace("entity: work_order", "entity: work_ordr"))
 

@@ -276,7 +276,7 @@ class FlowConfig(_Model):
     """Flows that come first: by name, or with the column that holds their key."""
     entity: str = ""
     """The entity of the standard that the payload's columns describe, by which the authority file tells who owns each
-    field. Must be given where `update` or `call` is allowed and the authority file knows the entity's fields."""
+    field. A definition that may `update` or `call` has to say it."""
     rate: Annotated[float, Field(gt=0)] | None = None
     """The most changes that are sent in a second; the target's own signals (429, Retry-After) are obeyed beside it."""
     batch: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -363,14 +363,21 @@ def _flows_in(path: Path) -> list[FlowConfig]:
             raise ConfigurationError(
                 f"{path}:{line_of(node, ('attributes', *location))}",
                 f"does not describe a write-back flow that may run: {words}",
-                "leave the field out, or let another system own it in dbt_project/standard/authority.yaml.",
+                "name the entity, leave the field out, or let another system own it in "
+                "dbt_project/standard/authority.yaml.",
             )
     return flows
 
 
 def _not_ours(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     """The fields, by their place in the file, that the target owns by the authority file: they are not for us."""
-    if not flow.changes_records or not flow.entity:
+    if not flow.changes_records:
+        return
+    if not flow.entity:
+        yield (
+            ("operations",),
+            "it changes records and does not say of which `entity`, so nobody can tell who owns them.",
+        )
         return
     owners = authority.load().get(flow.entity)
     if owners is None:
