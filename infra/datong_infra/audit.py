@@ -1,7 +1,7 @@
 """The audit log: everything that people decided, whoever and wherever, the newest first.
 
 Read from where each decision is kept, never copied: stewards' decisions about data (`ops.steward_decision`), decisions
-about what goes back to the systems (`datong.write_back_decision`), and who took which incident on
+about what goes back to the systems (`ops.write_back_decision`), and who took which incident on
 (`ops.incident_taken`). None of these is ever changed by a later decision; taking one back is an entry of its own or
 stands in its outcome.
 """

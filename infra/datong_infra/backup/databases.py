@@ -59,11 +59,7 @@ def load(name: str, pieces: Iterator[bytes]) -> None:
 
 
 def _ours() -> list[str]:
-    return (
-        [f"--schema={name}" for name in ("serve", "ops", "datong", "dagster")]
-        if from_environment("postgres_url")
-        else []
-    )
+    return [f"--schema={name}" for name in ("serve", "ops", "dagster")] if from_environment("postgres_url") else []
 
 
 def _url(name: str) -> str:

@@ -1,4 +1,4 @@
-"""People's decisions about writes: PostgreSQL table `datong.write_back_decision`, which is their audit log as well.
+"""People's decisions about writes: PostgreSQL table `ops.write_back_decision`, which is their audit log as well.
 
 A person decides about one row of a flow (`key`), about a plan that waits for approval (`plan`), about a whole flow, or,
 for a pause, about all flows. The next run of the flow carries it out and marks it (`carried_out_at`, `outcome`); a
@@ -64,10 +64,11 @@ OF_A_FLOW: Mapping[Kind, tuple[State, ...]] = {
 """The same for all rows of a flow at once: a conflict is decided row by row."""
 
 _LOCK = 0x64_61_77_62  # advisory lock: one decision at a time
-_DECISIONS = "select * from datong.write_back_decision"
+_DECISIONS = "select * from ops.write_back_decision"
+# not in a schema named as the role, datong: that one stands first in its search path, and new tables would go there
 _TABLES = """
-create schema if not exists datong;
-create table if not exists datong.write_back_decision (
+create schema if not exists ops;
+create table if not exists ops.write_back_decision (
     id bigint generated always as identity primary key,
     flow text,
     key text,
@@ -81,9 +82,9 @@ create table if not exists datong.write_back_decision (
     carried_out_at timestamptz,
     outcome text
 );
-create index if not exists write_back_decision_open on datong.write_back_decision (flow, key)
+create index if not exists write_back_decision_open on ops.write_back_decision (flow, key)
     where carried_out_at is null;
-create index if not exists write_back_decision_switch on datong.write_back_decision (flow, id)
+create index if not exists write_back_decision_switch on ops.write_back_decision (flow, id)
     where kind in ('pause', 'resume');
 """
 
@@ -191,7 +192,7 @@ def undo(decision: int, *, who: str, why: str) -> Decision:
     with _connected() as database:
         found = _select(
             database,
-            "update datong.write_back_decision set carried_out_at = %s, outcome = %s "
+            "update ops.write_back_decision set carried_out_at = %s, outcome = %s "
             "where id = %s and carried_out_at is null returning *",
             [_now(), f"taken back by {who}: {why}", decision],
         )
@@ -232,7 +233,7 @@ def paused(flow: str) -> Decision | None:
 def pauses() -> list[Decision]:
     """All pauses that hold now, that of all flows first."""
     with _connected() as database:
-        rows = database.execute("select distinct flow from datong.write_back_decision where kind = 'pause'").fetchall()
+        rows = database.execute("select distinct flow from ops.write_back_decision where kind = 'pause'").fetchall()
         flows = sorted((row[0] for row in rows), key=lambda flow: (flow is not None, flow or ""))
         return [pause for flow in flows if (pause := _pause(database, flow)) is not None]
 
@@ -265,7 +266,7 @@ def carried_out(decisions: Mapping[int, str]) -> None:
         return
     with _connected() as database, database.transaction(), database.cursor() as cursor:
         cursor.executemany(
-            "update datong.write_back_decision set carried_out_at = %s, outcome = %s "
+            "update ops.write_back_decision set carried_out_at = %s, outcome = %s "
             "where id = %s and carried_out_at is null",
             [(_now(), outcome, number) for number, outcome in decisions.items()],
         )
@@ -393,7 +394,7 @@ def _open(database: Connection[Any], flow: str | None) -> list[Decision]:
 def _insert(database: Connection[Any], one: Decision) -> Decision:
     return _select(
         database,
-        "insert into datong.write_back_decision (flow, key, plan, kind, payload, who, why, decided_at, valid_until, "
+        "insert into ops.write_back_decision (flow, key, plan, kind, payload, who, why, decided_at, valid_until, "
         "carried_out_at, outcome) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning *",
         [
             *(one.flow, one.key, one.plan, one.kind),
@@ -421,7 +422,7 @@ def _connected() -> Generator[Connection[Any]]:
 
     try:
         with psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10) as database:
-            row = database.execute("select to_regclass('datong.write_back_decision')").fetchone()
+            row = database.execute("select to_regclass('ops.write_back_decision')").fetchone()
             if row is None or row[0] is None:
                 with database.transaction():
                     # two that make the table at once: one waits for the other

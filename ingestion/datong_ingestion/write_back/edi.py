@@ -41,8 +41,8 @@ _ACCEPTED, _CONFLICT = 200, 409
 _CHARACTERS = {"UNOA": "ascii", "UNOB": "ascii", "UNOC": "iso-8859-1", "UNOY": "utf-8"}
 _PLACE = re.compile(r"\{(count:)?(\w+)(?::([^{}]+))?\}")
 _TABLE = """
-create schema if not exists datong;
-create table if not exists datong.edi_interchange (
+create schema if not exists ops;
+create table if not exists ops.edi_interchange (
     partner text not null,
     number bigint not null,
     idempotency_key text not null,
@@ -53,7 +53,7 @@ create table if not exists datong.edi_interchange (
     primary key (partner, number),
     unique (partner, idempotency_key)
 );
-comment on table datong.edi_interchange is
+comment on table ops.edi_interchange is
     'Control numbers of the EDI interchanges that were sent, and how they were acknowledged';
 """
 
@@ -155,7 +155,7 @@ class EdiTarget:
                 continue
             for number, answer, words in self._answers(body, found.name):
                 self._run(
-                    "update datong.edi_interchange set answer = %s, words = %s where partner = %s and number = %s "
+                    "update ops.edi_interchange set answer = %s, words = %s where partner = %s and number = %s "
                     "and written_at is not null and coalesce(answer, '') <> 'rejected'",
                     [answer, f"{words} ({found.name})"[:1000], self._partner, number],
                 )
@@ -216,7 +216,7 @@ class EdiTarget:
             }:
                 return Outcome("conflict", _CONFLICT, f"another file is called {name}", key)
             self._run(
-                "update datong.edi_interchange set written_at = now() where partner = %s and number = %s",
+                "update ops.edi_interchange set written_at = now() where partner = %s and number = %s",
                 [self._partner, item.number],
             )
         except DatongError as error:
@@ -306,10 +306,10 @@ class EdiTarget:
     def _numbered(self, idempotency_key: str) -> _Sent:
         """The interchange of a change: the one it has, or the next of this partner."""
         self._run(
-            "insert into datong.edi_interchange (partner, number, idempotency_key) "
-            "select %(partner)s, coalesce(max(number), 0) + 1, %(key)s from datong.edi_interchange "
+            "insert into ops.edi_interchange (partner, number, idempotency_key) "
+            "select %(partner)s, coalesce(max(number), 0) + 1, %(key)s from ops.edi_interchange "
             "where partner = %(partner)s "
-            "having not exists (select from datong.edi_interchange "
+            "having not exists (select from ops.edi_interchange "
             "where partner = %(partner)s and idempotency_key = %(key)s)",
             {"partner": self._partner, "key": idempotency_key},
         )
@@ -318,7 +318,7 @@ class EdiTarget:
     def _interchanges(self, idempotency_keys: Sequence[str]) -> dict[str, _Sent]:
         rows = self._run(
             "select idempotency_key, number, prepared_at, written_at is not null, answer, words "
-            "from datong.edi_interchange where partner = %s and idempotency_key = any(%s)",
+            "from ops.edi_interchange where partner = %s and idempotency_key = any(%s)",
             [self._partner, list(idempotency_keys)],
         )
         return {

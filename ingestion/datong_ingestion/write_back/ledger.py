@@ -83,7 +83,7 @@ _COLUMNS: dict[str, tuple[pa.DataType, bool, str]] = {
     "next_at": (_MOMENT, True, "When a failed row is tried again, UTC"),
     "build": (_TEXT, True, "The build that published the row's version of the serve table"),
     "plan": (_TEXT, True, "The plan that waits for approval: the id of the run that made it"),
-    "decision": (pa.int64(), True, "The person's decision that it carries out: datong.write_back_decision.id"),
+    "decision": (pa.int64(), True, "The person's decision that it carries out: ops.write_back_decision.id"),
 }
 SCHEMA = pa.schema(
     [
