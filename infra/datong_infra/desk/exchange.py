@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from datong_platform import page
+from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.page import Markup
 
 from datong_infra.desk import errand
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from datong_ingestion.write_back.decisions import Decision
     from datong_ingestion.write_back.ledger import State
     from datong_ingestion.write_back.standing import Totals
+    from datong_ingestion.write_back.target import Found
 
 STATES: dict[State, tuple[str, str, str]] = {
     "waiting_for_approval": ("waits for approval", "待审批", "warn"),
@@ -41,6 +46,9 @@ SHORT: dict[State, tuple[str, str]] = {
     "verified": ("verified", "已核实"),
 }
 """The same for the head of a narrow column."""
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,30})(\.\d{1,30})?")
+_TICKS = re.compile(r"/Date\((-?\d{1,14})(?:[+-]0000)?\)/")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
 FOR_PEOPLE: tuple[State, ...] = ("waiting_for_approval", "conflict", "dead")
 """States that stay as they are until a person decides."""
 OPERATIONS = {
@@ -111,6 +119,24 @@ def work(name: str) -> Errand:
 
     of_two = (sync.sync for sync in load_syncs().values() for system in sync.systems if sync.flow_name(system) == name)
     return errand.write_back(next(of_two, name))
+
+
+def held_now(visit: Visit, name: str, sent: Mapping[str, str]) -> dict[str, list[Found] | DatongError]:
+    """What a flow's system holds for some keys at this moment; `sent` has the idempotency key of each, empty for what
+    was never sent. Raises as targets do, and ConfigurationError for a flow that is defined no more."""
+    from datong_ingestion.write_back.systems import open_target
+
+    flow = flows().get(name)
+    if flow is None:
+        raise ConfigurationError(
+            visit.t(f"flow {name}", f"流程 {name}"),
+            visit.t("is not defined any more, so its system cannot be asked.", "已无定义，无法读取其目标系统。"),
+        )
+    target = open_target(flow)
+    try:
+        return target.lookup(list(sent), {key: value for key, value in sent.items() if value})
+    finally:
+        target.close()
 
 
 def title(visit: Visit, flow: FlowConfig | None, name: str) -> str:
@@ -190,6 +216,19 @@ def _flat(value: Any, way: str) -> dict[str, Any]:
     return {way: value}
 
 
+def meaning(text: str) -> Any:
+    """What a value says, however it is written: a number without zeros before it, a moment with its zone, or a text."""
+    if _NUMBER.fullmatch(text):
+        return Decimal(text)
+    if ticks := _TICKS.fullmatch(text):
+        return datetime.fromtimestamp(int(ticks[1]) / 1000, UTC)
+    try:
+        moment_ = datetime.fromisoformat(text) if _MOMENT.match(text) else None
+    except ValueError:
+        return text
+    return moment_ if moment_ is not None and moment_.tzinfo else text
+
+
 def side_by_side(visit: Visit, sides: Sequence[tuple[str, Mapping[str, Any]]], names: Iterable[str] = ()) -> Markup:
     """Fields of several sides beside each other; what is not the same everywhere is marked, also in words."""
     shown = list(dict.fromkeys([*names, *(name for _, side in sides for name in side)]))
@@ -197,14 +236,18 @@ def side_by_side(visit: Visit, sides: Sequence[tuple[str, Mapping[str, Any]]], n
     for name in shown:
         held = [told(side[name]) if name in side else None for _, side in sides]
         known = {value for value in held if value is not None}
-        differs = len(known) > 1
+        differs = len({meaning(value) for value in known}) > 1
+        if differs:
+            compared = visit.t("differs", "不同")
+        else:
+            compared = visit.t("same, written otherwise", "相同，写法不同") if len(known) > 1 else ""
         cells = [
             page.element("div", value or Markup("&nbsp;"), class_="value differs" if differs else "value")
             if value is not None
             else page.element("span", "–", class_="soft")
             for value in held
         ]
-        rows.append((page.code(name), *cells, visit.t("differs", "不同") if differs else ""))
+        rows.append((page.code(name), *cells, compared))
     return page.table([visit.t("field", "字段"), *(name for name, _ in sides), visit.t("compared", "比较")], rows)
 
 

@@ -26,9 +26,9 @@ from datong_infra.desk.pages import (
 _MODULES = (
     home,
     flows,
-    given_up,
     rows,
     approvals,
+    given_up,
     sync,
     incidents,
     audit,

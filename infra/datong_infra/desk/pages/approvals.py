@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from datong_platform import page
-from datong_platform.errors import ConfigurationError
+from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.page import Markup
 
 from datong_infra.desk import exchange
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from datong_ingestion.write_back.decisions import Decision
     from datong_ingestion.write_back.ledger import Entry
     from datong_ingestion.write_back.standing import Plan
+    from datong_ingestion.write_back.target import Found
 
 _SAMPLES = 5
 
@@ -41,7 +44,7 @@ def _overview(visit: Visit) -> Answer:
     defined = exchange.flows()
     decided = {flow: decisions.waiting(flow) for flow in {plan.flow for plan in plans}}
     with ThreadPoolExecutor(max_workers=4) as pool:
-        samples = list(pool.map(_samples, plans))
+        samples = list(pool.map(lambda plan: _samples(visit, plan), plans))
     body = [
         _plan(visit, plan, found, [one for one in decided[plan.flow] if one.key is None], defined)
         for plan, found in zip(plans, samples, strict=True)
@@ -55,8 +58,11 @@ def _overview(visit: Visit) -> Answer:
     return shown(visit, visit.t("Approvals", "待审批"), under, body)
 
 
-def _samples(plan: Plan) -> list[Entry]:
-    """Some rows of a plan, in full: of each operation at least one, as far as there is room."""
+def _samples(visit: Visit, plan: Plan) -> list[Entry]:
+    """Some rows of a plan, in full: of each operation at least one, as far as there is room.
+
+    What the system holds for them now is read, where it answers and the ledger does not know.
+    """
     from datong_ingestion.write_back import ledger, standing
 
     keys: list[str] = []
@@ -66,7 +72,28 @@ def _samples(plan: Plan) -> list[Entry]:
             plan.flow, ["waiting_for_approval"], operation=operation, plan=plan.plan or None, limit=share
         )
         keys += [one.key for one in found]
-    return ledger.last_of(plan.flow, keys[:_SAMPLES])
+    found = ledger.last_of(plan.flow, keys[:_SAMPLES])
+    unknown = {one.key: "" for one in found if one.pre_image is None}
+    if not unknown:
+        return found
+    try:
+        held = exchange.held_now(visit, plan.flow, unknown)
+    except DatongError:
+        # it is shown as not known; whether the system answers is told on the page of a row
+        return found
+    return [_with_image(one, held.get(one.key)) for one in found]
+
+
+def _with_image(one: Entry, held: list[Found] | DatongError | None) -> Entry:
+    """The row with what the system holds for it now."""
+    if held is None or isinstance(held, DatongError) or len(held) > 1:
+        return one
+    if not held:
+        return replace(one, operation="create") if one.operation == "none" else one
+    names: dict[str, Any] = json.loads(one.payload or "{}")
+    image = {name: held[0].fields.get(name) for name in names or held[0].fields}
+    operation = "update" if one.operation == "none" else one.operation
+    return replace(one, pre_image=json.dumps(image, ensure_ascii=False, default=str), operation=operation)
 
 
 def _plan(
@@ -112,18 +139,25 @@ def _changes(visit: Visit, samples: Sequence[Entry]) -> Markup:
             if one.operation == "delete":
                 will = visit.t("(deleted)", "（删除）")
             link = page.link(exchange.row_address(one.flow, one.key), page.code(one.key, long=True))
-            first = (link, exchange.said(visit, exchange.OPERATIONS, one.operation))
+            first = (link, _operation(visit, one))
             told = page.element("div", will, class_="value differs")
             rows.append((*(first if at == 0 else ("", "")), page.code(name, long=True), was, told))
     columns = [visit.t("row", "行"), visit.t("operation", "操作"), visit.t("field", "字段")]
     return page.table([*columns, visit.t("now", "当前"), visit.t("would be", "变更后")], rows)
 
 
+def _operation(visit: Visit, one: Entry) -> str:
+    """What would be done; what is found only when it is sent is told as it may be."""
+    if one.operation == "none":
+        return visit.t("create or change", "新建或修改")
+    return exchange.said(visit, exchange.OPERATIONS, one.operation)
+
+
 def _differs(one: Entry, before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> bool:
     """Whether a field would change; where nothing is known of how it is, it may."""
     if one.operation == "delete" or name not in before:
         return one.operation == "delete" or name in after
-    return exchange.told(before[name]) != exchange.told(after.get(name))
+    return exchange.meaning(exchange.told(before[name])) != exchange.meaning(exchange.told(after.get(name)))
 
 
 def _ask(visit: Visit, plan: Plan) -> Markup:

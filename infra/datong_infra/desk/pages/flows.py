@@ -415,7 +415,7 @@ def _preview(visit: Visit) -> Answer:
     body.append(page.facts(facts))
     if found.samples:
         title = visit.t("Some of them, before and after", "变更示例（前 → 后）")
-        body += [page.element("h2", title), _samples(visit, flow.flow, found.samples)]
+        body += [page.element("h2", title), _samples(visit, found.samples)]
     else:
         body.append(empty(visit.t("It would change nothing.", "不会有任何变更。")))
     way = [page.link("/flows", visit.t("Flows", "回写流程"))]
@@ -424,7 +424,7 @@ def _preview(visit: Visit) -> Answer:
     return shown(visit, visit.t("What a run would do now", "预演：此刻运行的结果"), page.joined(way, " · "), body)
 
 
-def _samples(visit: Visit, flow: str, samples: Sequence[Sample]) -> Markup:
+def _samples(visit: Visit, samples: Sequence[Sample]) -> Markup:
     rows: list[Sequence[Any]] = []
     for one in samples:
         before, after = exchange.flat(one.before), exchange.flat(one.after)
@@ -435,7 +435,7 @@ def _samples(visit: Visit, flow: str, samples: Sequence[Sample]) -> Markup:
         ]
         for at, name in enumerate(names or [""]):
             first = (
-                page.link(exchange.row_address(flow, one.key), page.code(one.key, long=True)),
+                page.code(one.key, long=True),
                 exchange.said(visit, exchange.OPERATIONS, one.change),
             )
             was, will = exchange.told(before.get(name)), exchange.told(after.get(name))

@@ -311,20 +311,8 @@ def _now(visit: Visit) -> str:
 
 def _live(visit: Visit, last: Entry, names: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """What the target holds for a key at this moment: a side for each record. Errors as the target raises them."""
-    from datong_ingestion.write_back.systems import open_target
-
-    flow = exchange.flows().get(last.flow)
-    if flow is None:
-        raise ConfigurationError(
-            visit.t(f"flow {last.flow}", f"流程 {last.flow}"),
-            visit.t("is not defined any more, so its system cannot be asked.", "已无定义，无法读取其目标系统。"),
-        )
-    target = open_target(flow)
-    sent = {last.key: last.idempotency_key} if last.attempt else {}
-    try:
-        found = target.lookup([last.key], sent).get(last.key, [])
-    finally:
-        target.close()
+    sent = {last.key: last.idempotency_key if last.attempt else ""}
+    found = exchange.held_now(visit, last.flow, sent).get(last.key, [])
     if isinstance(found, DatongError):
         raise found
     now = visit.t("theirs, now", "对方，当前")

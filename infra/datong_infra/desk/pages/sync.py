@@ -91,7 +91,7 @@ def table(visit: Visit, found: Sequence[Entry], *, with_subject: bool = True) ->
         rows.append(
             (
                 page.element("span", f"{one.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", class_="line"),
-                exchange.said(visit, exchange.HOPS, one.hop),
+                page.element("span", exchange.said(visit, exchange.HOPS, one.hop), class_="line"),
                 *subject,
                 exchange.mark(visit, exchange.OUTCOMES, one.outcome),
                 "" if one.rows_in is None else one.rows_in,
