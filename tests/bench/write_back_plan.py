@@ -35,6 +35,7 @@ from deltalake import write_deltalake
 class Bits:
     """A target that holds, for each number, the version of the row that was written, and nothing else."""
 
+    can_be_asked = True
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update"})
 

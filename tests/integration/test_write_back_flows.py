@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
 class MemoryTarget:
     """A target that keeps its records in a dictionary and every request in a list."""
 
+    can_be_asked = True
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 

@@ -73,6 +73,7 @@ class _Sent:
 class EdiTarget:
     """A partner, as a write-back target. `resource` is the outbox, a folder below the location."""
 
+    can_be_asked = False
     dialect: Dialect = "xml"
     operations: frozenset[Operation] = frozenset({"create", "update"})
 

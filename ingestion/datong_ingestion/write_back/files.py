@@ -44,6 +44,8 @@ class _Note:
 class FilesTarget:
     """A folder below a location, as a write-back target. `resource` is the folder."""
 
+    can_be_asked = False
+
     def __init__(self, flow: FlowConfig, declared: FilesConnection, pace: Pace | None = None) -> None:
         self._flow, self._writes, self._pace = flow, flow.target.files, pace or Pace()
         self._thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
@@ -97,9 +99,8 @@ class FilesTarget:
             state = states[note.name]
             if isinstance(state, DatongError):
                 held[key] = state
-            elif not state or note.changes[known[key]] == "delete":
-                # a delete that was told has no record that could be found
-                held[key] = [] if state or self._writes.kept or self._writes.archive else self._taken(note)
+            elif not state:
+                held[key] = [] if self._writes.kept or self._writes.archive else self._taken(note)
             else:
                 held[key] = [Found(Confirmed(), note.sha256, note.name, (note.name,))]
         self._settled |= {key for key, state in held.items() if isinstance(state, list)}

@@ -36,6 +36,7 @@ _Place = tuple[int, int]
 class KafkaTarget:
     """A topic, as a write-back target. `resource` is its name."""
 
+    can_be_asked = True
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete"})
 

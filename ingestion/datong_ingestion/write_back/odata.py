@@ -50,6 +50,7 @@ class _Session:
 class ODataTarget:
     """An entity set of an OData service, as a write-back target."""
 
+    can_be_asked = True
     operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 
     def __init__(

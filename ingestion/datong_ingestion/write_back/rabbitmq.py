@@ -35,6 +35,7 @@ _PERSISTENT = 2
 class RabbitMqTarget:
     """An exchange or a queue, as a write-back target. `resource` is the queue, or the routing key."""
 
+    can_be_asked = False
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 
@@ -102,14 +103,12 @@ class RabbitMqTarget:
 
     def _answered(self, idempotency_key: str) -> list[Found] | DatongError:
         """What the consumer's answer comes to: the record holds the payload, or it was refused."""
-        _, operation, answer = self._answers[idempotency_key]
+        answer = self._answers[idempotency_key][2]
         if scalar(at(answer, self._writes.success_path)) not in self._writes.success_values:
             said = at(answer, self._writes.message_path)
             return RefusedLaterError(
                 self._thing, str(said or "the consumer refused it without a word"), "see the consumer."
             )
-        if operation == "delete":
-            return []
         made = at(answer, self._writes.key_path)
         target_key = str(made) if made not in (None, "") else idempotency_key
         return [Found(Confirmed(answer), None, target_key, (target_key,))]
@@ -216,9 +215,9 @@ class RabbitMqTarget:
             return Outcome("unclear", None, f"the connection broke before the broker confirmed: {error!r}")
         place = change.idempotency_key
         self._sent.add(place)
-        held = [] if change.operation == "delete" else [Found(Confirmed(change.payload), None, place, (place,))]
         if not self._writes.reply_queue:
-            self._confirmed[place], self._taken[change.key] = held, place
+            self._confirmed[place] = [Found(Confirmed(change.payload), None, place, (place,))]
+            self._taken[change.key] = place
         return Outcome("accepted", _ACCEPTED, "", place)
 
     def recorded(self, keys: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from datong_ingestion.write_back.wire import Wire, at, rows_with_keys
 class RestTarget:
     """A collection of a JSON API, as a write-back target."""
 
+    can_be_asked = True
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 

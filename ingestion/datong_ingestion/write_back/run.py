@@ -737,7 +737,8 @@ class _Run:
         """The same for what is wanted now, when nothing sent before is in doubt."""
         if record is None:
             if wanted.is_delete:
-                return self._held_already(item, None)
+                # a target that cannot be asked is told, whatever it holds
+                return self._held_already(item, None) if self.target.can_be_asked else "create"
             if item.last is not None and _stuck(item.last, wanted) and not item.is_forced:
                 return self._vanished(item, item.last)
             if "create" not in self.flow.operations:
@@ -764,6 +765,8 @@ class _Run:
 
     def _differences(self, wanted: _Wanted, record: Found | None) -> list[str]:
         """Where the target is not as wanted; empty when it is."""
+        if wanted.is_delete and not self.target.can_be_asked:
+            return [] if record else ["not taken"]
         if wanted.is_delete:
             return ["the target holds it"] if record else []
         return self.builder.differences(wanted.payload, record.fields) if record else ["not found"]
@@ -883,11 +886,12 @@ class _Run:
             pending = [item for item in pending if outcomes[item.key].kind == "accepted" and self._is_late(item, held)]
         return held
 
-    @staticmethod
-    def _is_late(item: _Item, held: dict[str, list[Found] | DatongError]) -> bool:
+    def _is_late(self, item: _Item, held: dict[str, list[Found] | DatongError]) -> bool:
         """Whether the target does not show yet what it accepted."""
         found = held.get(item.key, [])
-        return bool(found) if item.open is not None and item.open.is_delete else found == []
+        if item.open is not None and item.open.is_delete and self.target.can_be_asked:
+            return bool(found)
+        return found == []
 
     def _judge(self, item: _Item, change: Change, outcome: Outcome, found: list[Found] | DatongError | None) -> bool:
         """Record what became of a change that was sent; True when it has to be tried again later."""

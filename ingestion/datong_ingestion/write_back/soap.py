@@ -40,6 +40,7 @@ _QUOTES = {'"': "&quot;", "'": "&apos;"}
 class SoapTarget:
     """Records of a SOAP service, as a write-back target."""
 
+    can_be_asked = True
     dialect: Dialect = "xml"
 
     def __init__(self, flow: FlowConfig, system: SystemConfig, pace: Pace | None = None) -> None:

@@ -39,6 +39,7 @@ _ACCEPTED, _CONFLICT = 200, 412
 class SqlTarget:
     """A table of a database, as a write-back target. `resource` is `schema.table`."""
 
+    can_be_asked = True
     dialect: PayloadDialect = "sql"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete"})
 

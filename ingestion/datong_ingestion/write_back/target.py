@@ -80,6 +80,12 @@ class Target(Protocol):
         ...
 
     @property
+    def can_be_asked(self) -> bool:
+        """Whether it can be asked what it holds, whoever wrote it. Else (queues, files, partners) `lookup` tells only
+        of what was sent: a record where that was taken, a delete included, and none where it was not."""
+        ...
+
+    @property
     def operations(self) -> frozenset[Operation]:
         """What can be done to its records."""
         ...
