@@ -14,6 +14,7 @@ from datong_ingestion.two_way.agreed import conflicts
 from datong_ingestion.write_back import decisions, ledger
 from datong_ingestion.write_back.lease import lease
 from datong_platform.errors import ConfigurationError, TerminalError
+from datong_platform.lake import sync_log
 from two_systems import FIELDS, FIRST, People, Systems, by_field, show, sync_over, truth, writes
 
 pytestmark = pytest.mark.usefixtures("services")
@@ -68,6 +69,9 @@ def test_each_change_is_carried_to_the_other_system_once_and_does_not_come_back(
     echo = again(systems, sync, orders)
     assert (echo.looked, echo.sent, echo.ok) == (0, {"erp": 0, "mes": 0}, True)
     assert len(systems.log()) - before == 24
+    hops = sync_log.entries(flow=f"{sync.sync}_to_mes")
+    assert Counter(hop.hop for hop in hops) == {"plan": 4, "send": 1}
+    assert [hop.rows_out for hop in hops if hop.hop == "send"] == [6]
 
 
 def test_a_value_that_is_set_back_is_a_change_like_any_other(systems: Systems) -> None:

@@ -23,9 +23,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from datong_platform.errors import DatongError, ProtocolError, TerminalError
+from datong_platform.lake import sync_log
 
 from datong_ingestion.two_way.agreed import Memory
 from datong_ingestion.two_way.config import SyncConfig
@@ -136,11 +138,36 @@ def run_sync(
     or PostgreSQL), TerminalError (the serve table is not published; more changes than its guard allows). What goes
     wrong later is in the result: `stopped` and the counts.
     """
-    with lease(sync.sync, wait_seconds=wait_seconds) as held, ExitStack() as opened:
+    with sync_log.run(), lease(sync.sync, wait_seconds=wait_seconds) as held, ExitStack() as opened:
+        began = now()
         memory = Memory(sync)
         if targets is None:
             targets = {system: opened.enter_context(_opened(sync, system)) for system in sync.systems}
-        return _Run(sync, memory, targets, held, on_step or (lambda _step, _what: None)).run()
+        result = _Run(sync, memory, targets, held, on_step or (lambda _step, _what: None)).run()
+        _log(sync, result, began)
+        return result
+
+
+def _log(sync: SyncConfig, result: SyncResult, began: datetime) -> None:
+    """The hops of a run in the sync log: what was looked at, and what went to each system."""
+    common: dict[str, Any] = {
+        "table_name": sync.source,
+        "inputs": (sync.source,),
+        "started_at": began,
+        "ended_at": now(),
+    }
+    is_idle = result.ok and not result.looked
+    problems = "; ".join(f"{key}: {words}" for key, words in list(result.problems.items())[:3])
+    for system in sync.systems:
+        outcome: sync_log.Outcome = "nothing new" if is_idle else "ok" if result.ok else "partly"
+        told = sync_log.Entry("plan", system, sync.flow_name(system), rows_in=result.looked, outcome=outcome, **common)
+        sync_log.record(replace(told, rows_out=result.sent[system], words=problems or None))
+        if result.sent[system]:
+            sync_log.record(
+                replace(
+                    told, hop="send", hop_id=uuid.uuid4().hex, rows_in=result.sent[system], rows_out=result.sent[system]
+                )
+            )
 
 
 @contextmanager
