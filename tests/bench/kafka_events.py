@@ -2,12 +2,14 @@
 
 With the services up (`datong up`):
 
-    python tests/bench/kafka_events.py --events 500000 --rate 5000 --seconds 30
+    python tests/bench/kafka_events.py --events 500000 --rate 5000 --seconds 30 --side datong --side spark
 
 A broker of its own is started (KRaft, its jars from Maven). The backlog is read in batches of `batch_rows`, once as
 plain JSON and once as Debezium's change events; beside it stands the limit: the same messages consumed and parsed
 (orjson) by the same driver, and thrown away. For the latency a process of its own sends at the given rate while
-`stream` reads; an event's latency is from Kafka's timestamp to the time of the Delta commit that holds it.
+`stream` reads; an event's latency is from Kafka's timestamp to the time of the Delta commit that holds it. `--side
+spark` does both with Spark's Structured Streaming and a merge in foreachBatch, its start not counted (its jars are
+fetched from Maven). CPU seconds are those of the reader, Spark's with all of its JVM: a busy machine bends them less.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ from datong_ingestion.systems_config import SystemConfig
 from datong_platform.lake import history, storage
 from datong_platform.lake.columns import compute
 from datong_platform.names import bronze
+from datong_platform.settings import settings
 from kafka_server import KafkaServer
 
 PARTITIONS = 4
@@ -168,6 +174,88 @@ def backlog(server: KafkaServer, name: str, make: Any, count: int, **options: An
     return found
 
 
+class Peer:
+    """Spark in a process of its own, reading one topic."""
+
+    def __init__(self, server: KafkaServer, topic: str, count: int, *, most: int, limit_seconds: float) -> None:
+        """Returns when its query is about to start."""
+        self.work = tempfile.mkdtemp(prefix="datong-peer-")
+        self.topic = topic
+        script = str(Path(__file__).parent / "peers" / "spark_kafka.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.work
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        task = {
+            "work": self.work,
+            "bucket": settings().bucket,
+            "address": server.address,
+            "topic": topic,
+            "count": count,
+            "most": most,
+            "limit_seconds": limit_seconds,
+        }
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline().strip() == "ready", "the peer did not start"
+        self.cpu = self._used()
+
+    def _used(self) -> float:
+        found = psutil.Process(self.process.pid)
+        return sum(sum(one.cpu_times()[:2]) for one in [found, *found.children(recursive=True)])
+
+    def figures(self) -> dict[str, Any]:
+        """What it measured, when it has ended."""
+        assert self.process.stdout
+        used, text = self.cpu, ""
+        reader: list[str] = []
+        waiting = threading.Thread(target=lambda: reader.append(self.process.stdout.read()))  # type: ignore[union-attr]
+        waiting.start()
+        while waiting.is_alive():
+            with suppress(psutil.Error):
+                used = max(used, self._used())
+            waiting.join(0.5)
+        text = reader[0]
+        assert self.process.wait() == 0, text
+        found = json.loads(text.strip().splitlines()[-1]) | {"cpu_seconds": round(used - self.cpu, 1)}
+        shutil.rmtree(self.work, ignore_errors=True)
+        for key in list(storage.keys(f"peers/spark_kafka/{self.topic}/")):
+            storage.delete(key)
+        return found
+
+
+def peer_backlog(server: KafkaServer, count: int) -> dict[str, Any]:
+    """Spark reads `count` waiting messages."""
+    topic = server.topic(f"bench.peer.{uuid.uuid4().hex[:6]}", PARTITIONS)
+    server.send(topic, ((str(number), event(number), number % PARTITIONS) for number in range(count)))
+    found = Peer(server, topic, count, most=50_000, limit_seconds=600).figures()
+    assert (found["events"], found["distinct"]) == (count, count), "each event once"
+    kept = ("events", "cpu_seconds", "commits")
+    return {name: found[name] for name in kept} | {"events_per_second": round(count / found["seconds"])}
+
+
+def peer_latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
+    """Send at a rate while Spark reads."""
+    topic = server.topic(f"bench.peer.{uuid.uuid4().hex[:6]}", PARTITIONS)
+    total = int(rate * seconds)
+    peer = Peer(server, topic, total, most=0, limit_seconds=seconds + 120)
+    sent = produce(server, topic, rate, seconds)
+    return peer.figures() | {"rate": round(sent)}
+
+
+def produce(server: KafkaServer, topic: str, rate: float, seconds: float) -> float:
+    """Send events at a rate from a process of its own; the rate that came about."""
+    here, support = str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")
+    program = PRODUCER.format(
+        here=here, support=support, address=server.address, topic=topic, rate=rate, seconds=seconds
+    )
+    sent = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=dict(os.environ)
+    )
+    return float(sent.stdout)
+
+
 def latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
     """Send at a rate while `stream` reads; how long events take to the commit that holds them."""
     topic = server.topic(f"bench.latency.{uuid.uuid4().hex[:6]}", PARTITIONS)
@@ -178,13 +266,7 @@ def latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
     table = bronze(config.system, "event")
     while history.open_table(table) is None:
         time.sleep(0.1)
-    here, support = str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")
-    program = PRODUCER.format(
-        here=here, support=support, address=server.address, topic=topic, rate=rate, seconds=seconds
-    )
-    sent = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=dict(os.environ)
-    )
+    sent = produce(server, topic, rate, seconds)
     total = int(rate * seconds)
     deadline = time.monotonic() + 60
     delta = history.open_table(table)
@@ -207,7 +289,7 @@ def latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
         for at, batch in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True)
     )
     found = {
-        "rate": round(float(sent.stdout)),
+        "rate": round(sent),
         "seconds": seconds,
         "commits": len(committed),
         "p50_seconds": round(statistics.median(waits), 2),
@@ -225,14 +307,23 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5000)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--side", choices=["datong", "spark"], action="append")
     asked = parser.parse_args()
+    sides = asked.side or ["datong"]
     server = KafkaServer()
     try:
-        for name, make, options in (("json", event, {}), ("debezium", change, {"envelope": "debezium"})):
-            backlog(server, name, make, min(asked.events, 20_000), **options)  # warm
-            for _ in range(asked.runs):
-                print(json.dumps({"backlog": name} | backlog(server, name, make, asked.events, **options)), flush=True)
-        print(json.dumps({"latency": "json"} | latency(server, asked.rate, asked.seconds)), flush=True)
+        if "datong" in sides:
+            backlog(server, "json", event, min(asked.events, 20_000))  # warm
+        for _ in range(asked.runs):
+            if "datong" in sides:
+                print(json.dumps({"backlog": "json"} | backlog(server, "json", event, asked.events)), flush=True)
+                found = backlog(server, "debezium", change, asked.events, envelope="debezium")
+                print(json.dumps({"backlog": "debezium"} | found), flush=True)
+            if "spark" in sides:
+                print(json.dumps({"backlog": "spark"} | peer_backlog(server, asked.events)), flush=True)
+        for side in sides:
+            measured = latency if side == "datong" else peer_latency
+            print(json.dumps({"latency": side} | measured(server, asked.rate, asked.seconds)), flush=True)
     finally:
         server.remove()
 

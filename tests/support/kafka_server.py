@@ -35,22 +35,31 @@ class NoKafkaError(Exception):
 
 def kafka_jars() -> Path:
     """The folder of Kafka's jars, fetched at first; NoKafkaError when there is no way to Maven."""
-    target = cache_folder() / f"kafka-{'-'.join(name.rsplit(':', 1)[1] for name in PACKAGES)}"
+    return fetched("kafka", PACKAGES, ship=("scala-library-*.jar",))
+
+
+def fetched(name: str, packages: Sequence[str], *, ship: Sequence[str] = (), without: Sequence[str] = ()) -> Path:
+    """The folder of packages of Maven and what they need, less what Spark ships and `without`; of Spark's, `ship`."""
+    target = cache_folder() / f"{name}-{'-'.join(one.rsplit(':', 1)[1] for one in packages)}"
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="making-") as name:
-        work = Path(name)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="making-") as making:
+        work = Path(making)
         said = ""
         trusts: list[Sequence[str]] = [()]
         if jars._SYSTEM_TRUST.exists():
             trusts.append((f"-Djavax.net.ssl.trustStore={jars._SYSTEM_TRUST}",))
+        elif (made := jars._make_trust_store(java.find(), work)) is not None:
+            word = f"-Djavax.net.ssl.trustStorePassword={jars._PASSWORD}"
+            trusts.append((f"-Djavax.net.ssl.trustStore={made}", word))
         for options in trusts:
             done = subprocess.run(
                 [
                     *(str(java.find()), *options, "-cp", f"{jars.spark_jars()}/*"),
                     *("org.apache.spark.deploy.SparkSubmit", "--master", "local[1]"),
-                    *("--conf", f"spark.jars.ivy={work / 'ivy'}", "--packages", ",".join(PACKAGES)),
+                    *("--conf", f"spark.jars.ivy={work / 'ivy'}", "--packages", ",".join(packages)),
+                    *(("--exclude-packages", ",".join(without)) if without else ()),
                     *("--class", "scala.tools.nsc.Main", "spark-internal", "-version"),
                 ],
                 capture_output=True,
@@ -62,12 +71,12 @@ def kafka_jars() -> Path:
             said = done.stdout + done.stderr
             if done.returncode == 0:
                 # Spark's resolver leaves out what Spark ships
-                for jar in jars.spark_jars().glob("scala-library-*.jar"):
+                for jar in [jar for pattern in ship for jar in jars.spark_jars().glob(pattern)]:
                     shutil.copy(jar, work / "ivy" / "jars")
                 with suppress(OSError):
                     (work / "ivy" / "jars").rename(target)
                 return target
-    raise NoKafkaError(f"Kafka's jars cannot be fetched: {said.strip()[-800:]}")
+    raise NoKafkaError(f"the jars of {name} cannot be fetched: {said.strip()[-800:]}")
 
 
 class KafkaServer:
