@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from datong_ingestion.systems_config import SystemConfig, load_systems
-from datong_ingestion.write_back.config import ColumnValue, FlowConfig, load_flows
+from datong_ingestion.two_way.config import load_flows_and_ways
+from datong_ingestion.write_back.config import ColumnValue, FlowConfig
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard import codes, terms
@@ -168,7 +169,7 @@ def dictionary(
     """
     graph = graph or graphs.load()
     known = {each.table: each for each in contracts.contracts().values()}
-    lineage = _Lineage(graph, load_systems(defs), load_flows(defs), known)
+    lineage = _Lineage(graph, load_systems(defs), load_flows_and_ways(defs), known)
     tables = tuple(
         _table(name, node, known.get(name), lineage, (scores or {}).get(name)) for name, node in lineage.tables.items()
     )

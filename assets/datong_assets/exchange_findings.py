@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from datong_ingestion.systems_config import load_systems
-from datong_ingestion.write_back.config import load_flows
+from datong_ingestion.two_way.config import load_flows_and_ways
 from datong_platform.alerts.channels import Severity
 from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.errors import ServiceError
@@ -80,7 +80,7 @@ def _untold() -> Iterator[Finding]:
 def defined() -> set[str]:
     """The bronze tables and flows (`write_back.<flow>`) that are defined."""
     tables = {str(system.table(entity.name)) for system in load_systems().values() for entity in system.entities}
-    return tables | {f"write_back.{flow}" for flow in load_flows()}
+    return tables | {f"write_back.{flow}" for flow in load_flows_and_ways()}
 
 
 def with_systems(upstream: Mapping[str, list[str]]) -> dict[str, list[str]]:

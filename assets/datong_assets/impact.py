@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datong_ingestion.write_back.config import FlowConfig, load_flows
+from datong_ingestion.two_way.config import load_flows_and_ways
+from datong_ingestion.write_back.config import FlowConfig
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.standard.contract import contracts
@@ -117,7 +118,7 @@ def impacts(
     changes: Iterable[Change], old_columns: Mapping[str, Iterable[str]], project: Path = settings.DBT_PROJECT
 ) -> list[Impact]:
     """What each change hits. `old_columns` are those that the contracts had, by table."""
-    lineage = Lineage(load(project), load_flows(), old_columns)
+    lineage = Lineage(load(project), load_flows_and_ways(), old_columns)
     return [lineage.impact(change) for change in changes]
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
-from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig, load_flows
+from datong_ingestion.two_way.config import load_flows_and_ways
+from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig
 from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.lake.columns import type_name
 
@@ -125,7 +126,7 @@ def inventory(defs: Path | None = None, *, live: bool = False, graph: Graph | No
     `live` asks every system for its fields; a system that does not answer is noted, and its entities keep the fields
     that definitions tell. ConfigurationError for a definition that is wrong.
     """
-    systems, flows = load_systems(defs), load_flows(defs)
+    systems, flows = load_systems(defs), load_flows_and_ways(defs)
     notes: list[str] = []
     if graph is None:
         try:

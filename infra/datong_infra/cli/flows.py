@@ -48,13 +48,13 @@ def listing(format_: FormatOption = Format.table) -> None:
 
     Times are UTC.
     """
-    from datong_ingestion.two_way.config import ways
-    from datong_ingestion.write_back import decisions, ledger, load_flows
+    from datong_ingestion.two_way.config import load_flows_and_ways
+    from datong_ingestion.write_back import decisions, ledger
 
     counted = ledger.state_counts()
     pauses = {one.flow: one for one in decisions.pauses()}
     rows: list[dict[str, Any]] = []
-    for name, flow in (load_flows() | ways()).items():
+    for name, flow in load_flows_and_ways().items():
         states = counted.get(name, {})
         pause = pauses.get(None) or pauses.get(name)
         rows.append(

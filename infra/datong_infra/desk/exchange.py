@@ -107,10 +107,9 @@ def options(visit: Visit, of: Mapping[Any, tuple[str, ...]], first: tuple[str, s
 
 def flows() -> dict[str, FlowConfig]:
     """The flows that are defined, both ways of every two-way synchronisation among them."""
-    from datong_ingestion.two_way.config import ways
-    from datong_ingestion.write_back.config import load_flows
+    from datong_ingestion.two_way.config import load_flows_and_ways
 
-    return load_flows() | ways()
+    return load_flows_and_ways()
 
 
 def work(name: str) -> Errand:

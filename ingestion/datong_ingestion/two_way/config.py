@@ -21,7 +21,7 @@ from datong_platform.standard import authority
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from datong_ingestion.definitions import documents, line_of
-from datong_ingestion.write_back.config import FlowConfig, Freeze, Kind, Retry, TargetConfig
+from datong_ingestion.write_back.config import FlowConfig, Freeze, Kind, Retry, TargetConfig, load_flows
 
 COMPONENT = "datong_assets.components.TwoWaySync"
 
@@ -236,3 +236,8 @@ def load_sync(name: str, defs: Path | None = None) -> SyncConfig:
 def ways(defs: Path | None = None) -> dict[str, FlowConfig]:
     """What each synchronisation sends to each of its systems, as write-back flows, by their names in the ledger."""
     return {sync.flow_name(system): sync.flow(system) for sync in load_syncs(defs).values() for system in sync.systems}
+
+
+def load_flows_and_ways(defs: Path | None = None) -> dict[str, FlowConfig]:
+    """Everything that is written to a system, by name in the ledger: flows, and each way of a synchronisation."""
+    return load_flows(defs) | ways(defs)
