@@ -240,6 +240,8 @@ def test_the_keyboard_leads_through_a_list_to_a_record_and_to_the_next_page(
     page.go_back()
     page.keyboard.press("n")
     expect(page.locator(".pager")).to_contain_text("51 to 100")
+    # the text is there before the script that hears the keys
+    page.wait_for_load_state()
     page.keyboard.press("/")
     page.keyboard.type("500123")
     page.keyboard.press("Enter")
