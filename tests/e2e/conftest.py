@@ -40,13 +40,13 @@ class Stack:
             text=True,
         )
 
-    def attempt(self, *arguments: str, timeout: int = 1500) -> "subprocess.CompletedProcess[str]":
+    def attempt(self, *arguments: str, timeout: int = 2700) -> "subprocess.CompletedProcess[str]":
         """Run a `datong` command to its end, whatever that is."""
         process = self.start(*arguments)
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def datong(self, *arguments: str, timeout: int = 1500) -> str:
+    def datong(self, *arguments: str, timeout: int = 2700) -> str:
         """Run a `datong` command that must succeed; what it printed."""
         done = self.attempt(*arguments, timeout=timeout)
         assert done.returncode == 0, f"datong {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

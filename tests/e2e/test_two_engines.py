@@ -30,7 +30,7 @@ def _build(stack: Any, engine: str) -> dict[str, Any]:
 
 
 @pytest.mark.spark
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(5000)
 def test_both_engines_build_the_same_tables(
     installation: Callable[[str], Any], differences: Callable[..., Any]
 ) -> None:

@@ -72,7 +72,15 @@ class Figures:
     load: float
 
 
-def posted_once(systems: Systems, changes: int, *, seed: int = 0, share: float = 0.1, kills: int = 5) -> Figures:
+def posted_once(
+    systems: Systems,
+    changes: int,
+    *,
+    seed: int = 0,
+    share: float = 0.1,
+    kills: int = 5,
+    kill_after: tuple[float, float] = (3, 12),
+) -> Figures:
     """Post so many goods issues through a tenth of unclear outcomes and so many kills; AssertionError when one is lost,
     is there twice, or the ledger says something else than the ERP's own change documents."""
     dice = random.Random(seed)
@@ -87,7 +95,7 @@ def posted_once(systems: Systems, changes: int, *, seed: int = 0, share: float =
     while not done:
         runs += 1
         assert runs < 60 + kills, "it does not come to an end"
-        done, was_killed = _run(flow, dice.uniform(3, 12) if killed < kills else None)
+        done, was_killed = _run(flow, dice.uniform(*kill_after) if killed < kills else None)
         killed += was_killed
     seconds = time.monotonic() - started
     struck = sum(fault["struck"] for fault in systems.ask("GET", "faults"))

@@ -59,7 +59,7 @@ class Backup:
 
 def new_id(moment: datetime) -> str:
     """An id that sorts by time, and that no two machines give at once."""
-    return f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    return f"{moment:%Y%m%dT%H%M%S.%f}"[:-3] + f"Z-{uuid.uuid4().hex[:6]}"
 
 
 class Repository:
