@@ -101,7 +101,7 @@ def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark
             "-Dio.netty.tryReflectionSetAccessible=true",
             f"-Dlog4j2.configurationFile={place / 'log4j2.properties'}",
             f"-Djava.io.tmpdir={place / 'tmp'}",
-            "-Xmx1500m",
+            "-Xmx3g",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=4",
             *("-cp", f"{jars.spark_jars()}/*:{made / 'jars'}/*:{made / 'classes'}"),
