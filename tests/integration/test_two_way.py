@@ -208,7 +208,7 @@ def test_a_person_may_have_a_refused_change_tried_again_or_dropped(systems: Syst
     decisions.decide(flow, "cancel", key=order, who="wang", why="the ERP's date is a typing error")
     dropped = run_sync(sync)
     assert (dropped.sent["mes"], dropped.failed) == (0, 0)
-    assert [one.outcome for one in decisions.history(flow)] == [
+    assert [one.outcome for one in decisions.history(flow) if one.flow == flow] == [
         "cancelled: it is not sent until a value changes again",
         "sent again",
     ]
