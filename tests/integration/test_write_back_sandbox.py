@@ -136,8 +136,13 @@ def plant(plant_home: Path, services: object, monkeypatch: pytest.MonkeyPatch) -
 def flow_over(name: str, rows: list[dict[str, Any]], **types: pa.DataType) -> FlowConfig:
     """The project's own flow under another name, on a table of these rows; what failed is due again in the next run."""
     mark = uuid.uuid4().hex[:8]
-    changes: dict[str, Any] = {"flow": f"test_{mark}", "source": f"serve.test__t{mark}", "settle_seconds": 0.3, "chunk_rows": 20}
-    changes["retry"] = {"wait_seconds": 0}
+    changes: dict[str, Any] = {
+        "flow": f"test_{mark}",
+        "source": f"serve.test__t{mark}",
+        "settle_seconds": 0.3,
+        "chunk_rows": 20,
+        "retry": {"wait_seconds": 0},
+    }
     flow = FlowConfig.model_validate(load_flow(name).model_copy(update=changes).model_dump(by_alias=True))
     table = pa.Table.from_pylist(rows)
     for column, kind in types.items():
