@@ -116,6 +116,15 @@ class Summary(BaseModel):
     checksums: list[str]
     figures: dict[str, Spread]
 
+    def times(self, other: Summary) -> tuple[float | None, float | None]:
+        """How many times the other's seconds and CPU seconds, for the same amount; None where the other's are none."""
+        alike = self.unit == other.unit and self.amount and other.amount
+        share = other.amount / self.amount if alike and self.amount and other.amount else 1.0
+        return tuple(  # pyright: ignore[reportReturnType]
+            mine.median * share / theirs.median if theirs.median else None
+            for mine, theirs in ((self.seconds, other.seconds), (self.cpu_seconds, other.cpu_seconds))
+        )
+
     @property
     def pace(self) -> float | None:
         """Amount per second of the clock."""

@@ -23,8 +23,8 @@ def _row(one: Summary, ours: Summary | None) -> dict[str, Any]:
         "CPU s": number(one.cpu_seconds.median),
         "peak MiB": f"{one.peak_memory_bytes / 2**20:,.0f}",
         "pace": "" if one.pace is None else f"{number(one.pace)} {one.unit}/s",
-        "time": ratio(one.seconds.median, ours.seconds.median) if ours else "",
-        "CPU": ratio(one.cpu_seconds.median, ours.cpu_seconds.median) if ours else "",
+        "time": ratio(one.times(ours)[0]) if ours else "",
+        "CPU": ratio(one.times(ours)[1]) if ours else "",
         "content": " ".join(text.rpartition(" ")[2][:8] for text in one.checksums),
     }
     if one.figures:
@@ -47,9 +47,9 @@ def spread(found: Spread) -> str:
     return f"{number(found.median)} ({number(found.least)} to {number(found.greatest)})"
 
 
-def ratio(value: float, of: float) -> str:
-    """How many times `of` a value is."""
-    return f"{value / of:.2f} x" if of > 0 else ""
+def ratio(times: float | None) -> str:
+    """How many times; nothing where that is not known."""
+    return "" if times is None else f"{times:.2f} x" if times >= 0.1 else f"{times:.2g} x"
 
 
 def content(result: Result) -> str:
@@ -87,6 +87,6 @@ def show(result: Result) -> None:
     for text in (content(result),):
         if text:
             print_line(text)
-    print_line("time, CPU: the contender's seconds over Datong's.")
+    print_line("time, CPU: the contender's seconds for the same amount, over Datong's.")
     for who, why in result.left_out.items():
         print_line(f"Left out, {who}: {why}")

@@ -9,6 +9,7 @@ import typer
 
 from datong_infra.cli.alerts import alerts
 from datong_infra.cli.audit import audit
+from datong_infra.cli.bench import bench
 from datong_infra.cli.flows import flows
 from datong_infra.cli.output import Format
 from datong_infra.cli.sync import sync
@@ -65,6 +66,7 @@ app.add_typer(sync)
 app.add_typer(flows)
 app.command(name="audit")(audit)
 app.add_typer(two_way)
+app.add_typer(bench)
 builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",
