@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from datong_platform.errors import ServiceError, TransientError
-from datong_platform.settings import settings
+from datong_platform import operational
+from datong_platform.errors import TransientError
 
 
 @contextmanager
@@ -15,15 +15,7 @@ def alone(work: str) -> Generator[None]:
 
     The database lets go of the lock when this process dies, however it dies.
     """
-    import psycopg
-
-    try:
-        connection = psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        raise ServiceError(
-            "PostgreSQL", f"cannot be reached: {str(error).strip()}", "run `datong doctor`, then `datong up`."
-        ) from error
-    with connection:
+    with operational.connected() as connection:
         row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [f"datong {work}"]).fetchone()
         if not row or not row[0]:
             raise TransientError(f"a {work}", "is running already in another process.", "wait until it has ended.")

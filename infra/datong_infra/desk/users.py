@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from datong_platform.errors import AuthenticationError, ConfigurationError, ServiceError
+from datong_platform import operational
+from datong_platform.errors import AuthenticationError, ConfigurationError
 from datong_platform.names import word
 from datong_platform.page import Lang
-from datong_platform.settings import settings
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -144,7 +144,8 @@ def users() -> list[User]:
 
 def log_in(name: str, password: str, language: Lang) -> str:
     """The token of a new session. AuthenticationError when name and password do not belong together, or must wait."""
-    with _connection() as connection:
+    # each statement is kept by itself: an exception must not take the count of failures back
+    with operational.connected() as connection:
         found = connection.execute(
             "select secret, closed_until > now() from ops.desk_user where name = %s", [name]
         ).fetchone()
@@ -159,8 +160,6 @@ def log_in(name: str, password: str, language: Lang) -> str:
                 "case when failures + 1 >= %s then now() + make_interval(secs => %s) end where name = %s",
                 [_TRIES, _TRIES, _WAIT_SECONDS, name],
             )
-            # else the exception would take the count back
-            connection.commit()
             raise AuthenticationError("log-in", "failed: name and password do not belong together.", "try again.")
         token = secrets.token_urlsafe(32)
         connection.execute(
@@ -259,11 +258,5 @@ _NOBODY = f"scrypt ${'00' * 16} ${'00' * 32}"
 @contextmanager
 def _connection() -> Generator[Connection[Any]]:
     """One transaction."""
-    import psycopg
-
-    try:
-        connection = psycopg.connect(settings().need("postgres_url"), connect_timeout=5)
-    except psycopg.OperationalError as error:
-        raise ServiceError("postgres", f"does not answer: {error}", "run `datong doctor`, then `datong up`.") from error
-    with connection:
+    with operational.connected() as connection, connection.transaction():
         yield connection

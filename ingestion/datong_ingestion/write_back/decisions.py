@@ -25,14 +25,14 @@ what the first decided. The same decision made twice is one. All times are UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
-from datong_platform.settings import settings
+from datong_platform import operational
+from datong_platform.errors import ConfigurationError, TerminalError
 
 from datong_ingestion.write_back import ledger
 from datong_ingestion.write_back.ledger import Entry, State
@@ -415,21 +415,5 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@contextmanager
-def _connected() -> Generator[Connection[Any]]:
-    """PostgreSQL, with the table of decisions. ServiceError when it does not answer."""
-    import psycopg
-
-    try:
-        with psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10) as database:
-            row = database.execute("select to_regclass('ops.write_back_decision')").fetchone()
-            if row is None or row[0] is None:
-                with database.transaction():
-                    # two that make the table at once: one waits for the other
-                    database.execute("select pg_advisory_xact_lock(%s)", [_LOCK + 1])
-                    database.execute(_TABLES)
-            yield database
-    except psycopg.OperationalError as error:
-        raise ServiceError(
-            "PostgreSQL", f"does not answer: {' '.join(str(error).split())}.", "run `datong doctor`, then `datong up`."
-        ) from error
+def _connected() -> AbstractContextManager[Connection[Any]]:
+    return operational.connected(_TABLES, "ops.write_back_decision")

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from datong_platform import operational
 from datong_platform.alerts.channels import SEVERITIES, Channel, Message, Severity, severity_rank
 from datong_platform.alerts.config import AlertsConfig, Route
 from datong_platform.alerts.findings import Finding, grouped
-from datong_platform.errors import ConfigurationError, DatongError, ServiceError, TransientError
-from datong_platform.settings import settings
+from datong_platform.errors import ConfigurationError, DatongError, TransientError
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -465,24 +465,5 @@ def _digest(notices: Sequence[_Notice], config: AlertsConfig) -> Message:
     )
 
 
-@contextmanager
-def _connected() -> Generator[Connection[Any]]:
-    """PostgreSQL, with the tables of incidents. ServiceError when it does not answer."""
-    import psycopg
-
-    url = settings().postgres_url
-    if not url:
-        raise ServiceError("PostgreSQL", "has no address.", "run `datong up`, or set DATONG_POSTGRES_URL.")
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=10) as database:
-            row = database.execute("select to_regclass('ops.incident_taken')").fetchone()
-            if row is None or row[0] is None:
-                with database.transaction():
-                    # two that make the tables at once: one waits for the other
-                    database.execute("select pg_advisory_xact_lock(%s)", [_LOCK + 1])
-                    database.execute(_TABLES)
-            yield database
-    except psycopg.OperationalError as error:
-        raise ServiceError(
-            "PostgreSQL", f"does not answer: {' '.join(str(error).split())}.", "run `datong doctor`."
-        ) from error
+def _connected() -> AbstractContextManager[Connection[Any]]:
+    return operational.connected(_TABLES, "ops.incident_taken")

@@ -17,14 +17,14 @@ import io
 import json
 import logging
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from datong_platform.errors import ConfigurationError, ServiceError, TransientError
+from datong_platform import operational
+from datong_platform.errors import ConfigurationError, TransientError
 from datong_platform.lake import history, storage, sync_log
 from datong_platform.lake.sync_log import SYNC_LOG, Entry, Outcome
 from datong_platform.names import SCHEMAS, parse
@@ -361,24 +361,8 @@ def _address() -> str:
     return address
 
 
-@contextmanager
-def _connected() -> Generator[Connection[Any]]:
-    """PostgreSQL, with the table of what was sent. ServiceError when it does not answer."""
-    import psycopg
-
-    try:
-        with psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10) as database:
-            row = database.execute("select to_regclass('ops.open_lineage')").fetchone()
-            if row is None or row[0] is None:
-                with database.transaction():
-                    # two that make the table at once: one waits for the other
-                    database.execute("select pg_advisory_xact_lock(%s)", [_LOCK + 1])
-                    database.execute(_TABLES)
-            yield database
-    except psycopg.OperationalError as error:
-        raise ServiceError(
-            "PostgreSQL", f"does not answer: {' '.join(str(error).split())}.", "run `datong doctor`."
-        ) from error
+def _connected() -> AbstractContextManager[Connection[Any]]:
+    return operational.connected(_TABLES, "ops.open_lineage")
 
 
 def _state(database: Connection[Any], address: str) -> Sent | None:
