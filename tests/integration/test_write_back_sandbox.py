@@ -18,6 +18,7 @@ import httpx
 import pyarrow as pa
 import pytest
 from datong_ingestion.write_back import FlowConfig, FlowResult, load_flow, run_flow
+from datong_ingestion.write_back.config import Retry
 from datong_platform.settings import settings
 from deltalake import write_deltalake
 from lake_builds import let_read
@@ -141,7 +142,7 @@ def flow_over(name: str, rows: list[dict[str, Any]], **types: pa.DataType) -> Fl
         "source": f"serve.test__t{mark}",
         "settle_seconds": 0.3,
         "chunk_rows": 20,
-        "retry": {"wait_seconds": 0},
+        "retry": Retry(wait_seconds=0),
     }
     flow = FlowConfig.model_validate(load_flow(name).model_copy(update=changes).model_dump(by_alias=True))
     table = pa.Table.from_pylist(rows)

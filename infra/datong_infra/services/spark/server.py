@@ -71,6 +71,9 @@ def properties(port: int, place: Path, *, safe: Sequence[str] = ("s3a", "s3")) -
         # without it, a commit whose reply was lost is written twice on retry
         "spark.databricks.delta.commit.idempotencyCheck.enabled": "true",
         **{f"spark.delta.logStore.{scheme}.impl": jars.LOG_STORE for scheme in safe},
+        # Spark copies every condition once for each column that has another name elsewhere: a contract's judgement of a
+        # row becomes ten thousand of them, minutes of planning and all of the memory
+        "spark.sql.constraintPropagation.enabled": "false",
         # small work on one machine: about a tenth faster
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.shuffle.partitions": "2",
