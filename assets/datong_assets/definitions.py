@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from datong_assets import cycle, lineage
-from datong_assets.components.write_back_flow import STEP
+from datong_assets.components.written_back import STEP
 
 # Dagster warns of its own use of code references, at every load
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

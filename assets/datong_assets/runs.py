@@ -173,7 +173,7 @@ def write_back(
     from datong_ingestion.two_way.config import load_syncs
     from datong_ingestion.write_back.config import load_flow
 
-    from datong_assets.components.write_back_flow import flow_key
+    from datong_assets.components.written_back import flow_key
 
     keys = [flow_key(flow if flow in load_syncs() else load_flow(flow).flow)] if flow else None
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)

@@ -32,7 +32,7 @@ from datong_ingestion.connections.rest import RestConnection, RestOptions
 from datong_ingestion.connections.soap import SoapConnection, SoapOptions
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.connections.xml import XmlConnection, XmlOptions
-from datong_ingestion.definitions import documents, line_of
+from datong_ingestion.definitions import Kind, NestedError, mistakes_of, word_of
 from datong_ingestion.systems import with_profile
 
 COMPONENT = "datong_assets.components.SourceSystem"
@@ -173,7 +173,7 @@ class Reconciliation(Model):
 class EntityConfig(Model):
     """One entity of a system, and how it is read."""
 
-    name: Annotated[str, AfterValidator(lambda value: _name(value, "entity"))]
+    name: Annotated[str, AfterValidator(word_of("entity"))]
     source: str = ""
     """The protocol's own address of it: `SERVICE/EntitySet`, a path, or `schema.table`."""
     query: str = ""
@@ -251,17 +251,10 @@ class EntityConfig(Model):
         return self.model_copy(update={"options": looked_up(self.options, f"{system}.{self.name}")})
 
 
-def _name(value: str, what: str) -> str:
-    try:
-        return names.word(value, what)
-    except ConfigurationError as error:
-        raise ValueError(f"{error.reason} {error.next_step}") from error
-
-
 class SystemConfig(Model):
     """One source system: what the attributes of its `defs.yaml` say."""
 
-    system: Annotated[str, AfterValidator(lambda value: _name(value, "system"))]
+    system: Annotated[str, AfterValidator(word_of("system"))]
     title: str = ""
     title_zh: str = ""
     description: str = ""
@@ -280,14 +273,14 @@ class SystemConfig(Model):
         if not isinstance(data, dict) or not isinstance(data.get("connection"), dict):
             return data
         if str(data.get("protocol", "")).lower().replace("-", "_") in _ODP_OVER_RFC:
-            raise _NestedError([(("protocol",), _NO_ODP_OVER_RFC)])
+            raise NestedError([(("protocol",), _NO_ODP_OVER_RFC)])
         kind = PROTOCOLS.get(data.get("protocol", ""))
         if kind is None:
             return data
         try:
             data = with_profile(data)
         except ConfigurationError as error:
-            raise _NestedError([(("connection",), str(error))]) from error
+            raise NestedError([(("connection",), str(error))]) from error
         found = {**data, "connection": _part(kind.connection, data["connection"], ("connection",))}
         if isinstance(data.get("entities"), list):
             found["entities"] = [_with_options(kind, item, index) for index, item in enumerate(data["entities"])]
@@ -308,7 +301,7 @@ class SystemConfig(Model):
             elif entity.detect_deletes and not kind.detects_deletes:
                 wrong = f"entity {entity.name}: protocol {self.protocol} cannot detect_deletes"
             if wrong:
-                raise _NestedError([(("entities", index), wrong)])
+                raise NestedError([(("entities", index), wrong)])
             seen.add(entity.name)
         return self
 
@@ -333,7 +326,7 @@ def _part(kind: type[_M], content: Any, place: tuple[Any, ...]) -> _M:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise _NestedError([((*place, *item["loc"]), item["msg"]) for item in error.errors()]) from error
+        raise NestedError([((*place, *item["loc"]), item["msg"]) for item in error.errors()]) from error
 
 
 def _with_options(kind: ProtocolKind, entity: Any, index: int) -> Any:
@@ -341,51 +334,32 @@ def _with_options(kind: ProtocolKind, entity: Any, index: int) -> Any:
         return entity
     if kind.options is None:
         if entity.get("options") is not None:
-            raise _NestedError([(("entities", index, "options"), "this protocol has no options")])
+            raise NestedError([(("entities", index, "options"), "this protocol has no options")])
         return entity
     options = _part(kind.options, entity.get("options") or {}, ("entities", index, "options"))
     return {**entity, "options": options}
-
-
-class _NestedError(ConfigurationError):
-    """Mistakes with their places; pydantic by itself would report them for the whole definition."""
-
-    def __init__(self, mistakes: list[tuple[tuple[Any, ...], str]]) -> None:
-        self.mistakes = mistakes
-        super().__init__("system definition", "; ".join(text for _, text in mistakes))
-
-
-def _mistakes(error: ValidationError | _NestedError) -> list[tuple[tuple[Any, ...], str]]:
-    if isinstance(error, ValidationError):
-        error = _NestedError([(item["loc"], item["msg"]) for item in error.errors()])
-    return [(place, f"{'.'.join(map(str, place))}: {text}") for place, text in error.mistakes]
 
 
 def parse_system(attributes: Mapping[str, Any]) -> SystemConfig:
     """A system from attributes that are in no file yet; ConfigurationError names each mistake."""
     try:
         return SystemConfig.model_validate(dict(attributes))
-    except (ValidationError, _NestedError) as error:
-        told = "; ".join(text.rstrip(".") for _, text in _mistakes(error))
+    except (ValidationError, NestedError) as error:
+        told = "; ".join(text.rstrip(".") for _, text in mistakes_of(error))
         raise ConfigurationError(
             f"system {attributes.get('system', '')}", f"is not described rightly: {told}.", "mend these answers."
         ) from error
 
 
-def _systems_in(path: Path) -> list[SystemConfig]:
-    systems: list[SystemConfig] = []
-    for node, attributes in documents(path, COMPONENT):
-        try:
-            systems.append(SystemConfig.model_validate(attributes))
-        except (ValidationError, _NestedError) as error:
-            mistakes = _mistakes(error)
-            where = [f"line {line_of(node, ('attributes', *place))}: {text}" for place, text in mistakes]
-            raise ConfigurationError(
-                f"{path}:{line_of(node, ('attributes', *mistakes[0][0]))}",
-                f"does not describe a source system: {'; '.join(where)}.",
-                "mend these lines; assets/ADD_A_SOURCE.md tells what may stand there.",
-            ) from error
-    return systems
+SYSTEMS = Kind(
+    component=COMPONENT,
+    model=SystemConfig,
+    key="system",
+    word="system",
+    title="source system",
+    next_step="mend these lines; assets/ADD_A_SOURCE.md tells what may stand there.",
+    add=f"add {settings.DEFS}/{{name}}/defs.yaml",
+)
 
 
 def load_systems(defs: Path | None = None) -> dict[str, SystemConfig]:
@@ -393,25 +367,9 @@ def load_systems(defs: Path | None = None) -> dict[str, SystemConfig]:
 
     ConfigurationError with file and line for the first definition that is wrong, and when two bear one name.
     """
-    systems: dict[str, SystemConfig] = {}
-    origin: dict[str, Path] = {}
-    for path in sorted((defs or settings.DEFS).glob("**/defs.yaml")):
-        for system in _systems_in(path):
-            if system.system in systems:
-                raise ConfigurationError(
-                    f"{path}", f"defines system {system.system}, as does {origin[system.system]}.", "rename one."
-                )
-            systems[system.system], origin[system.system] = system, path
-    return systems
+    return SYSTEMS.load(defs)
 
 
 def load_system(name: str, defs: Path | None = None) -> SystemConfig:
     """The source system called `name`; ConfigurationError lists those there are."""
-    systems = load_systems(defs)
-    if name not in systems:
-        raise ConfigurationError(
-            f"system {name}",
-            "is not defined.",
-            f"choose from {', '.join(systems) or 'none yet'}, or add {settings.DEFS / name / 'defs.yaml'}.",
-        )
-    return systems[name]
+    return SYSTEMS.one(name, load_systems(defs))

@@ -13,7 +13,7 @@ from datong_ingestion import run
 from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import load_flow
 from datong_ingestion.write_back.hops import FlowHops
-from datong_ingestion.write_back.run import FlowResult
+from datong_ingestion.write_back.results import FlowResult
 from datong_platform.errors import TransientError
 from datong_platform.lake import history, sync_log
 from datong_platform.lake.sync_log import SYNC_LOG, Entry

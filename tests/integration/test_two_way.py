@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
-from datong_ingestion.two_way import SyncConfig, SyncResult, run_sync
+from datong_ingestion.two_way import SyncConfig, SyncResult, dry_run, run_sync
 from datong_ingestion.two_way.agreed import conflicts
 from datong_ingestion.write_back import decisions, ledger
 from datong_ingestion.write_back.lease import lease
@@ -70,8 +70,11 @@ def test_each_change_is_carried_to_the_other_system_once_and_does_not_come_back(
     assert (echo.looked, echo.sent, echo.ok) == (0, {"erp": 0, "mes": 0}, True)
     assert len(systems.log()) - before == 24
     hops = sync_log.entries(flow=f"{sync.sync}_to_mes")
-    assert Counter(hop.hop for hop in hops) == {"plan": 4, "send": 1}
-    assert [hop.rows_out for hop in hops if hop.hop == "send"] == [6]
+    assert Counter(hop.hop for hop in hops) == {"plan": 4, "send": 1, "verify": 1}
+    assert [(hop.rows_in, hop.rows_out) for hop in hops if hop.hop in {"send", "verify"}] == [(6, 6), (6, 6)]
+    [verify] = [hop for hop in hops if hop.hop == "verify"]
+    assert verify.batch == result.run_id
+    assert f"mes.{sync.systems['mes'].resource}" in verify.inputs
 
 
 def test_a_value_that_is_set_back_is_a_change_like_any_other(systems: Systems) -> None:
@@ -240,6 +243,102 @@ def test_more_changes_than_the_guard_allows_send_nothing(systems: Systems) -> No
     with pytest.raises(TerminalError, match="would look at 3 things to change them, more than max_changes 2"):
         again(systems, sync, orders)
     assert held(systems, orders[0], START)[1] != day(START, 860)
+
+
+def test_a_dry_run_tells_both_values_and_who_wins_and_changes_nothing(systems: Systems) -> None:
+    orders = systems.take(4)
+    sync = sync_over(systems, orders, guards={"approve_above": 1})
+    run_sync(sync)
+    systems.edit("erp", orders[0], START, day(START, 871))
+    systems.edit("erp", orders[1], END, day(END, 872))
+    systems.edit("mes", orders[1], END, day(END, 873))
+    show(sync, systems.rows(orders))
+    before = len(systems.log())
+    told = dry_run(sync)
+    assert (told.looked, told.agreed, told.changes, told.given_up) == (2, 0, {"erp": 1, "mes": 1}, 1)
+    assert told.holds == ["2 things would wait for approval: it is asked for above 1"]
+    by_key = {sample.key: sample for sample in told.samples}
+    carried, decided = by_key[orders[0]], by_key[orders[1]]
+    assert (carried.system, carried.after, carried.why) == ("mes", day(START, 871).isoformat(), "carried")
+    assert (decided.system, decided.before, decided.after) == (
+        "erp",
+        day(END, 872).isoformat(),
+        day(END, 873).isoformat(),
+    )
+    assert (decided.winner, decided.why) == ("mes", "owner")
+    assert len(systems.log()) == before
+    assert not ledger.rows(f"{sync.sync}_to_mes")
+    assert held(systems, orders[0], START)[1] != day(START, 871)
+
+
+def test_more_changes_than_go_by_themselves_wait_until_a_person_approves_them(systems: Systems) -> None:
+    orders = systems.take(3)
+    sync = sync_over(systems, orders, guards={"approve_above": 1})
+    run_sync(sync)
+    for number, order in enumerate(orders):
+        systems.edit("erp", order, START, day(START, 880 + number))
+    waits = again(systems, sync, orders)
+    assert (waits.sent, waits.waiting_for_approval, waits.ok, waits.is_green) == ({"erp": 0, "mes": 0}, 3, True, False)
+    flow = f"{sync.sync}_to_mes"
+    asked = {row.key: row for row in ledger.rows(flow)}
+    assert {row.state for row in asked.values()} == {"waiting_for_approval"}
+    assert all(row.held and row.payload and row.held != row.payload for row in asked.values())
+    # nobody said anything: nothing goes out, and nothing is asked for twice
+    assert again(systems, sync, orders).waiting_for_approval == 3
+    assert len(ledger.history(flow, orders[0])) == 1
+    decisions.decide(flow, "approve", key=orders[0], who="li", why="planned so")
+    decisions.decide(flow, "reject", key=orders[1], who="li", why="a slip of the hand")
+    systems.edit("erp", orders[2], START, day(START, 899))
+    decisions.decide(flow, "approve", key=orders[2], who="li", why="planned so")
+    # one was changed again after it was asked about: what was approved is not what would be sent
+    done = again(systems, sync, orders)
+    assert (done.sent, done.verified, done.waiting_for_approval) == ({"erp": 0, "mes": 1}, 1, 1)
+    assert held(systems, orders[0], START)[1] == day(START, 880)
+    assert held(systems, orders[1], START)[1] != day(START, 881)
+    assert held(systems, orders[2], START)[1] != day(START, 899)
+    outcomes = {one.key: one.outcome for one in decisions.history(flow)}
+    assert outcomes[orders[0]] == "approved, and sent"
+    assert outcomes[orders[1]] == "cancelled: it is not sent until a value changes again"
+    assert outcomes[orders[2]] == "not carried out: the systems hold other values by now"
+    decisions.decide(flow, "approve", who="wang", why="all of them")
+    last = run_sync(sync)
+    assert (last.sent, last.is_green) == ({"erp": 0, "mes": 1}, True)
+    assert held(systems, orders[2], START)[1] == day(START, 899)
+    assert {row.state for row in ledger.rows(flow)} == {"verified", "cancelled"}
+
+
+def test_a_value_that_would_be_given_up_waits_for_a_person_where_the_guard_says_so(systems: Systems) -> None:
+    orders = systems.take(2)
+    sync = sync_over(systems, orders, guards={"approve_given_up": True})
+    run_sync(sync)
+    systems.edit("erp", orders[0], START, day(START, 890))
+    for system, number in (("erp", 891), ("mes", 892)):
+        systems.edit(system, orders[1], START, day(START, number))
+    result = again(systems, sync, orders)
+    assert (result.sent, result.given_up, result.waiting_for_approval) == ({"erp": 0, "mes": 1}, 0, 1)
+    assert conflicts(sync.sync) == []
+    decisions.decide(f"{sync.sync}_to_mes", "approve", key=orders[1], who="li", why="the ERP is right")
+    after = run_sync(sync)
+    assert (after.sent, after.given_up, after.is_green) == ({"erp": 0, "mes": 1}, 1, True)
+    assert [row["loser_value"] for row in conflicts(sync.sync)] == [day(START, 892).isoformat()]
+    assert held(systems, orders[1], START) == (day(START, 891),) * 2
+
+
+def test_a_decision_that_finds_nothing_to_do_is_closed_with_a_word(systems: Systems) -> None:
+    [order] = systems.take(1)
+    sync = sync_over(systems, [order], guards={"approve_above": 0})
+    run_sync(sync)
+    systems.edit("erp", order, START, day(START, 895))
+    again(systems, sync, [order])
+    flow = f"{sync.sync}_to_mes"
+    decisions.decide(flow, "approve", key=order, who="li", why="planned so")
+    # the people of the MES have done it themselves meanwhile
+    systems.edit("mes", order, START, day(START, 895))
+    result = again(systems, sync, [order])
+    assert (result.sent, result.is_green) == ({"erp": 0, "mes": 0}, True)
+    [decision] = decisions.history(flow)
+    assert decision.outcome == "not carried out: it is cancelled by now"
+    assert decisions.waiting(flow) == []
 
 
 def test_a_column_that_the_model_does_not_have_is_named(systems: Systems) -> None:

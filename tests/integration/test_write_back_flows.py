@@ -17,7 +17,7 @@ from datong_ingestion.write_back.config import Operation
 from datong_ingestion.write_back.decisions import Decision, Kind
 from datong_ingestion.write_back.ledger import Ledger
 from datong_ingestion.write_back.payload import Dialect
-from datong_ingestion.write_back.run import FlowResult
+from datong_ingestion.write_back.results import FlowResult
 from datong_ingestion.write_back.target import Change, Found, Outcome
 from datong_platform.errors import ConfigurationError, DatongError, TransientError
 from datong_platform.settings import settings

@@ -5,7 +5,6 @@ From `serve.sync__<noun>` to the asset `write_back/<sync>`. It is defined in its
 and the run; values that were given up fail the check `nothing_given_up`, a warning.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,12 +13,10 @@ from datong_platform.errors import ConfigurationError, DatongError, TerminalErro
 from pydantic import BaseModel
 
 from datong_assets.components.as_written import as_written
-from datong_assets.components.write_back_flow import STEP, VERIFIED, flow_key
-from datong_assets.failing import fail
-from datong_assets.progress import Progress, tell
+from datong_assets.components.written_back import VERIFIED, Checked, Steps, Told, WrittenBack, described
 
 if TYPE_CHECKING:
-    from datong_ingestion.two_way.run import SyncResult
+    from datong_ingestion.two_way.results import SyncResult
 
 GIVEN_UP = "nothing_given_up"
 
@@ -48,89 +45,57 @@ class TwoWaySync(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The synchronisation as an asset with its checks."""
-        sync, key = self.config, flow_key(self.config.sync)
+        sync = self.config
         words = sync.description or f"Keeps {', '.join(sync.fields)} equal in {' and '.join(sync.systems)}."
-
-        @dg.multi_asset(
-            name=f"two_way_{sync.sync}",
-            specs=[
-                dg.AssetSpec(
-                    key=key,
-                    deps=[dg.AssetKey([sync.table.schema, sync.table.name])],
-                    description=f"{sync.title_zh} · {words}" if sync.title_zh else words,
-                    group_name="write_back",
-                    owners=[sync.owner or "team:integration"],
-                    kinds={*sync.systems, "api"},
-                    skippable=True,
-                    metadata={
-                        "systems": " and ".join(sync.systems),
-                        "fields": ", ".join(sync.fields),
-                        "key": sync.key,
-                        "flows_in_ledger": ", ".join(map(sync.flow_name, sync.systems)),
-                        "ledger": "ops.write_back_ledger",
-                        "given_up": "ops.two_way_conflict",
-                    },
-                )
-            ],
-            check_specs=[
-                dg.AssetCheckSpec(
-                    VERIFIED, asset=key, description="Both systems were read, and agree on all that was looked at."
-                ),
-                dg.AssetCheckSpec(
-                    GIVEN_UP, asset=key, description="No value of one system was given up for the other's in this run."
-                ),
-            ],
-        )
-        def two_way(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-            yield from _two_way(context, sync)
-
-        return dg.Definitions(assets=[two_way])
+        return WrittenBack(
+            name=sync.sync,
+            op=f"two_way_{sync.sync}",
+            table=sync.table,
+            description=described(sync.title_zh, words),
+            owner=sync.owner,
+            systems=list(sync.systems),
+            metadata={
+                "systems": " and ".join(sync.systems),
+                "fields": ", ".join(sync.fields),
+                "key": sync.key,
+                "guards": dg.MetadataValue.json(sync.guards.model_dump(mode="json", by_alias=True)),
+                "flows_in_ledger": ", ".join(map(sync.flow_name, sync.systems)),
+                "given_up": "ops.two_way_conflict",
+            },
+            checks={
+                VERIFIED: "Both systems were read, and agree on all that was looked at.",
+                GIVEN_UP: "No value of one system was given up for the other's in this run.",
+            },
+            run=lambda on_step: _run(sync, on_step),
+        ).definitions()
 
 
-def _two_way(
-    context: dg.AssetExecutionContext, sync: SyncConfig
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+def _run(sync: SyncConfig, on_step: Steps) -> Told:
     from datong_ingestion.two_way.run import run_sync
 
-    try:
-        result = run_sync(sync, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
-    except DatongError as error:
-        tell(Progress("flow", STEP, sync.sync, ok=False, error=error))
-        fail([error])
-        return
+    result = run_sync(sync, on_step=on_step)
     error = _unsettled(sync, result)
-    key = flow_key(sync.sync)
-    yield dg.MaterializeResult(asset_key=key, metadata=_metadata(result))
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name=VERIFIED,
-        passed=error is None,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=str(error) if error else result.in_words(),
+    return Told(
+        rows=result.verified,
+        seconds=result.seconds,
+        detail=result.in_words(),
+        metadata=_metadata(result),
+        problems=result.problems,
+        checks=[
+            Checked(
+                VERIFIED,
+                result.is_green,
+                str(error) if error else result.in_words(),
+                # what waits for a person's approval is no failure, and not green either
+                warns=error is None,
+            ),
+            Checked(
+                GIVEN_UP, not result.given_up, _lost(sync, result), warns=True, metadata={"given_up": result.given_up}
+            ),
+        ],
+        failed=result.failed + result.conflict + result.unknown + result.waiting,
+        error=error,
     )
-    yield dg.AssetCheckResult(
-        asset_key=key,
-        check_name=GIVEN_UP,
-        passed=not result.given_up,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_lost(sync, result),
-        metadata={"given_up": result.given_up},
-    )
-    tell(
-        Progress(
-            "flow",
-            STEP,
-            sync.sync,
-            ok=error is None,
-            rows=result.verified,
-            seconds=result.seconds,
-            detail=result.in_words(),
-            failed=result.failed + result.conflict + result.unknown + result.waiting,
-            error=error,
-        )
-    )
-    if error:
-        fail([error])
 
 
 def _unsettled(sync: SyncConfig, result: "SyncResult") -> DatongError | None:
@@ -165,7 +130,6 @@ def _lost(sync: SyncConfig, result: "SyncResult") -> str:
 
 def _metadata(result: "SyncResult") -> dict[str, Any]:
     return {
-        "dagster/row_count": result.verified,
         "looked": result.looked,
         "agreed": result.agreed,
         "verified": result.verified,
@@ -174,8 +138,7 @@ def _metadata(result: "SyncResult") -> dict[str, Any]:
         "conflict": result.conflict,
         "unknown": result.unknown,
         "waiting": result.waiting,
-        "seconds": result.seconds,
+        "waiting_for_approval": result.waiting_for_approval,
         "ledger_run": result.run_id,
         **{f"sent_to_{system}": count for system, count in result.sent.items()},
-        **({"problems": dg.MetadataValue.json(dict(result.problems))} if result.problems else {}),
     }

@@ -6,7 +6,6 @@ passed. A row that is not verified fails
 the check `verified` and the run; what was verified stays so.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,16 +13,11 @@ from datong_ingestion.write_back.config import FlowConfig, load_flows
 from datong_platform.errors import ConfigurationError, DatongError, TerminalError
 from pydantic import BaseModel
 
-from datong_assets import hops
 from datong_assets.components.as_written import as_written
-from datong_assets.failing import fail
-from datong_assets.progress import Progress, tell
+from datong_assets.components.written_back import VERIFIED, Checked, Steps, Told, WrittenBack, described
 
 if TYPE_CHECKING:
-    from datong_ingestion.write_back.run import FlowResult
-
-STEP = "write-back"
-VERIFIED = "verified"
+    from datong_ingestion.write_back.results import FlowResult
 
 
 class WriteBackFlow(dg.Component):
@@ -50,91 +44,55 @@ class WriteBackFlow(dg.Component):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The flow as an asset with its check."""
-        flow, key = self.config, flow_key(self.config.flow)
+        flow = self.config
         words = flow.description or f"Rows of {flow.source}, written to {flow.target.resource} of {flow.target.system}."
-
-        @dg.multi_asset(
-            name=f"write_back_{flow.flow}",
-            specs=[
-                dg.AssetSpec(
-                    key=key,
-                    deps=[
-                        dg.AssetKey([flow.table.schema, flow.table.name]),
-                        *(flow_key(first.flow) for first in flow.after if not first.by),
-                    ],
-                    description=f"{flow.title_zh} · {words}" if flow.title_zh else words,
-                    group_name="write_back",
-                    owners=[flow.alert or flow.owner or "team:integration"],
-                    kinds={flow.target.system, "api"},
-                    skippable=True,
-                    metadata={
-                        "target_system": flow.target.system,
-                        "target_resource": flow.target.resource,
-                        "operations": ", ".join(flow.operations),
-                        "key": flow.key,
-                        "after": ", ".join(first.flow for first in flow.after),
-                        "on_conflict": flow.on_conflict,
-                        "guards": dg.MetadataValue.json(flow.guards.model_dump(mode="json", by_alias=True)),
-                        "retry": dg.MetadataValue.json(flow.retry.model_dump(mode="json")),
-                        "ledger": "ops.write_back_ledger",
-                    },
-                )
-            ],
-            check_specs=[
-                dg.AssetCheckSpec(
-                    VERIFIED, asset=key, description="Every planned row was read back at the target, and is as planned."
-                )
-            ],
-        )
-        def write_back(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-            with hops.run(context.run):
-                yield from _write_back(context, flow)
-
-        return dg.Definitions(assets=[write_back])
+        return WrittenBack(
+            name=flow.flow,
+            op=f"write_back_{flow.flow}",
+            table=flow.table,
+            after=[first.flow for first in flow.after if not first.by],
+            description=described(flow.title_zh, words),
+            owner=flow.alert or flow.owner,
+            systems=[flow.target.system],
+            metadata={
+                "target_system": flow.target.system,
+                "target_resource": flow.target.resource,
+                "operations": ", ".join(flow.operations),
+                "key": flow.key,
+                "after": ", ".join(first.flow for first in flow.after),
+                "on_conflict": flow.on_conflict,
+                "guards": dg.MetadataValue.json(flow.guards.model_dump(mode="json", by_alias=True)),
+                "retry": dg.MetadataValue.json(flow.retry.model_dump(mode="json")),
+            },
+            checks={VERIFIED: "Every planned row was read back at the target, and is as planned."},
+            run=lambda on_step: _run(flow, on_step),
+        ).definitions()
 
 
-def flow_key(flow: str) -> dg.AssetKey:
-    """The asset of a flow."""
-    return dg.AssetKey(["write_back", flow])
-
-
-def _write_back(
-    context: dg.AssetExecutionContext, flow: FlowConfig
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+def _run(flow: FlowConfig, on_step: Steps) -> Told:
     from datong_ingestion.write_back.run import run_flow
 
-    try:
-        result = run_flow(flow, on_step=lambda step, what: context.log.info(f"{step}: {what}"))
-    except DatongError as error:
-        tell(Progress("flow", STEP, flow.flow, ok=False, error=error))
-        fail([error])
-        return
+    result = run_flow(flow, on_step=on_step)
     error = _unverified(flow, result)
-    yield dg.MaterializeResult(asset_key=flow_key(flow.flow), metadata=_metadata(result))
-    yield dg.AssetCheckResult(
-        asset_key=flow_key(flow.flow),
-        check_name=VERIFIED,
-        passed=result.is_green,
-        # what waits by the flow's own rules is no failure, and not green either
-        severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
-        description=str(error) if error else _left(result),
-        metadata={"planned": result.planned, "verified": result.verified},
+    return Told(
+        rows=result.verified,
+        seconds=result.seconds,
+        detail=f"{result.verified} of {result.planned} rows verified" if result.is_green else _left(result),
+        metadata=_metadata(result),
+        problems=result.problems,
+        checks=[
+            Checked(
+                VERIFIED,
+                result.is_green,
+                str(error) if error else _left(result),
+                # what waits by the flow's own rules is no failure, and not green either
+                warns=error is None,
+                metadata={"planned": result.planned, "verified": result.verified},
+            )
+        ],
+        failed=0 if error is None else _failed(result),
+        error=error,
     )
-    tell(
-        Progress(
-            "flow",
-            STEP,
-            flow.flow,
-            ok=error is None,
-            rows=result.verified,
-            seconds=result.seconds,
-            detail=f"{result.verified} of {result.planned} rows verified" if result.is_green else _left(result),
-            failed=0 if error is None else _failed(result),
-            error=error,
-        )
-    )
-    if error:
-        fail([error])
 
 
 def _unverified(flow: FlowConfig, result: "FlowResult") -> DatongError | None:
@@ -170,7 +128,6 @@ def _left(result: "FlowResult") -> str:
 
 def _metadata(result: "FlowResult") -> dict[str, Any]:
     return {
-        "dagster/row_count": result.verified,
         "planned": result.planned,
         "verified": result.verified,
         "failed": result.failed,
@@ -182,8 +139,6 @@ def _metadata(result: "FlowResult") -> dict[str, Any]:
         "waiting": result.waiting,
         "sent": result.sent,
         "already_there": result.already,
-        "seconds": result.seconds,
         "ledger_run": result.run_id,
         **({"held": result.held} if result.held else {}),
-        **({"problems": dg.MetadataValue.json(dict(result.problems))} if result.problems else {}),
     }

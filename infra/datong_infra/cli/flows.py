@@ -15,7 +15,7 @@ from datong_infra.cli.output import Format, print_json, print_line, print_rows
 if TYPE_CHECKING:
     from datong_ingestion.write_back.decisions import Decision, Kind
     from datong_ingestion.write_back.ledger import Entry, State
-    from datong_ingestion.write_back.run import Preview
+    from datong_ingestion.write_back.results import Preview
 
 flows = typer.Typer(
     name="flows",
@@ -343,12 +343,24 @@ def check(
 
 def preview(flow: str | None, format_: Format) -> None:
     """Show what write-back would do now: counts, what would hold it, and sample changes."""
+    from dataclasses import asdict
+
+    from datong_ingestion import two_way
     from datong_ingestion.write_back import dry_run, load_flow, load_flows
     from datong_ingestion.write_back.config import ordered
 
-    found = [dry_run(one) for one in ([load_flow(flow)] if flow else ordered(load_flows()))]
+    from datong_infra.cli.two_way import print_previews
+
+    syncs = two_way.load_syncs()
+    chosen = [syncs[flow]] if flow in syncs else [] if flow else list(syncs.values())
+    both_ways = [two_way.dry_run(one) for one in chosen]
+    found = [dry_run(one) for one in ([] if flow in syncs else [load_flow(flow)] if flow else ordered(load_flows()))]
     if format_ is Format.json:
-        print_json([_plain(one) for one in found])
+        print_json([*map(_plain, found), *(asdict(one) for one in both_ways)])
+        return
+    if both_ways:
+        print_previews(both_ways)
+    if not found:
         return
     columns = ("flow", "new", "changed", "deletes", "rechecks", "wrong", "known")
     print_rows(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from datong_infra.cli.output import Format, print_line, print_rows
+
+if TYPE_CHECKING:
+    from datong_ingestion.two_way import SyncPreview
 
 two_way = typer.Typer(
     name="two-way",
@@ -68,3 +72,30 @@ def conflicts(
     print_rows(rows, format_, columns)
     if format_ is Format.table and rows:
         print_line("If the value given up was the right one, set it again in either system: it is carried over.")
+
+
+def print_previews(found: Sequence[SyncPreview]) -> None:
+    """Print what synchronisations would do: counts, what would hold them, and the first values before and after."""
+    print_rows(
+        [
+            {
+                "sync": one.sync,
+                "looked": one.looked,
+                "agreed": one.agreed,
+                "changes": ", ".join(f"{count} to {system}" for system, count in one.changes.items()),
+                "given_up": one.given_up,
+                "unreadable": one.unreadable,
+                "left": one.resting or "",
+            }
+            for one in found
+        ],
+        Format.table,
+        ("sync", "looked", "agreed", "changes", "given_up", "unreadable", "left"),
+    )
+    columns = ("key", "system", "field", "before", "after", "winner", "why", "words")
+    for one in found:
+        for words in one.holds:
+            print_line(f"{one.sync}: {words}", "yellow")
+        if one.samples:
+            rows = [{name: getattr(sample, name) for name in columns} for sample in one.samples]
+            print_rows(rows, Format.table, columns, title=f"{one.sync}: the first values")

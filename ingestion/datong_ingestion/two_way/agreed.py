@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-from datong_platform.errors import ConfigurationError, ServiceError
+from datong_platform.errors import ConfigurationError
 from datong_platform.lake import builds, history
+from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName
 from datong_platform.settings import settings
 
@@ -136,13 +136,12 @@ class Memory:
     def take_as_agreed(self, run_id: str) -> int:
         """Remember, without asking the systems, the things that are new and equal in both as last read; how many."""
         one, other = self.sync.systems
-        same = " and ".join(f'(s."{one}_{name}" is not distinct from s."{other}_{name}")' for name in self.sync.fields)
         query = f"""
             select cast(s."{self.sync.key}" as varchar) as key, cast(1 as bigint) as step,
                 {", ".join(f's."{one}_{name}" as "{name}", true as "has_{name}"' for name in self.sync.fields)},
                 s."{one}_batch_id", s."{other}_batch_id", '{run_id}' as run_id
             from source s left join {self._last} a on cast(s."{self.sync.key}" as varchar) = a.key
-            where a.key is null and {self._is_open} and {same}
+            where a.key is null and {self._is_open} and {self._is_equal}
         """
         taken = 0
         for batch in self._stream(query):
@@ -158,12 +157,15 @@ class Memory:
         query = self._news(also, unsettled, "count(*)")
         return sum(batch.column(0)[0].as_py() for batch in self._stream(query))
 
-    def news(self, also: Sequence[str], unsettled: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    def news(
+        self, also: Sequence[str], unsettled: Sequence[str], *, met_only: bool = False
+    ) -> Iterator[list[dict[str, Any]]]:
         """The things to look at, a chunk of rows at a time, without holding them all.
 
         Those whose row, as last read, differs between the systems or from what was agreed, and was read anew by one of
         them since it was looked at last; those in `unsettled` when they were read anew; those in `also` always. A row
-        has the serve table's columns, and what was agreed as `agreed_<field>` and `has_<field>`.
+        has the serve table's columns, and what was agreed as `agreed_<field>` and `has_<field>`. `met_only`: without
+        the things that are new and equal in both, which a run takes as agreed before it looks.
         """
         columns = ", ".join(
             [
@@ -173,7 +175,10 @@ class Memory:
             ]
         )
         rows: list[dict[str, Any]] = []
-        for batch in self._stream(self._news(also, unsettled, columns)):
+        query = self._news(also, unsettled, columns)
+        if met_only:
+            query += f" and not (a.key is null and {self._is_equal})"
+        for batch in self._stream(query):
             for at in range(0, batch.num_rows, self.sync.chunk_rows):
                 rows += batch.slice(at, self.sync.chunk_rows).to_pylist()
                 while len(rows) >= self.sync.chunk_rows:
@@ -202,6 +207,11 @@ class Memory:
     def _is_one_of(self, keys: Sequence[str]) -> str:
         named = ", ".join("'" + key.replace("'", "''") + "'" for key in keys) or "null"
         return f'coalesce(cast(s."{self.sync.key}" as varchar) in ({named}), false)'
+
+    @property
+    def _is_equal(self) -> str:
+        one, other = self.sync.systems
+        return " and ".join(f'(s."{one}_{name}" is not distinct from s."{other}_{name}")' for name in self.sync.fields)
 
     @property
     def _is_open(self) -> str:
@@ -285,24 +295,6 @@ def conflicts(sync: str | None = None, *, since: datetime | None = None, limit: 
     return pa.table(
         patiently(CONFLICTS, lambda: QueryBuilder().register("told", table).execute(query).read_all())
     ).to_pylist()
-
-
-def patiently(table: TableName, action: Callable[[], _T], attempts: int = 5) -> _T:
-    """Repeat what the store or another writer's commit got in the way of."""
-    from deltalake.exceptions import DeltaError
-
-    for attempt in range(attempts):
-        try:
-            return action()
-        except (DeltaError, OSError) as error:
-            if attempt == attempts - 1:
-                raise ServiceError(
-                    f"table {table}",
-                    f"cannot be read or written: {' '.join(str(error).split())}",
-                    "run `datong doctor`; nothing is sent that was not recorded first.",
-                ) from error
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError("unreachable")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

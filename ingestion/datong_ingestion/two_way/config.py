@@ -14,40 +14,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Self
 
-from datong_platform import names, settings
-from datong_platform.errors import ConfigurationError
+from datong_platform import names
 from datong_platform.names import TableName
 from datong_platform.standard import authority
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from datong_ingestion.definitions import documents, line_of
-from datong_ingestion.write_back.config import FlowConfig, Freeze, Kind, Retry, TargetConfig, load_flows
+from datong_ingestion.definitions import Kind as DefinitionKind
+from datong_ingestion.definitions import serve_table, word_of
+from datong_ingestion.write_back.config import FlowConfig, Freeze, Kind, Part, Retry, TargetConfig, load_flows
 
 COMPONENT = "datong_assets.components.TwoWaySync"
+_WHY_SERVE = "a synchronisation reads from serve only: what both systems hold is a public table"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-def _word(value: str) -> str:
-    try:
-        return names.word(value, "synchronisation")
-    except ConfigurationError as error:
-        raise ValueError(f"{error.reason} {error.next_step}") from error
-
-
-def _table(value: str) -> str:
-    try:
-        table = names.parse(value)
-    except ConfigurationError as error:
-        raise ValueError(f"{error.reason} {error.next_step}") from error
-    if table.schema != "serve":
-        raise ValueError("a synchronisation reads from serve only: what both systems hold is a public table")
-    return value
-
-
-class Place(_Model):
+class Place(Part):
     """Where a system holds a field."""
 
     field: str
@@ -68,24 +48,28 @@ PlaceOrName = Annotated[
 ]
 
 
-class Guards(_Model):
+class Guards(Part):
     """What holds a run back before it harms."""
 
     max_changes: Annotated[int | None, Field(ge=1)] = None
     """Most things a run may look at with the aim of changing them; with more it sends nothing and says so."""
+    approve_above: Annotated[int | None, Field(ge=0)] = None
+    """With more things to look at than this, every change waits for a person's approval."""
+    approve_given_up: bool = False
+    """A change that gives up a value of the other system waits for a person's approval, however few there are."""
     freeze: list[Freeze] = []
     """When nothing is sent; what changed waits."""
 
 
-class SyncConfig(_Model):
+class SyncConfig(Part):
     """One two-way synchronisation: what the attributes of its `defs.yaml` say."""
 
-    sync: Annotated[str, AfterValidator(_word)]
+    sync: Annotated[str, AfterValidator(word_of("synchronisation"))]
     title: str = ""
     title_zh: str = ""
     description: str = ""
     owner: str = ""
-    source: Annotated[str, AfterValidator(_table)]
+    source: Annotated[str, AfterValidator(serve_table(_WHY_SERVE))]
     """The serve table with one row a thing."""
     key: str
     """Its key column, the thing's name for people."""
@@ -189,23 +173,13 @@ class SyncConfig(_Model):
         )
 
 
-def _syncs_in(path: Path) -> list[SyncConfig]:
-    found: list[SyncConfig] = []
-    for node, attributes in documents(path, COMPONENT):
-        try:
-            found.append(SyncConfig.model_validate(attributes))
-        except ValidationError as error:
-            lines = [(line_of(node, ("attributes", *item["loc"])), item) for item in error.errors()]
-            where = [
-                f"line {line}: {'.'.join(map(str, item['loc'])) or 'synchronisation'}: {item['msg']}"
-                for line, item in lines
-            ]
-            raise ConfigurationError(
-                f"{path}:{lines[0][0]}",
-                f"does not describe a two-way synchronisation: {'; '.join(where)}.",
-                "mend these lines.",
-            ) from error
-    return found
+SYNCS = DefinitionKind(
+    component=COMPONENT,
+    model=SyncConfig,
+    key="sync",
+    word="synchronisation",
+    title="two-way synchronisation",
+)
 
 
 def load_syncs(defs: Path | None = None) -> dict[str, SyncConfig]:
@@ -213,24 +187,12 @@ def load_syncs(defs: Path | None = None) -> dict[str, SyncConfig]:
 
     ConfigurationError with file and line for the first definition that is wrong, and when two bear one name.
     """
-    found: dict[str, SyncConfig] = {}
-    origin: dict[str, Path] = {}
-    for path in sorted((defs or settings.DEFS).glob("**/defs.yaml")):
-        for sync in _syncs_in(path):
-            if sync.sync in found:
-                raise ConfigurationError(f"{path}", f"defines {sync.sync}, as does {origin[sync.sync]}.", "rename one.")
-            found[sync.sync], origin[sync.sync] = sync, path
-    return found
+    return SYNCS.load(defs)
 
 
 def load_sync(name: str, defs: Path | None = None) -> SyncConfig:
     """The synchronisation called `name`; ConfigurationError lists those there are."""
-    found = load_syncs(defs)
-    if name not in found:
-        raise ConfigurationError(
-            f"two-way synchronisation {name}", "is not defined.", f"choose from {', '.join(found) or 'none yet'}."
-        )
-    return found[name]
+    return SYNCS.one(name, load_syncs(defs))
 
 
 def ways(defs: Path | None = None) -> dict[str, FlowConfig]:

@@ -20,10 +20,8 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from datong_platform.errors import DatongError, ProtocolError, TerminalError
@@ -31,7 +29,11 @@ from datong_platform.lake import sync_log
 
 from datong_ingestion.two_way.agreed import Memory
 from datong_ingestion.two_way.config import SyncConfig
-from datong_ingestion.two_way.decide import UNKNOWN, Base, Settlement, Value, equal, landed, settle, text
+from datong_ingestion.two_way.decide import UNKNOWN, Base, Settlement, Value, equal, landed, text
+from datong_ingestion.two_way.hops import SyncHops
+from datong_ingestion.two_way.preview import too_many
+from datong_ingestion.two_way.results import SyncResult
+from datong_ingestion.two_way.sides import Held, base_of, gives_up, looked_up, opened, owners_of, record_of, settled_all
 from datong_ingestion.two_way.values import Side
 from datong_ingestion.write_back import decisions
 from datong_ingestion.write_back.lease import Lease, lease
@@ -46,46 +48,6 @@ _MAX_WORDS = 2000
 _MAX_PROBLEMS = 20
 _RACE_ROUNDS = 20
 """How often a thing that others keep changing is decided again in one run."""
-
-
-@dataclass(frozen=True)
-class SyncResult:
-    """What a run did.
-
-    `looked`: things looked at in both systems. `sent`: changes that went out, by system. `verified`: changes that were
-    read back. `given_up`: values that lost to the other system's. `failed`, `unknown`, `conflict`: changes that are not
-    in their system, as the ledger has them, earlier runs' included. `waiting`: things that were not settled.
-    """
-
-    sync: str
-    run_id: str
-    looked: int
-    agreed: int
-    sent: dict[str, int]
-    verified: int
-    given_up: int
-    failed: int
-    unknown: int
-    conflict: int
-    waiting: int
-    seconds: float
-    problems: dict[str, str]
-    stopped: DatongError | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether both systems agree on everything that was looked at."""
-        return self.stopped is None and not (self.failed or self.unknown or self.conflict or self.waiting)
-
-    def in_words(self) -> str:
-        """The result in one line."""
-        sent = ", ".join(f"{count} to {system}" for system, count in self.sent.items())
-        stopped = f"; stopped: {self.stopped}" if self.stopped else ""
-        return (
-            f"{self.looked} looked at, {self.agreed} agreed, sent {sent}, {self.verified} verified, "
-            f"{self.given_up} values given up, {self.failed} failed, {self.unknown} unknown, "
-            f"{self.conflict} in conflict, {self.waiting} waiting, {self.seconds:.1f} s{stopped}"
-        )
 
 
 @dataclass
@@ -138,47 +100,22 @@ def run_sync(
     or PostgreSQL), TerminalError (the serve table is not published; more changes than its guard allows). What goes
     wrong later is in the result: `stopped` and the counts.
     """
-    with sync_log.run(), lease(sync.sync, wait_seconds=wait_seconds) as held, ExitStack() as opened:
-        began = now()
-        memory = Memory(sync)
-        if targets is None:
-            targets = {system: opened.enter_context(_opened(sync, system)) for system in sync.systems}
-        result = _Run(sync, memory, targets, held, on_step or (lambda _step, _what: None)).run()
-        _log(sync, result, began)
+    with sync_log.run():
+        hops = SyncHops(sync)
+
+        def step(name: str, what: str) -> None:
+            hops.step(name)
+            if on_step:
+                on_step(name, what)
+
+        try:
+            with lease(sync.sync, wait_seconds=wait_seconds) as held, opened(sync, targets) as both:
+                result = _Run(sync, Memory(sync), both, held, step).run()
+        except Exception as error:
+            hops.failed(error)
+            raise
+        hops.ended(result)
         return result
-
-
-def _log(sync: SyncConfig, result: SyncResult, began: datetime) -> None:
-    """The hops of a run in the sync log: what was looked at, and what went to each system."""
-    common: dict[str, Any] = {
-        "table_name": sync.source,
-        "inputs": (sync.source,),
-        "started_at": began,
-        "ended_at": now(),
-    }
-    is_idle = result.ok and not result.looked
-    problems = "; ".join(f"{key}: {words}" for key, words in list(result.problems.items())[:3])
-    for system in sync.systems:
-        outcome: sync_log.Outcome = "nothing new" if is_idle else "ok" if result.ok else "partly"
-        told = sync_log.Entry("plan", system, sync.flow_name(system), rows_in=result.looked, outcome=outcome, **common)
-        sync_log.record(replace(told, rows_out=result.sent[system], words=problems or None))
-        if result.sent[system]:
-            sync_log.record(
-                replace(
-                    told, hop="send", hop_id=uuid.uuid4().hex, rows_in=result.sent[system], rows_out=result.sent[system]
-                )
-            )
-
-
-@contextmanager
-def _opened(sync: SyncConfig, system: str) -> Generator[Target]:
-    from datong_ingestion.write_back.systems import open_target
-
-    target = open_target(sync.flow(system))
-    try:
-        yield target
-    finally:
-        target.close()
 
 
 class _Run:
@@ -193,15 +130,22 @@ class _Run:
         self.run_id = uuid.uuid4().hex
         self.sides = {name: Side(sync, name, memory.kinds, target.dialect) for name, target in targets.items()}
         self.ledgers = {system: Ledger(sync.flow_name(system)) for system in sync.systems}
-        self.owners = {name: [o for o in sync.owners(name) if o in sync.systems] for name in sync.fields}
+        self.owners = owners_of(sync)
         self.paused = {system: decisions.paused(sync.flow_name(system)) for system in sync.systems}
+        self.asks = False
+        """Whether what is wanted newly waits for a person's approval."""
         self.people: dict[tuple[str, str | None], decisions.Decision] = {}
+        self.decided: list[tuple[str, decisions.Decision]] = []
+        """The decisions that wait, each with the system that it is about."""
         self.carried_out: dict[int, str] = {}
+        self.left: set[str] = set()
+        """Things that could not be decided in this run."""
         self.entries: dict[str, list[Entry]] = {system: [] for system in sync.systems}
         self.agreed_rows: list[dict[str, Any]] = []
         self.conflicts: list[dict[str, Any]] = []
         self.count: Counter[str] = Counter()
         self.sent: Counter[str] = Counter(dict.fromkeys(sync.systems, 0))
+        self.verified: Counter[str] = Counter(dict.fromkeys(sync.systems, 0))
         self.problems: dict[str, str] = {}
 
     def run(self) -> SyncResult:
@@ -217,6 +161,8 @@ class _Run:
             except DatongError as error:
                 stopped = error
                 break
+        if stopped is None:
+            self._close_decisions()
         decisions.carried_out(self.carried_out)
         self.memory.tidy()
         left = Counter(entry.state for ledger in self.ledgers.values() for entry in ledger.unsettled().values())
@@ -235,6 +181,8 @@ class _Run:
             seconds=round(time.monotonic() - started, 3),
             problems=self.problems,
             stopped=stopped,
+            waiting_for_approval=left["waiting_for_approval"],
+            verified_at=dict(self.verified),
         )
 
     def _due(self) -> tuple[list[str], list[str]]:
@@ -247,25 +195,47 @@ class _Run:
             known = ledger.unsettled()
             unsettled |= dict.fromkeys(known)
             for decision in decisions.waiting(self.sync.flow_name(system)):
-                wanted = [decision.key] if decision.key is not None else list(known)
-                for key in wanted:
-                    if key in known:
+                self.decided.append((system, decision))
+                for key, entry in known.items():
+                    # what a person said of one row counts more than what was said of them all
+                    if _is_about(decision, key, entry) and (decision.key or (system, key) not in self.people):
                         self.people[system, key] = decision
                         keys[key] = None
             for key, entry in known.items():
                 is_due = entry.state == "failed" and (entry.next_at is None or entry.next_at <= moment)
-                if entry.state in OPEN or is_due:
+                if entry.state in {"planned", *OPEN} or is_due:
                     keys[key] = None
         return list(keys), list(unsettled)
 
     def _guard(self, due: Sequence[str], unsettled: Sequence[str]) -> None:
-        most = self.sync.guards.max_changes
-        if most is not None and (count := self.memory.news_count(due, unsettled)) > most:
+        """Hold what would be looked at against the ceiling, and see whether a person is to be asked."""
+        guards = self.sync.guards
+        if guards.max_changes is None and guards.approve_above is None:
+            return
+        count = self.memory.news_count(due, unsettled)
+        if words := too_many(self.sync, count):
             raise TerminalError(
                 f"two-way synchronisation {self.sync.sync}",
-                f"would look at {count} things to change them, more than max_changes {most} allows; nothing was sent.",
-                f"see what changed in {self.sync.source}; if it is right, raise guards.max_changes for one run.",
+                f"{words}; nothing was sent.",
+                f"look at it (`datong write-back {self.sync.sync} --dry-run`); if it is right, raise "
+                "guards.max_changes for one run.",
             )
+        self.asks = guards.approve_above is not None and count > guards.approve_above
+
+    def _close_decisions(self) -> None:
+        """Mark the decisions that found nothing to do; those of a system that may not be written to now wait."""
+        for system, decision in self.decided:
+            if decision.id in self.carried_out or decision.key in self.left or self._held_back(system):
+                continue
+            if decision.key is None:
+                self.carried_out[decision.id] = "carried out on no row: none is in a state for it"
+                continue
+            last = self.ledgers[system].of([decision.key]).get(decision.key)
+            can_be = last is not None and last.state in decisions.ALLOWED.get(decision.kind, ())
+            why = (
+                "it is not among what may be changed" if can_be else f"it is {last.state if last else 'unknown to us'}"
+            )
+            self.carried_out[decision.id] = f"not carried out: {why} by now"
 
     # ---- a chunk
 
@@ -275,10 +245,7 @@ class _Run:
         while alive := [thing for thing in things if not thing.is_done]:
             self._wait(alive)
             self.held.check()
-            held = {
-                system: target.lookup([str(thing.row[f"{system}_key"]) for thing in alive])
-                for system, target in self.targets.items()
-            }
+            held = looked_up(self.targets, [thing.row for thing in alive])
             self.on_step("looked", f"{len(alive)} things")
             changes: dict[str, list[tuple[_Thing, Change]]] = {system: [] for system in self.sync.systems}
             for thing in alive:
@@ -297,9 +264,7 @@ class _Run:
         last = {system: ledger.of(keys) for system, ledger in self.ledgers.items()}
         made: list[_Thing] = []
         for key, row in zip(keys, rows, strict=True):
-            base: dict[str, Base] = {
-                name: row[f"agreed_{name}"] if row[f"has_{name}"] else UNKNOWN for name in self.sync.fields
-            }
+            base = base_of(self.sync, row)
             made.append(_Thing(key, row, base, {system: self._way(system, last[system].get(key)) for system in last}))
         return made
 
@@ -319,26 +284,16 @@ class _Run:
             due = min(max(way.not_before for way in thing.ways.values() if way.sent) for thing in things)
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def _records(
-        self, thing: _Thing, held: Mapping[str, Mapping[str, list[Found] | DatongError]]
-    ) -> dict[str, Found] | None:
+    def _records(self, thing: _Thing, held: Held) -> dict[str, Found] | None:
         """The thing's record in both systems, or None when it cannot be decided now."""
         records: dict[str, Found] = {}
         thing.looks += 1
-        for system in self.sync.systems:
-            found = held[system].get(str(thing.row[f"{system}_key"]), [])
-            if isinstance(found, DatongError):
-                self._give_up(thing, f"could not be looked up: {found}")
+        for system, side in self.sides.items():
+            record = record_of(side, thing.row, held)
+            if isinstance(record, str):
+                self._give_up(thing, record)
                 return None
-            if len(found) != 1:
-                told = "no record" if not found else f"{len(found)} records"
-                self._give_up(thing, f"{system} holds {told} with the key {thing.row[f'{system}_key']}")
-                return None
-            if missing := self.sides[system].missing(found[0].fields):
-                raise ProtocolError(
-                    self.sides[system].thing, f"has no field {', '.join(missing)}.", "mend `fields` in the defs.yaml."
-                )
-            records[system] = found[0]
+            records[system] = record
         return records
 
     def _give_up(self, thing: _Thing, words: str) -> None:
@@ -347,6 +302,7 @@ class _Run:
             if way.sent and not (way.last and way.last.state == "unknown" and way.last.words == words):
                 self._record(thing, system, "unknown", words)
         self.count["waiting"] += 1
+        self.left.add(thing.key)
         self._problem(thing, words)
         thing.is_done = True
 
@@ -369,21 +325,21 @@ class _Run:
             if thing.looks > _RACE_ROUNDS:
                 self._give_up(thing, "was sent, and does not show yet")
             return
-        settled = {
-            name: settle(thing.base[name], {system: held[system][name] for system in held}, self.owners[name])
-            for name in self.sync.fields
-        }
-        wanted = {
-            system: {name: one.value for name, one in settled.items() if not equal(held[system][name], one.value)}
-            for system in held
-        }
+        settled, wanted = settled_all(thing.base, held, self.owners)
         for name, one in settled.items():
             if one.why == "agreed":
                 thing.base[name] = one.value
         going = [
             system
             for system in held
-            if wanted[system] and self._may_send(thing, system, wanted[system], records[system])
+            if wanted[system]
+            and self._may_send(
+                thing,
+                system,
+                wanted[system],
+                records[system],
+                is_loss=any(gives_up(settled[name], held[system][name]) for name in wanted[system]),
+            )
         ]
         for system in held:
             if not wanted[system]:
@@ -420,6 +376,7 @@ class _Run:
             words = (way.outcome.words if way.outcome else "") or "read back"
             self._record(thing, system, "verified", words, etag=record.etag, **told)
             self.count["verified"] += 1
+            self.verified[system] += 1
             way.sent = {}
             return "settled"
         differences = "; ".join(f"{name}: sent {text(way.sent[name])}, it holds {text(held[name])}" for name in missing)
@@ -453,7 +410,9 @@ class _Run:
         way.sent = {}
         return "settled"
 
-    def _may_send(self, thing: _Thing, system: str, wanted: Mapping[str, Value], record: Found) -> bool:
+    def _may_send(
+        self, thing: _Thing, system: str, wanted: Mapping[str, Value], record: Found, *, is_loss: bool
+    ) -> bool:
         """Whether values may go out now; says why not."""
         if held_back := self._held_back(system):
             self._problem(thing, held_back)
@@ -464,15 +423,34 @@ class _Run:
         except ValueError as error:
             self._refused(thing, system, f"its payload cannot be made: {error}")
             return False
-        if (told := self._told_to(thing, system)) is not None:
+        if (told := self._told_to(thing, system, digest)) is not None:
             return told
         last = thing.ways[system].last
         if last is None or last.payload_hash != digest:
-            return True
+            return self._is_let(thing, system, wanted, record, is_loss=is_loss)
         if self._rests(last, record):
             self._problem(thing, f"{system}: {last.state}: {last.words}")
-            return False
-        return last.state != "cancelled" or last.decision is None
+        elif last.state != "waiting_for_approval":
+            return last.state != "cancelled" or last.decision is None
+        return False
+
+    def _is_let(self, thing: _Thing, system: str, wanted: Mapping[str, Value], record: Found, *, is_loss: bool) -> bool:
+        """Whether what is wanted newly may go out by itself; else it waits for a person, with both values."""
+        if not self.asks and not (is_loss and self.sync.guards.approve_given_up):
+            return True
+        why = "the system's own value would be given up" if is_loss else "so many changes at once are asked for"
+        self._record(
+            thing,
+            system,
+            "waiting_for_approval",
+            f"waits for approval: {why}",
+            payload=self._payload(thing, system, wanted, record),
+            etag=record.etag,
+            target_key=record.target_key,
+            held=dumps(self._image(system, wanted, record)),
+            plan=self.run_id,
+        )
+        return False
 
     def _held_back(self, system: str) -> str:
         """Why nothing may go to a system now; empty when it may."""
@@ -492,15 +470,24 @@ class _Run:
             return all(record.fields.get(name) == value for name, value in shown.items())
         return last.state == "dead"
 
-    def _told_to(self, thing: _Thing, system: str) -> bool | None:
+    def _told_to(self, thing: _Thing, system: str, digest: str) -> bool | None:
         """Whether a person said to send it, or not to; None when nobody said anything that can be done here."""
         way, decision = thing.ways[system], self.people.pop((system, thing.key), None)
         if decision is None:
             return None
+        words = f"{decision.kind} by {decision.who}: {decision.why}"
         if decision.kind in {"cancel", "accept_theirs", "reject"}:
-            self._record(thing, system, "cancelled", f"by {decision.who}: {decision.why}", decision=decision.id)
+            self._record(thing, system, "cancelled", words, decision=decision.id)
             self.carried_out[decision.id] = "cancelled: it is not sent until a value changes again"
             return False
+        if decision.kind == "approve":
+            if way.last is None or way.last.payload_hash != digest:
+                self.carried_out[decision.id] = "not carried out: the systems hold other values by now"
+                return None
+            if way.last.state != "planned":
+                self._record(thing, system, "planned", words, decision=decision.id)
+            self.carried_out[decision.id] = "approved, and sent"
+            return True
         if decision.kind in {"retry", "accept_ours"}:
             self.carried_out[decision.id] = "sent again"
             way.last = replace(way.last, tries=0, next_at=None) if way.last else None
@@ -539,7 +526,7 @@ class _Run:
         """Put down the values of `system` that are about to be given up."""
         for name in wanted:
             one, lost = settled[name], held[system][name]
-            if not one.is_decided or (one.why == "first" and lost is None):
+            if not gives_up(one, lost):
                 continue
             base = thing.base[name]
             parts = (self.sync.sync, thing.key, name, one.winner, text(one.value), text(lost), text(base))
@@ -636,8 +623,8 @@ class _Run:
         last = way.last
         content = dumps(payload) if payload is not None else last.payload if last else None
         digest = payload_hash(payload) if payload is not None else last.payload_hash if last else ""
-        going_on = last is not None and last.state in OPEN and last.payload_hash == digest
         same = last is not None and last.payload_hash == digest
+        going_on = last is not None and same and last.state in {"planned", "waiting_for_approval", *OPEN}
         step = (last.step if last else 0) + 1
         name = f"datong:two-way:{self.sync.sync}|{system}|{thing.key}|{digest}|{step}"
         kept: dict[str, Any] = {}
@@ -677,3 +664,16 @@ class _Run:
             ledger.append(self.entries[system])
             self.entries[system] = []
         self.agreed_rows, self.conflicts = [], []
+
+
+def _is_about(decision: decisions.Decision, key: str, entry: Entry) -> bool:
+    """Whether a decision is about a row as it is now."""
+    if decision.key is None:
+        states = decisions.OF_A_FLOW.get(decision.kind, ())
+        return (
+            entry.state in states and entry.at <= decision.decided_at and decision.plan in {None, entry.plan}
+        ) or entry.decision == decision.id
+    if decision.key != key:
+        return False
+    goes_on = entry.state == "planned" and entry.decision == decision.id
+    return goes_on or entry.state in decisions.ALLOWED.get(decision.kind, ())

@@ -5,6 +5,7 @@
 """
 
 from datong_ingestion.write_back.config import FlowConfig, load_flow, load_flows
-from datong_ingestion.write_back.run import FlowResult, Preview, dry_run, run_flow
+from datong_ingestion.write_back.results import FlowResult, Preview
+from datong_ingestion.write_back.run import dry_run, run_flow
 
 __all__ = ["FlowConfig", "FlowResult", "Preview", "dry_run", "load_flow", "load_flows", "run_flow"]

@@ -14,6 +14,7 @@ from datong_ingestion.write_back import schemas
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.ledger import Ledger
 from datong_ingestion.write_back.plan import Source
+from datong_ingestion.write_back.target import check_operations
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,7 @@ def check_flow(flow: FlowConfig) -> Checked:
     except DatongError as error:
         return Checked(flow.flow, "failed", str(error))
     try:
-        if missing := [name for name in flow.operations if name not in target.operations]:
-            raise ConfigurationError(
-                f"write-back flow {flow.flow}",
-                f"may {', '.join(missing)}, which its target {flow.target.system} cannot.",
-                f"choose from {', '.join(sorted(target.operations))}.",
-            )
+        check_operations(flow, target)
         key = Source(flow, Ledger(flow.flow)).any_key()
         if key is None:
             return Checked(flow.flow, "unknown", f"{flow.source} has no row by which the target could be asked.")

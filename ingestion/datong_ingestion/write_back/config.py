@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from datong_platform import names, settings
+from datong_platform import names
 from datong_platform.errors import ConfigurationError
 from datong_platform.names import TableName
 from datong_platform.standard import authority
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from datong_ingestion.definitions import documents, line_of
+from datong_ingestion.connections.base import Model
+from datong_ingestion.definitions import Kind as DefinitionKind
+from datong_ingestion.definitions import serve_table, word_of
 from datong_ingestion.write_back.options import (
     EdiWrites,
     FileWrites,
@@ -45,11 +47,13 @@ Kind = Literal["text", "number", "integer", "boolean", "date", "datetime"]
 """What a value is, which decides how it is written on the wire and how it is compared when it is read back."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+class Part(Model):
+    """A part of a definition whose names in YAML may differ from those in code."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
 
-class ColumnValue(_Model):
+class ColumnValue(Part):
     """A target's field that is filled from a column of the serve table."""
 
     column: str
@@ -61,7 +65,7 @@ class ColumnValue(_Model):
     """Whether the target holds the value afterwards; false for what it takes and does not keep."""
 
 
-class ConstantValue(_Model):
+class ConstantValue(Part):
     """A target's field that is always the same."""
 
     value: str | int | bool
@@ -79,21 +83,7 @@ Value = Annotated[
 Fields = dict[str, Value]
 
 
-def _word(value: str) -> str:
-    try:
-        return names.word(value, "flow")
-    except ConfigurationError as error:
-        raise ValueError(f"{error.reason} {error.next_step}") from error
-
-
-def _table(value: str) -> str:
-    try:
-        table = names.parse(value)
-    except ConfigurationError as error:
-        raise ValueError(f"{error.reason} {error.next_step}") from error
-    if table.schema != "serve":
-        raise ValueError("write-back reads from serve only: decisions are public tables")
-    return value
+_word = word_of("flow")
 
 
 def _zone(value: str) -> str:
@@ -108,7 +98,7 @@ def _afters(value: Any) -> Any:
     return [{"flow": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
 
 
-class TargetConfig(_Model):
+class TargetConfig(Part):
     """Where a flow writes to, and how one of its records is found again."""
 
     system: str
@@ -141,7 +131,7 @@ class TargetConfig(_Model):
     """EDI: the message, the partner, and where acknowledgements come in."""
 
 
-class Action(_Model):
+class Action(Part):
     """An action or function of the target that brings a record to the payload: release, close, cancel."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -152,7 +142,7 @@ class Action(_Model):
     """Whether it is called on the record that was found; else it is told the record by its parameters."""
 
 
-class After(_Model):
+class After(Part):
     """A flow that comes first."""
 
     flow: Annotated[str, AfterValidator(_word)]
@@ -161,7 +151,7 @@ class After(_Model):
     Without it the whole flow waits until all rows of that one are."""
 
 
-class Freeze(_Model):
+class Freeze(Part):
     """A time in which nothing is sent: once, from a moment until another, or again on certain days.
 
     Clock times and days are those of `timezone`. `days` are of the month, -1 the last one; without `days` and
@@ -216,7 +206,7 @@ class Freeze(_Model):
         return None
 
 
-class Guards(_Model):
+class Guards(Part):
     """What holds a run back before it harms: nothing beyond a ceiling is planned or sent, and a person is asked."""
 
     max_changes: Annotated[int, Field(ge=0)] | None = None
@@ -235,7 +225,7 @@ class Guards(_Model):
     """Deletes wait for a person's approval, however few they are."""
 
 
-class Retry(_Model):
+class Retry(Part):
     """How failed rows come back: after `wait_seconds`, then each time `factor` times as long, at most
     `longest_seconds`; after `attempts` runs in which they failed they rest in the dead letter."""
 
@@ -249,7 +239,7 @@ class Retry(_Model):
         return timedelta(seconds=min(self.longest_seconds, self.wait_seconds * self.factor ** max(0, tries - 1)))
 
 
-class FlowConfig(_Model):
+class FlowConfig(Part):
     """One write-back flow: what the attributes of its `defs.yaml` say."""
 
     flow: Annotated[str, AfterValidator(_word)]
@@ -257,7 +247,7 @@ class FlowConfig(_Model):
     title_zh: str = ""
     description: str = ""
     owner: str = ""
-    source: Annotated[str, AfterValidator(_table)]
+    source: Annotated[str, AfterValidator(serve_table("write-back reads from serve only: decisions are public tables"))]
     """The serve table that holds the wanted state, `serve.<consumer>__<noun>`."""
     key: str
     """Its key column: one row, one record of the target."""
@@ -346,29 +336,6 @@ class FlowConfig(_Model):
         return bool({"update", "call"} & set(self.operations))
 
 
-def _flows_in(path: Path) -> list[FlowConfig]:
-    flows: list[FlowConfig] = []
-    for node, attributes in documents(path, COMPONENT):
-        try:
-            flows.append(FlowConfig.model_validate(attributes))
-        except ValidationError as error:
-            found = [(line_of(node, ("attributes", *item["loc"])), item) for item in error.errors()]
-            where = [f"line {line}: {'.'.join(map(str, item['loc'])) or 'flow'}: {item['msg']}" for line, item in found]
-            raise ConfigurationError(
-                f"{path}:{found[0][0]}",
-                f"does not describe a write-back flow: {'; '.join(where)}.",
-                "mend these lines.",
-            ) from error
-        for location, words in _not_ours(flows[-1]):
-            raise ConfigurationError(
-                f"{path}:{line_of(node, ('attributes', *location))}",
-                f"does not describe a write-back flow that may run: {words}",
-                "name the entity, leave the field out, or let another system own it in "
-                "dbt_project/standard/authority.yaml.",
-            )
-    return flows
-
-
 def _not_ours(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str]]:
     """The fields, by their place in the file, that the target owns by the authority file: they are not for us."""
     if not flow.changes_records:
@@ -394,24 +361,28 @@ def _not_ours(flow: FlowConfig) -> Iterator[tuple[tuple[str, ...], str]]:
             )
 
 
+FLOWS = DefinitionKind(
+    component=COMPONENT,
+    model=FlowConfig,
+    key="flow",
+    word="flow",
+    title="write-back flow",
+    further=_not_ours,
+    further_step="name the entity, leave the field out, or let another system own it in "
+    "dbt_project/standard/authority.yaml.",
+)
+
+
 def load_flows(defs: Path | None = None) -> dict[str, FlowConfig]:
     """Every write-back flow defined below `defs` (default: the project's definitions), by name.
 
     ConfigurationError with file and line for the first definition that is wrong, and when two bear one name.
     """
-    flows: dict[str, FlowConfig] = {}
-    origin: dict[str, Path] = {}
-    for path in sorted((defs or settings.DEFS).glob("**/defs.yaml")):
-        for flow in _flows_in(path):
-            if flow.flow in flows:
-                raise ConfigurationError(
-                    f"{path}", f"defines flow {flow.flow}, as does {origin[flow.flow]}.", "rename one."
-                )
-            flows[flow.flow], origin[flow.flow] = flow, path
+    flows = FLOWS.load(defs)
     for flow in flows.values() if defs is None else ():
         if unknown := [item.flow for item in flow.after if item.flow not in flows]:
             raise ConfigurationError(
-                f"{origin[flow.flow]}",
+                f"{next(path for path, one in FLOWS.located(defs) if one.flow == flow.flow)}",
                 f"comes after {', '.join(unknown)}, which is not defined.",
                 f"choose from {', '.join(flows)}.",
             )
@@ -432,9 +403,4 @@ def ordered(flows: Mapping[str, FlowConfig]) -> list[FlowConfig]:
 
 def load_flow(name: str, defs: Path | None = None) -> FlowConfig:
     """The flow called `name`; ConfigurationError lists those there are."""
-    flows = load_flows(defs)
-    if name not in flows:
-        raise ConfigurationError(
-            f"write-back flow {name}", "is not defined.", f"choose from {', '.join(flows) or 'none yet'}."
-        )
-    return flows[name]
+    return FLOWS.one(name, load_flows(defs))

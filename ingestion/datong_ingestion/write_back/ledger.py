@@ -20,7 +20,6 @@ Append-only. A row's present state is its transition with the highest `step`:
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
-from datong_platform.errors import ServiceError
 from datong_platform.lake import history as tables
 from datong_platform.lake import upkeep
+from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName
 from datong_platform.settings import settings
 
@@ -323,19 +322,8 @@ def _renewed(table: DeltaTable) -> None:
     write_deltalake(table, found.select(SCHEMA.names).cast(SCHEMA), mode="overwrite", schema_mode="overwrite")
 
 
-def _patiently(action: Callable[[], _T], attempts: int = 5) -> _T:
-    """Repeat what the store or another writer's commit got in the way of."""
-    from deltalake.exceptions import DeltaError
-
-    for attempt in range(attempts):
-        try:
-            return action()
-        except (DeltaError, OSError) as error:
-            if attempt == attempts - 1:
-                raise ServiceError(
-                    f"table {LEDGER}",
-                    f"cannot be read or written: {' '.join(str(error).split())}",
-                    "run `datong doctor`; nothing is sent that the ledger did not record first.",
-                ) from error
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError("unreachable")
+def _patiently(action: Callable[[], _T]) -> _T:
+    """With the ledger, and never giving the impression that anything was sent."""
+    return patiently(
+        LEDGER, action, next_step="run `datong doctor`; nothing is sent that the ledger did not record first."
+    )

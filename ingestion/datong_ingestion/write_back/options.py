@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from datong_ingestion.connections.base import Model
 from datong_ingestion.connections.files import Character, codec
 from datong_ingestion.connections.http import Text
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RestWrites(_Model):
+class RestWrites(Model):
     """How a JSON API takes changes. In paths stand {resource}, {identity} (the record's key, its parts joined by a
     slash) and {action}."""
 
@@ -31,7 +28,7 @@ class RestWrites(_Model):
     action_method: Literal["POST", "PUT", "PATCH"] = "POST"
 
 
-class SoapOperation(_Model):
+class SoapOperation(Model):
     """An operation of a service that changes something.
 
     In `arguments` a text `{payload}` alone is replaced by the payload, `{payload.Name}` alone by one of its fields;
@@ -66,7 +63,7 @@ class SoapOperation(_Model):
         return self
 
 
-class SoapRead(_Model):
+class SoapRead(Model):
     """The operation that gives the records of one key."""
 
     operation: str
@@ -82,7 +79,7 @@ class SoapRead(_Model):
     reply_path: str = ""
 
 
-class SoapWrites(_Model):
+class SoapWrites(Model):
     """How a SOAP service takes changes, and how one of its records is read."""
 
     read: SoapRead
@@ -100,7 +97,7 @@ class SoapWrites(_Model):
     """Words that tell that a record is not there, so that deleting it has nothing left to do."""
 
 
-class KafkaWrites(_Model):
+class KafkaWrites(Model):
     """How changes become messages of a topic: the key is the message's key, a delete is a tombstone."""
 
     lookback_hours: Annotated[float, Field(gt=0)] = 24
@@ -109,7 +106,7 @@ class KafkaWrites(_Model):
     """Further headers of each message, besides `datong-flow`, `datong-operation` and `datong-idempotency-key`."""
 
 
-class RabbitMqWrites(_Model):
+class RabbitMqWrites(Model):
     """How changes become messages: the idempotency key is the message id and the correlation id."""
 
     exchange: str = ""
@@ -131,7 +128,7 @@ class RabbitMqWrites(_Model):
     headers: dict[str, Text] = {}
 
 
-class FileWrites(_Model):
+class FileWrites(Model):
     """How changes become files: one for each `batch` of changes."""
 
     format: Literal["json", "jsonl", "csv", "xml"] = "json"
@@ -164,7 +161,7 @@ class FileWrites(_Model):
         return self
 
 
-class EdiParty(_Model):
+class EdiParty(Model):
     """Who sends or receives an interchange."""
 
     id: Annotated[str, Field(min_length=1, max_length=35)]
@@ -174,14 +171,14 @@ class EdiParty(_Model):
     """X12: the application's code in GS; by default the id."""
 
 
-class EdiEach(_Model):
+class EdiEach(Model):
     """Segments for each item of a list of the payload. In their texts {number} counts the items from 1."""
 
     each: str
     segments: Annotated[list[list[str | list[str]]], Field(min_length=1)]
 
 
-class EdiWrites(_Model):
+class EdiWrites(Model):
     """How a change becomes an EDI message, an interchange of its own, and where its acknowledgement comes in.
 
     A segment is a list: its tag, then its elements; an element that is a list is a composite. In their texts stand

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from datong_platform.errors import DatongError, TransientError
+from datong_platform.errors import ConfigurationError, DatongError, TransientError
 
-from datong_ingestion.write_back.config import Operation
+from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect, Payload
 
 OutcomeKind = Literal["accepted", "refused", "conflict", "unclear", "not_sent"]
@@ -127,3 +127,13 @@ def gathered(pieces: Iterable[dict[str, list[Found] | DatongError]]) -> dict[str
     if failures and len(failures) == len(held):
         raise failures[0]
     return held
+
+
+def check_operations(flow: FlowConfig, target: Target) -> None:
+    """ConfigurationError when a flow may do what its target cannot."""
+    if missing := [name for name in flow.operations if name not in target.operations]:
+        raise ConfigurationError(
+            f"write-back flow {flow.flow}",
+            f"may {', '.join(missing)}, which its target {flow.target.system} cannot.",
+            f"choose from {', '.join(sorted(target.operations))}.",
+        )

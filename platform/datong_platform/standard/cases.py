@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from datong_platform.lake import catalog, history, upkeep
+from datong_platform.lake.patience import patiently
 from datong_platform.names import BATCH_ID, TableName
 from datong_platform.settings import settings
-from datong_platform.standard.decisions import patiently
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -108,7 +108,7 @@ def update(run_id: str, at: datetime | None = None) -> Change:
         upkeep.after_load(CASES, number)
         return Change(_counted(stamped, "opened"), _counted(stamped, "released"))
 
-    return patiently(write, CASES)
+    return patiently(CASES, write, attempts=30)
 
 
 def first_seen(entity: str, keys: Iterable[tuple[str, str]] | None = None) -> dict[tuple[str, str, str, str], datetime]:

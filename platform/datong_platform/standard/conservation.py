@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from datong_platform.lake import catalog, history, upkeep
+from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName, public_schema
 from datong_platform.settings import settings
-from datong_platform.standard.decisions import patiently
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -166,7 +166,7 @@ def _append(run_id: str, counts: Sequence[Count], at: datetime, seen: dict[str, 
         )
         upkeep.after_load(CONSERVATION, log.version())
 
-    patiently(write, CONSERVATION)
+    patiently(CONSERVATION, write, attempts=30)
 
 
 def _seen() -> dict[str, str]:

@@ -18,9 +18,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import random
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -28,8 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import pyarrow as pa
 
-from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
+from datong_platform.errors import ConfigurationError, TerminalError
 from datong_platform.lake import upkeep
+from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName
 from datong_platform.settings import DBT_PROJECT, settings
 
@@ -168,7 +167,7 @@ def record_all(new: Sequence[NewDecision]) -> list[Decision]:
             upkeep.after_load(DECISIONS, last + 1)
         return done
 
-    return patiently(write, DECISIONS)
+    return patiently(DECISIONS, write, attempts=_ATTEMPTS)
 
 
 def withdraw(decision_id: str, who: str, why: str) -> Decision:
@@ -188,7 +187,7 @@ def log(kind: str | None = None, entity: str | None = None) -> list[Decision]:
     def read() -> list[Decision]:
         return _read(_open(DECISIONS, "Decisions of people; only ever added to"))
 
-    return _only(patiently(read, DECISIONS), kind, entity)
+    return _only(patiently(DECISIONS, read, attempts=_ATTEMPTS), kind, entity)
 
 
 def active(kind: str | None = None, entity: str | None = None, *, at: datetime | None = None) -> list[Decision]:
@@ -233,7 +232,7 @@ def refresh(at: datetime | None = None) -> bool:
         )
         return True
 
-    return patiently(write, ACTIVE)
+    return patiently(ACTIVE, write, attempts=_ATTEMPTS)
 
 
 def identities() -> dict[tuple[str, str], str]:
@@ -243,7 +242,7 @@ def identities() -> dict[tuple[str, str], str]:
         return _decisions(_open(ACTIVE, "Decisions in force at the last build").to_pyarrow_table())
 
     ids: dict[tuple[str, str], list[str]] = {}
-    for decision in patiently(read, ACTIVE):
+    for decision in patiently(ACTIVE, read, attempts=_ATTEMPTS):
         ids.setdefault((decision.kind, decision.entity), []).append(decision.decision_id)
     return {about: hashlib.sha256(",".join(sorted(found)).encode()).hexdigest()[:16] for about, found in ids.items()}
 
@@ -427,22 +426,3 @@ def _open(table: TableName, description: str) -> DeltaTable:
         description=description,
         storage_options=now.storage_options(),
     )
-
-
-def patiently(action: Callable[[], _T], table: TableName) -> _T:
-    """Repeat what another writer's commit, or the store, got in the way of."""
-    from deltalake.exceptions import DeltaError
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            return action()
-        except (DeltaError, OSError) as error:
-            if attempt == _ATTEMPTS - 1:
-                raise ServiceError(
-                    f"table {table}",
-                    f"cannot be read or written: {' '.join(str(error).split())}",
-                    "run `datong doctor`, then try again: nothing was written.",
-                ) from error
-            # at random, or two that met would meet again
-            time.sleep(random.uniform(0.02, 0.1) * min(attempt + 1, 8))  # noqa: S311
-    raise AssertionError("unreachable")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datong_ingestion.write_back.config import Fields, FlowConfig, Value
     from datong_ingestion.write_back.decisions import Decision
     from datong_ingestion.write_back.ledger import State
-    from datong_ingestion.write_back.run import Sample
+    from datong_ingestion.write_back.results import Sample
     from datong_ingestion.write_back.standing import Totals
 
 _RUNS, _DECIDED = 20, 20
