@@ -1,38 +1,41 @@
-"""How fast write-back is: rows verified per second, beside a loop of single requests and an asyncio script.
+"""How fast write-back is: rows verified per second, beside a loop of single requests and an asyncio script (P11).
 
-With the services up (`datong up`):
+    uv run python tests/bench/write_back.py --rows 10000 --latency-ms 20 --concurrency 32
 
-    python tests/bench/write_back.py --rows 10000 --latency-ms 20 --concurrency 32
-
-The target is a JSON API in a process of its own that answers after the given latency and tells in the end whether
-anything came twice. All three create each record and read it back; only the flow keeps a ledger. They take turns, and
-the loop does a part of the rows (`--loop-rows`), because it only waits; its time for all is that times so many. The CPU
-seconds are those of this process, all threads included: they tell what each costs where a machine is shared.
+The target is a JSON API in a process of its own that answers after the given latency and tells what it holds. All three
+create each record and read it back; only the flow keeps a ledger. The loop does a part of the rows (`--loop-rows`),
+because it only waits. `nothing new` is the flow's next run. The CPU seconds of the flow count the store, too; what each
+part took is in the record (--format json).
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
-import statistics
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
+from datong_infra.services.processes import free_port
 from datong_ingestion.write_back import FlowConfig, FlowResult, load_flow, run_flow
 from datong_ingestion.write_back.systems import open_target
 from datong_platform.settings import settings
 from deltalake import write_deltalake
+from frame import Benchmark, Session, checksum
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from lake_builds import let_read
+
+BENCH = Benchmark(
+    key="p11",
+    title="Write-back of 10,000 changes to a target that answers in 20 ms",
+    goal="20 x the loop, 1.2 x the script, no double",
+    quick={"rows": 1000, "loop_rows": 100},
+)
 
 SERVER = """
 import asyncio, json, sys, uvicorn
@@ -51,8 +54,9 @@ async def app(scope, receive, send):
     await asyncio.sleep(LATENCY)
     calls[0] += 1
     status = 200
-    if scope["path"] == "/count":
-        answer = {"records": sum(map(len, records.values())), "keys": len(records), "calls": calls[0]}
+    if scope["path"] == "/content":
+        answer = [row for rows in records.values() for row in rows]
+        records.clear()
     elif scope["method"] == "POST":
         row = json.loads(body)
         row |= {"workOrderNo": f"WO-{calls[0]}", "version": 1}
@@ -115,81 +119,63 @@ async def script(url: str, keys: list[str], concurrency: int) -> None:
         await asyncio.gather(*(one(key) for key in keys))
 
 
-def timed(action: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock, and of the CPU."""
-    started, used = time.perf_counter(), time.process_time()
-    action()
-    return time.perf_counter() - started, time.process_time() - used
+def content(url: str, expected: int) -> pa.Table:
+    """What the target holds, which it then forgets. RuntimeError when a record came twice, or did not come."""
+    found: list[dict[str, Any]] = httpx.get(f"{url}/content", timeout=60).json()
+    keys = {row["orderNo"] for row in found}
+    if len(found) != expected or len(keys) != expected:
+        raise RuntimeError(f"the target holds {len(found)} records of {len(keys)} keys where {expected} were sent")
+    return pa.Table.from_pylist([{name: row[name] for name in body("")} for row in found])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--loop-rows", type=int, default=500)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--latency-ms", type=float, default=20)
-    parser.add_argument("--concurrency", type=int, default=32)
-    parser.add_argument("--port", type=int, default=18951)
-    chosen = parser.parse_args()
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(chosen.port), str(chosen.latency_ms)])
-    url = f"http://127.0.0.1:{chosen.port}"
-    os.environ |= {"MES_URL": url, "MES_TOKEN": "none"}
-    try:
-        for _ in range(100):
-            try:
-                httpx.get(f"{url}/count")
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
-        runs = [once(url, chosen, number) for number in range(chosen.runs)]
-        counted = httpx.get(f"{url}/count").json()
-    finally:
-        server.terminate()
-        server.wait(10)
-    expected = chosen.runs * (2 * chosen.rows + min(chosen.rows, chosen.loop_rows))
-    assert counted["records"] == counted["keys"] == expected, "a record came twice, or did not come"
-    middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    print(
-        json.dumps(
-            {
-                "rows": chosen.rows,
-                "latency_ms": chosen.latency_ms,
-                "concurrency": chosen.concurrency,
-                "load": round(os.getloadavg()[0], 1),
-                "median": {name: round(value, 2) for name, value in middle.items()},
-                "rows_per_second": round(chosen.rows / middle["flow"]),
-                "times_the_loop": round(middle["loop"] / middle["flow"], 1),
-                "of_the_script": round(middle["flow"] / middle["script"], 2),
-                "of_the_script_by_cpu": round(middle["flow_cpu"] / middle["script_cpu"], 2),
-                "spread_of_flow": [round(run["flow"], 2) for run in sorted(runs, key=lambda run: run["flow"])],
-            }
-        )
-    )
+    options = BENCH.options(__doc__)
+    options.add_argument("--rows", type=int, default=10_000)
+    options.add_argument("--loop-rows", type=int, default=500)
+    options.add_argument("--latency-ms", type=float, default=20)
+    options.add_argument("--concurrency", type=int, default=32)
+    with BENCH.session(options) as bench, bench.services("store", "postgres"):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        os.environ |= {"MES_URL": url, "MES_TOKEN": "none"}
+        with bench.beside([sys.executable, "-c", SERVER, str(port), str(bench.asked.latency_ms)]):
+            for _ in range(100):
+                try:
+                    httpx.get(f"{url}/content")
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            bench.peer("loop", httpx.__version__, requests="one after the other, on one connection")
+            bench.peer("script", httpx.__version__, requests=f"asyncio, {bench.asked.concurrency} at a time")
+            for _ in bench.turns():
+                once(url, bench)
 
 
-def once(url: str, chosen: argparse.Namespace, number: int) -> dict[str, float]:
-    """One turn of each: seconds by name, and CPU seconds by name with `_cpu`."""
+def once(url: str, bench: Session) -> None:
+    """One turn of each."""
+    chosen = bench.asked
+    # numbered anew in every turn: a flow is a new one each time, and the target forgets
+    keys = [f"K-{n:07d}" for n in range(chosen.rows)]
     looped = min(chosen.rows, chosen.loop_rows)
-    keys = {name: [f"{name}{number}-{n:07d}" for n in range(chosen.rows)] for name in ("L", "A", "F")}
-    flow = flow_over(keys["F"], chosen.concurrency)
-    target = open_target(flow, concurrency=chosen.concurrency)
-    results: list[FlowResult] = []
-    loop_time = timed(lambda: loop(url, keys["L"][:looped]))
-    script_time = timed(lambda: asyncio.run(script(url, keys["A"], chosen.concurrency)))
-    flow_time = timed(lambda: results.append(run_flow(flow, target=target)))
-    target.close()
-    assert results[0].ok, results[0]
-    again = timed(lambda: run_flow(flow))
-    scale = chosen.rows / looped
-    return {
-        "loop": loop_time[0] * scale,
-        "loop_cpu": loop_time[1] * scale,
-        "script": script_time[0],
-        "script_cpu": script_time[1],
-        "flow": flow_time[0],
-        "flow_cpu": flow_time[1],
-        "nothing_new": again[0],
-    }
+    if bench.takes("loop"):
+        with bench.measured("loop", "create and verify", services=(), amount=looped, unit="rows"):
+            loop(url, keys[:looped])
+        content(url, looped)
+    if bench.takes("script"):
+        with bench.measured("script", "create and verify", services=(), amount=chosen.rows, unit="rows") as run:
+            asyncio.run(script(url, keys, chosen.concurrency))
+        run.checksum = checksum(content(url, chosen.rows))
+    if bench.takes("datong"):
+        flow = flow_over(keys, chosen.concurrency)
+        target = open_target(flow, concurrency=chosen.concurrency)
+        results: list[FlowResult] = []
+        with bench.measured("datong", "create and verify", amount=chosen.rows, unit="rows") as run:
+            results.append(run_flow(flow, target=target))
+        target.close()
+        assert results[0].ok, results[0]
+        with bench.measured("datong", "nothing new", amount=chosen.rows, unit="rows"):
+            run_flow(flow)
+        run.checksum = checksum(content(url, chosen.rows))
 
 
 if __name__ == "__main__":
