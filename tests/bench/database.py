@@ -1,42 +1,37 @@
-"""Benchmark of a database read: PostgreSQL's `lineitem` (TPC-H, 16 columns) into a Delta table, beside others.
+"""A database read: PostgreSQL's `lineitem` (TPC-H, 16 columns) into a Delta table, beside others (P2).
 
-    uv run python tests/bench/database.py --rows 6000000 --runs 5 --peers /path/to/venv/bin/python
+    uv run python tests/bench/database.py --rows 6000000 --runs 5
 
 Starts its own store and PostgreSQL in a temporary folder, makes the table there, and runs the contenders turn by turn,
 each as a process of its own: Datong (land and load, with hashes, manifest and watermark), dlt with ConnectorX, sling,
-and Spark's JDBC source as it comes. The Python given by `--peers` has `dlt[deltalake,filesystem,s3,sql_database]`,
-`connectorx` and `sling-linux-amd64`; a contender that cannot run is left out, and it is said why. Two limits stand
-beside them: `copy … (format binary)` to nowhere, and the same rows written to Parquet on one core.
+and Spark's JDBC source as it comes. dlt and sling come with `datong bench peers`; a contender that cannot run is left
+out, and it is said why. Two limits stand beside them: `copy … (format binary)` to nowhere, and the same rows written to
+Parquet on one core.
 
-Seconds are of the whole process, the start of Python included; CPU seconds are the contender's own (not those of the
-database or the store); memory is the peak of its process tree (PSS). The content is compared: rows, and sums of key
-and price. Nothing is asserted of speed: machines are noisy, and a benchmark reports.
+Seconds are of the whole process, the start of Python included; CPU seconds and memory are the contender's own (not
+those of the database or the store). The content is compared: rows, keys and prices.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
+from frame import Benchmark, Session, checksum
 
+BENCH = Benchmark(
+    key="p2",
+    title="PostgreSQL, six million rows of lineitem, into bronze",
+    goal="no slower than the best peer, 3 x Spark JDBC, 2 GB at most",
+    quick={"rows": 100_000},
+)
 MAKE = """
 create table lineitem as select
     (g / 4 + 1)::bigint as l_orderkey, (hashint4(g)::bigint & 2147483647) % 200000 + 1 as l_partkey,
@@ -54,43 +49,6 @@ create table lineitem as select
 from generate_series(0, %(last)s) g
 """
 SPARK_PACKAGE = "org.postgresql:postgresql:42.7.8"
-
-
-class Watch(threading.Thread):
-    """The peak memory and the CPU seconds of a process and all it starts."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.process, self.peak, self.stopped = psutil.Process(pid), 0, threading.Event()
-        self.cpu: dict[int, float] = {}
-        """By process, as last seen: a JVM that nobody waits for leaves no other trace."""
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.1):
-            with suppress(psutil.Error):
-                total = 0
-                for member in [self.process, *self.process.children(recursive=True)]:
-                    with suppress(psutil.Error):
-                        total += member.memory_full_info().pss
-                        times = member.cpu_times()
-                        self.cpu[member.pid] = times.user + times.system
-                self.peak = max(self.peak, total)
-
-
-def measured(argv: list[str], task: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """Run a contender: seconds, CPU seconds, peak memory. RuntimeError with the end of what it said when it fails."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment}
-    )
-    watch = Watch(process.pid)
-    watch.start()
-    said, _ = process.communicate(json.dumps(task).encode())
-    seconds = time.perf_counter() - started
-    watch.stopped.set()
-    if process.returncode:
-        raise RuntimeError(said.decode(errors="replace")[-700:])
-    return {"seconds": seconds, "cpu_seconds": sum(watch.cpu.values()), "peak_memory_bytes": watch.peak}
 
 
 def datong(task: dict[str, Any]) -> None:
@@ -163,25 +121,25 @@ CONTENDERS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-def content(table: Any) -> tuple[int, int, Decimal]:
-    """Rows, the sum of the keys, and the sum of the prices in cents."""
+def content(table: Any) -> str:
+    """Rows, keys and prices; no Delta table is beside sling's."""
     names = {name.lower(): name for name in table.schema.names}
-    rows, keys, prices = 0, 0, Decimal(0)
-    wanted = [names["l_orderkey"], names["l_extendedprice"]]
-    for batch in table.to_batches(columns=wanted):
-        rows += batch.num_rows
-        compute: Any = pa.compute
-        keys += int(compute.sum(batch.column(0)).as_py() or 0)
-        prices += Decimal(compute.sum(batch.column(1).cast(pa.decimal128(38, 2))).as_py() or 0)
-    return rows, keys, prices
+    wanted = [names["l_orderkey"], names["l_linenumber"], names["l_extendedprice"]]
+    schema = pa.schema([("key", pa.int64()), ("line", pa.int64()), ("price", pa.decimal128(15, 2))])
+    batches = (
+        pa.record_batch([batch.column(at).cast(kind) for at, kind in enumerate(schema.types)], schema=schema)
+        for batch in table.to_batches(columns=wanted)
+    )
+    return checksum(pa.RecordBatchReader.from_batches(schema, batches))
 
 
-def sling_command(peers: Path, task: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+def sling_command(peers: str | None, task: dict[str, Any]) -> tuple[list[str], dict[str, str]] | None:
     """sling's own program, from its wheel: into CSV in a local folder. It writes no Delta, and to write Parquet it
     fetches programs and extensions while it runs, so it is spared the store and the format."""
-    program = next(peers.parent.parent.glob("lib/python*/site-packages/sling_linux_*/bin/sling-*"), None)
+    places = Path(peers).parents[1].glob("lib/python*/site-packages/sling_linux_*/bin/sling-*") if peers else ()
+    program = next(iter(places), None)
     if program is None:
-        raise RuntimeError("its program is not installed")
+        return None
     environment = {
         "BENCH_PG": task["url"] + "?sslmode=disable",
         "SLING_DISABLE_TELEMETRY": "true",
@@ -192,87 +150,68 @@ def sling_command(peers: Path, task: dict[str, Any]) -> tuple[list[str], dict[st
 
 
 def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=6_000_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--peers", type=Path)
-    parser.add_argument("--only", action="append")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--contender", choices=sorted(CONTENDERS), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contender:
-        CONTENDERS[arguments.contender](json.loads(sys.stdin.read()))
+    """Compare; or, in a process that this one starts, be one contender."""
+    options = BENCH.options(__doc__)
+    options.add_argument("--rows", type=int, default=6_000_000)
+    if sys.argv[1:2] == ["contender"]:
+        CONTENDERS[sys.argv[2]](json.loads(sys.stdin.read()))
         return
-    from datong_infra.services import stack
+    with BENCH.session(options) as bench, bench.services("store", "postgres"):
+        compare(bench)
+
+
+def compare(bench: Session) -> None:
+    """Make the table, then turn by turn."""
     from datong_platform.names import bronze
-    from datong_platform.settings import settings
+    from datong_platform.settings import home, settings
     from deltalake import DeltaTable
 
-    home = Path(tempfile.mkdtemp(prefix="datong-bench-"))
-    os.environ["DATONG_HOME"] = str(home)
-    figures: dict[str, list[dict[str, Any]]] = {}
-    contents: dict[str, tuple[int, int, Decimal]] = {}
-    left_out: dict[str, str] = {}
-    try:
-        stack.up(["store", "postgres"])
-        now = settings()
-        url = str(now.postgres_url)
-        storage = now.storage_options()
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(MAKE.replace("%(last)s", str(arguments.rows - 1)))
-            connection.execute("alter table lineitem add primary key (l_orderkey, l_linenumber)")
-            connection.execute("vacuum analyze lineitem")
-        task = {"url": url, "storage": storage, "bucket": now.bucket, "work": str(home), "backend": "connectorx"}
-        task |= {"options": {}, "arrow": str(home / "lineitem.arrow")}
-        own = [sys.executable, __file__, "--contender"]
+    now, rows, work = settings(), bench.asked.rows, home()
+    url, storage = str(now.postgres_url), now.storage_options()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(MAKE.replace("%(last)s", str(rows - 1)))
+        connection.execute("alter table lineitem add primary key (l_orderkey, l_linenumber)")
+        connection.execute("vacuum analyze lineitem")
+    task = {"url": url, "storage": storage, "bucket": now.bucket, "work": str(work), "backend": "connectorx"}
+    task |= {"options": {}, "arrow": str(work / "lineitem.arrow")}
+    own = [sys.executable, __file__, "contender"]
 
-        def delta(place: str) -> Any:
-            return DeltaTable(place, storage_options=storage).to_pyarrow_dataset()
+    def delta(place: str) -> Any:
+        return DeltaTable(place, storage_options=storage).to_pyarrow_dataset()
 
-        ways: dict[str, tuple[Callable[[], tuple[list[str], dict[str, str]]], Callable[[], Any] | None]] = {
-            "datong": (
-                lambda: ([*own, "datong"], {}),
-                lambda: delta(now.table_uri(bronze("bench", "lineitem"))),
-            ),
-            "limit: copy binary to nowhere": (lambda: ([*own, "copy"], {}), None),
-            "limit: Parquet on one core": (lambda: ([*own, "parquet"], {}), None),
-            "spark jdbc": (
-                lambda: ([*own, "spark"], {}),
-                lambda: delta(f"s3://{now.bucket}/peers/spark/lineitem"),
-            ),
-        }
-        if arguments.peers:
-            peers = arguments.peers
-            script = str(Path(__file__).with_name("peers") / "dlt_database.py")
-            ways["dlt, connectorx"] = (
-                lambda: ([str(peers), script], {}),
-                lambda: delta(f"s3://{now.bucket}/peers/dlt/lineitem"),
-            )
-            ways["sling, to local CSV"] = (
-                lambda: sling_command(peers, task),
-                lambda: pa.dataset.dataset(f"{home}/sling.csv", format="csv"),
-            )
-        for turn in range(arguments.runs + 1):
-            for name, (command, result) in ways.items():
-                if name in left_out or (arguments.only and not any(word in name for word in arguments.only)):
+    mine = now.table_uri(bronze("bench", "lineitem"))
+    ways: dict[str, tuple[list[str], dict[str, str], Callable[[], Any] | None]] = {
+        "datong": ([*own, "datong"], {}, lambda: delta(mine)),
+        "limit: copy to nowhere": ([*own, "copy"], {}, None),
+        "limit: Parquet on one core": ([*own, "parquet"], {}, None),
+        "spark jdbc": ([*own, "spark"], {}, lambda: delta(f"s3://{now.bucket}/peers/spark/lineitem")),
+    }
+    bench.peer("spark jdbc", bench.result().versions["pyspark"], driver=SPARK_PACKAGE, options="as it comes")
+    if dlt := bench.peers_python("dlt", "connectorx", "deltalake"):
+        script = str(Path(__file__).with_name("peers") / "dlt_database.py")
+        ways["dlt, connectorx"] = ([dlt, script], {}, lambda: delta(f"s3://{now.bucket}/peers/dlt/lineitem"))
+        bench.peer("dlt, connectorx", bench.peers_version("dlt"), backend="connectorx", table_format="delta")
+    else:
+        bench.leave_out("dlt, connectorx", "its packages are not there: datong bench peers")
+    if sling := sling_command(bench.peers_python(), task):
+        ways["sling, to local CSV"] = (*sling, lambda: pa.dataset.dataset(f"{work}/sling.csv", format="csv"))
+        bench.peer("sling, to local CSV", bench.peers_version("sling-linux-amd64"), target="CSV on the local disk")
+    else:
+        bench.leave_out("sling, to local CSV", "its program is not there: datong bench peers")
+    for _ in bench.turns():
+        for name, (argv, environment, result) in ways.items():
+            if not bench.takes(name):
+                continue
+            if name.startswith("limit: Parquet") and not Path(task["arrow"]).exists():
+                if not DeltaTable.is_deltatable(mine, storage):
+                    bench.leave_out(name, "it writes what Datong read, and Datong was not asked for")
                     continue
-                if name.startswith("limit: Parquet") and not Path(task["arrow"]).exists():
-                    _keep(delta(now.table_uri(bronze("bench", "lineitem"))), task["arrow"])
-                try:
-                    figure = measured(command()[0], task, command()[1])
-                except RuntimeError as error:
-                    left_out[name] = str(error)
-                    continue
-                if turn:  # the first is the warm-up
-                    figures.setdefault(name, []).append(figure)
-                elif result:
-                    contents[name] = content(result())
-    finally:
-        with suppress(Exception):
-            stack.down()
-        shutil.rmtree(home, ignore_errors=True)
-    _report(arguments, figures, contents, left_out)
+                _keep(delta(mine), task["arrow"])
+            run = bench.command(
+                name, argv, task=task, environment=environment, amount=rows, unit="rows", check=name == "datong"
+            )
+            if run and result:
+                run.checksum = content(result())
 
 
 def _keep(table: Any, path: str) -> None:
@@ -284,29 +223,6 @@ def _keep(table: Any, path: str) -> None:
             writer.write_batch(first)
             for batch in batches:
                 writer.write_batch(batch)
-
-
-def _report(arguments: Any, figures: Any, contents: Any, left_out: dict[str, str]) -> None:
-    print(f"{arguments.rows:,} rows, {arguments.runs} runs: median (lowest to highest)")
-    for name, runs in figures.items():
-        seconds = [run["seconds"] for run in runs]
-        middle = statistics.median(seconds)
-        cpu = statistics.median(run["cpu_seconds"] for run in runs)
-        peak = statistics.median(run["peak_memory_bytes"] for run in runs) / 2**30
-        spread = f"({min(seconds):.1f} to {max(seconds):.1f})"
-        rate = arguments.rows / middle / 1e6
-        print(f"  {name:<32}{middle:7.1f} s {spread:<16} CPU {cpu:6.1f} s  {peak:5.2f} GiB  {rate:5.2f} M rows/s")
-    if "datong" in figures:
-        mine = statistics.median(run["seconds"] for run in figures["datong"])
-        ratios = {name: statistics.median(run["seconds"] for run in runs) / mine for name, runs in figures.items()}
-        print("  times Datong's: " + ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
-    same = len(set(contents.values())) == 1
-    print(f"  content: {'the same everywhere' if same else contents}")
-    for name, reason in left_out.items():
-        print(f"  left out, {name}: {reason.strip()[-300:]}")
-    if arguments.json:
-        kept = {"rows": arguments.rows, "figures": figures, "left_out": left_out}
-        arguments.json.write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Benchmark of documents: XML and EDI of a gigabyte, into Arrow pages, beside scripts that do only that.
+"""Documents: XML and EDI of a gigabyte, into Arrow pages, beside scripts that do only that (P9).
 
     uv run --extra all python tests/bench/documents.py --mib 1024 --runs 3
 
 Each run is a process of its own, turn by turn with its peer. Our side is the source as the ingest calls it: the file is
 found, hashed, read whole before a row counts, its types made, its pages spooled. The peers are what an engineer would
 write by hand: lxml's iterparse with findtext, or splitting by the separators, the same fields into Arrow text columns
-and nothing else; `spark` (with --spark) is Apache Spark's own XML source, to a noop sink, its start not counted.
-Reported are MiB of input a second and a CPU second (which a busy machine does not bend), the peak of the process's
-memory, and whether a checksum of the rows agrees.
+and nothing else; `spark` (with --spark) is Apache Spark's own XML source on all cores. The start of Python and of Spark
+counts in the seconds; `without_start_seconds` and `without_start_cpu_seconds` tell the work alone. The checksum is that
+of the rows and of one column's sum.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ import json
 import os
 import re
 import resource
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from frame import Benchmark, Session
+
+BENCH = Benchmark(
+    key="p9",
+    title="XML and EDI of a gigabyte into Arrow pages",
+    goal="60 % of lxml, memory flat",
+    quick={"mib": 8},
+)
 MIB = 1024 * 1024
 XML_FIELDS = {
     "ID": "string",
@@ -158,8 +163,7 @@ def spark(kind: str, path: Path) -> tuple[int, int]:
     jars.prepare()
     session = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
     session.range(1).count()
-    global started  # noqa: PLW0603 the start of the engine is not counted
-    started = time.perf_counter()
+    BEGAN[:] = [time.perf_counter(), _used()]
     schema = "ID string, Item string, Quantity decimal(18,4), Unit string, Amount decimal(18,2)"
     frame = session.read.option("rowTag", "o:Line").option("ignoreNamespace", "true").schema(schema).xml(str(path))
     found = frame.selectExpr("count(*) n", "sum(Quantity) q", "max(Item) i", "max(Unit) u", "max(Amount) a").first()
@@ -167,63 +171,58 @@ def spark(kind: str, path: Path) -> tuple[int, int]:
     return int(found.n), int(2 * found.q)
 
 
-started = 0.0
+BEGAN = [0.0, 0.0]
+"""The clock and the CPU seconds when the work began, the start of an engine apart."""
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def one(who: str, kind: str, path: Path) -> None:
     """One run, in this process; prints its figures."""
-    global started  # noqa: PLW0603
     runs: dict[str, Callable[[str, Path], tuple[int, int]]] = {"datong": ours, "script": script, "spark": spark}
-    started = time.perf_counter()
+    BEGAN[:] = [time.perf_counter(), _used()]
     rows, total = runs[who](kind, path)
-    seconds = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    peak, cpu = used.ru_maxrss / 1024, used.ru_utime + used.ru_stime
-    print(json.dumps({"seconds": seconds, "cpu": cpu, "rows": rows, "total": total, "peak_mib": peak}))
+    print(json.dumps({"seconds": time.perf_counter() - BEGAN[0], "cpu": _used() - BEGAN[1], "sum": [rows, total]}))
 
 
 def main() -> None:
-    """Run all, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mib", type=float, default=1024)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--kind", choices=["xml", "edi"], action="append")
-    parser.add_argument("--spark", action="store_true")
-    parser.add_argument("--one", nargs=3, metavar=("WHO", "KIND", "PATH"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    """Compare; or, in a process that this one starts, read once."""
+    options = BENCH.options(__doc__)
+    options.add_argument("--mib", type=float, default=1024)
+    options.add_argument("--kind", choices=["xml", "edi"], action="append")
+    options.add_argument("--spark", action="store_true")
+    options.add_argument("--one", nargs=3, metavar=("WHO", "KIND", "PATH"), help=argparse.SUPPRESS)
+    given, _ = options.parse_known_args()
     if given.one:
         one(given.one[0], given.one[1], Path(given.one[2]))
         return
-    with tempfile.TemporaryDirectory(prefix="datong-bench-") as folder:
+    with BENCH.session(options) as bench, bench.folder() as folder:
+        bench.peer("script", program="lxml.etree.iterparse and findtext; str.split for EDI")
         for kind in given.kind or ["xml", "edi"]:
-            path = Path(folder) / f"a.{kind}"
-            (make_xml if kind == "xml" else make_edi)(path, given.mib)
-            os.utime(path, (1, 1))
-            size = path.stat().st_size / MIB
-            peers = ["datong", "script", *(["spark"] if given.spark and kind == "xml" else [])]
-            found: dict[str, list[dict[str, float]]] = {who: [] for who in peers}
-            for _ in range(given.runs):
-                for who in peers:
-                    done = subprocess.run(
-                        [sys.executable, __file__, "--one", who, kind, str(path)],
-                        capture_output=True,
-                        text=True,
-                        check=False,
-                    )
-                    if done.returncode:
-                        raise SystemExit(done.stderr[-3000:])
-                    found[who].append(json.loads(re.findall(r"^\{.*\}$", done.stdout, re.M)[-1]))
-            sums = {(run["rows"], run["total"]) for runs in found.values() for run in runs}
-            for who, runs in found.items():
-                speeds = sorted(size / run["seconds"] for run in runs)
-                by_cpu = statistics.median(size / run["cpu"] for run in runs)
-                peak = max(run["peak_mib"] for run in runs)
-                print(
-                    f"{kind} {size:.0f} MiB  {who:8}{statistics.median(speeds):8.1f} MiB/s ({speeds[0]:.1f} to "
-                    f"{speeds[-1]:.1f})  {by_cpu:6.1f} MiB per CPU second  peak {peak:6.0f} MiB  {runs[0]['rows']} rows"
-                )
-            print(f"{kind} rows and sums agree: {len(sums) == 1}")
-            path.unlink()
+            compare(bench, kind, folder / f"a.{kind}")
+
+
+def compare(bench: Session, kind: str, path: Path) -> None:
+    """One kind of document, turn by turn."""
+    (make_xml if kind == "xml" else make_edi)(path, bench.asked.mib)
+    os.utime(path, (1, 1))
+    size = path.stat().st_size / MIB
+    contenders = ["datong", "script", *(["spark"] if bench.asked.spark and kind == "xml" else [])]
+    for _ in bench.turns():
+        for who in filter(bench.takes, contenders):
+            argv = [sys.executable, __file__, "--one", who, kind, str(path)]
+            run = bench.command(who, argv, kind, amount=size, unit="MiB", check=who == "datong")
+            if run is None:
+                continue
+            told = json.loads(re.findall(r"^\{.*\}$", run.out, re.MULTILINE)[-1])
+            run.checksum = "{} rows, sum {}".format(*told["sum"])
+            run.figures["without_start_seconds"] = told["seconds"]
+            if who != "spark":  # whose work is done by a JVM
+                run.figures["without_start_cpu_seconds"] = told["cpu"]
+    path.unlink()
 
 
 if __name__ == "__main__":

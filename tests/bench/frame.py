@@ -31,6 +31,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -253,6 +254,12 @@ class Benchmark:
             options.set_defaults(runs=1, **self.quick)
         asked = options.parse_args(argv)
         session = Session(self, asked)
+
+        def stop(*_: object) -> None:
+            raise SystemExit(143)
+
+        # so that what the block started is stopped and removed
+        signal.signal(signal.SIGTERM, stop)
         yield session
         session.finish()
 
@@ -445,7 +452,12 @@ class Session:
         )
         command["command"] = process.pid
         meter.start()
-        out, err = process.communicate(None if task is None else json.dumps(task))
+        try:
+            out, err = process.communicate(None if task is None else json.dumps(task))
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         run.seconds = time.perf_counter() - began
         after = os.times()
         parts = meter.stop()

@@ -1,36 +1,35 @@
-"""Benchmark P1: OData v2 and v4 in pages of 5,000 rows into bronze, beside dlt's rest_api source and a core's limit.
+"""OData v2 and v4 in pages of 5,000 rows into bronze, beside dlt's rest_api source and a core's limit (P1).
 
-    uv run python tests/bench/odata.py --rows 1000000 --runs 5 --dlt-python /path/to/a/venv/with/dlt/bin/python
+    uv run python tests/bench/odata.py --rows 1000000 --runs 5
 
 A server in a process of its own hands out pages of 21 fields, as SAP Gateway (v2) and Dynamics (v4) write them. Turn by
-turn, each in a new process and with the start of Python apart:
+turn, each in a new process, its start included:
 
-- datong: an ingest as `datong ingest` does it, through the landing zone into a Delta table on the local store;
-- dlt: its rest_api source as its documents say, into a Delta table on the local disk (so without the store's cost);
-  pip install "dlt[deltalake]";
+- datong: an ingest as `datong ingest` does it, through the landing zone into a Delta table on the local store, whose
+  CPU and memory count;
+- dlt: its rest_api source as its documents say, into a Delta table on the local disk (so without the store's cost),
+  by the Python of `datong bench peers`;
 - limit: the same bytes from memory through Arrow's JSON reader and Parquet writer, on one core.
-
-Prints rows per second, rows per CPU second (which a busy machine bends less) and peak memory (PSS of the process tree),
-and checks the content of each table by count, distinct keys and the sum of amounts. Nothing else is asserted: a
-benchmark reports.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from frame import Benchmark, Run, Session, checksum
+
+BENCH = Benchmark(
+    key="p1",
+    title="OData v2 and v4, a million rows in pages of 5,000, into bronze",
+    goal="half the limit of a core, 5 x dlt",
+    quick={"rows": 20_000},
+)
 PAGE = 5000
 MARK = "@@@@@"
 """Stands for the number of the page in its bytes, so that a page is made by one replacement."""
@@ -155,7 +154,6 @@ def read_with_datong(port: int, version: str) -> dict[str, Any]:
 
     from datong_ingestion.run import ingest_entity
     from datong_ingestion.systems_config import SystemConfig
-    from datong_platform.lake import history
 
     system = SystemConfig.model_validate(
         {
@@ -166,42 +164,9 @@ def read_with_datong(port: int, version: str) -> dict[str, Any]:
         }
     )
     started, cpu = time.perf_counter(), time.process_time()
-    result = ingest_entity(system, "order")
+    ingest_entity(system, "order")
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    delta = history.open_table(result.table)
-    assert delta
-    return {"seconds": seconds, "cpu": cpu, **_content(delta.to_pyarrow_dataset(), "SalesOrder", "NetAmount")}
-
-
-def read_with_dlt(port: int, version: str, folder: Path) -> dict[str, Any]:
-    """dlt's rest_api source into a Delta table on the disk."""
-    import dlt  # pyright: ignore[reportMissingImports]
-    from deltalake import DeltaTable
-    from dlt.sources.rest_api import rest_api_source  # pyright: ignore[reportMissingImports]
-
-    link, rows = ("d.__next", "d.results") if version == "v2" else ("'@odata.nextLink'", "value")
-    source = rest_api_source(
-        {
-            "client": {
-                "base_url": f"http://127.0.0.1:{port}/{version}/API/",
-                "paginator": {"type": "json_link", "next_url_path": link},
-            },
-            "resource_defaults": {"primary_key": "SalesOrder", "write_disposition": "append"},
-            "resources": [{"name": "orders", "endpoint": {"path": "Orders", "data_selector": rows}}],
-        }
-    )
-    pipeline = dlt.pipeline(
-        "p1",
-        pipelines_dir=str(folder / "pipelines"),
-        destination=dlt.destinations.filesystem(bucket_url=(folder / "lake").as_uri()),
-        dataset_name="bronze",
-    )
-    source.orders.apply_hints(table_format="delta")
-    started, cpu = time.perf_counter(), time.process_time()
-    pipeline.run(source, loader_file_format="parquet")
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    delta = DeltaTable(str(folder / "lake" / "bronze" / "orders"))
-    return {"seconds": seconds, "cpu": cpu, **_content(delta.to_pyarrow_dataset(), "sales_order", "net_amount")}
+    return {"own_seconds": seconds, "own_cpu": cpu, "system": system.system}
 
 
 def limit(version: str, rows: int) -> dict[str, Any]:
@@ -226,146 +191,102 @@ def limit(version: str, rows: int) -> dict[str, Any]:
         writer = writer or pq.ParquetWriter(sink, found.schema)
         writer.write_table(found.cast(writer.schema))
         seconds, cpu = seconds + time.perf_counter() - started, cpu + time.process_time() - before
-    return {"seconds": seconds, "cpu": cpu, "rows": rows, "keys": rows, "amount": ""}
-
-
-def _content(dataset: Any, key: str, amount: str) -> dict[str, Any]:
-    import pyarrow.compute as pc
-
-    table = dataset.to_table(columns=[key, amount])
-    total = pc.sum(pc.round(pc.multiply(table.column(amount).cast("double"), 100)).cast("int64")).as_py()
-    return {"rows": len(table), "keys": pc.count_distinct(table.column(key)).as_py(), "amount": str(total)}
-
-
-class Watch(threading.Thread):
-    """Peak memory of a process and its children."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        import psutil  # not in dlt's own venv
-
-        self.gone = psutil.Error
-        self.process, self.peak, self.stopped = psutil.Process(pid), 0, threading.Event()
-
-    def run(self) -> None:
-        while not self.stopped.wait(0.2):
-            with suppress(self.gone):
-                members = [self.process, *self.process.children(recursive=True)]
-                self.peak = max(self.peak, sum(member.memory_full_info().pss for member in members))
-
-
-def measured(python: str, arguments: list[str], home: Path) -> dict[str, Any]:
-    """Run one reader in a process of its own."""
-    process = subprocess.Popen(
-        [python, __file__, *arguments],
-        env={**os.environ, "DATONG_HOME": str(home), "RUNTIME__DLTHUB_TELEMETRY": "false"},
-        stdout=subprocess.PIPE,
-    )
-    watch = Watch(process.pid)
-    watch.start()
-    answer, _ = process.communicate()
-    watch.stopped.set()
-    if process.returncode:
-        raise SystemExit(f"{arguments} failed")
-    found = json.loads(answer.decode().splitlines()[-1])
-    return {**found, "peak": watch.peak}
+    return {"own_seconds": seconds, "own_cpu": cpu}
 
 
 def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--version", action="append", choices=["v2", "v4"])
-    parser.add_argument("--dlt-python", help="a Python that has dlt[deltalake]; without it dlt is left out")
-    parser.add_argument("--dlt-rows", type=int, help="rows for dlt, where its pace is known from fewer")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--role", help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    """Compare; or, in a process that this one starts, serve or read."""
+    options = BENCH.options(__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--version", action="append", choices=["v2", "v4"])
+    options.add_argument("--dlt-rows", type=int, help="rows for dlt, where its pace is known from fewer")
+    options.add_argument("--role", help=argparse.SUPPRESS)
+    options.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
+    asked, _ = options.parse_known_args()
     if asked.role == "serve":
-        return serve(asked.port, asked.rows)
-    if asked.role:
+        serve(asked.port, asked.rows)
+    elif asked.role:
         version = asked.version[0]
-        if asked.role == "datong":
-            found = read_with_datong(asked.port, version)
-        elif asked.role == "dlt":
-            found = read_with_dlt(asked.port, version, asked.folder)
-        else:
-            found = limit(version, asked.rows)
+        found = read_with_datong(asked.port, version) if asked.role == "datong" else limit(version, asked.rows)
         print(json.dumps(found))
-        return None
-    return _compare(asked)
+    else:
+        with BENCH.session(options) as bench, bench.services("store"):
+            compare(bench)
 
 
-def _compare(asked: argparse.Namespace) -> None:
-    from datong_infra.services import stack
+def compare(bench: Session) -> None:
+    """Turn by turn."""
     from datong_infra.services.processes import free_port
 
-    home = Path(tempfile.mkdtemp(prefix="datong-p1-"))
-    os.environ["DATONG_HOME"] = str(home)
-    servers: list[subprocess.Popen[bytes]] = []
-
-    def server(rows: int) -> int:
-        port = free_port()
-        servers.append(
-            subprocess.Popen([sys.executable, __file__, "--role", "serve", "--port", str(port), "--rows", str(rows)])
-        )
+    asked = bench.asked
+    fewer = asked.dlt_rows or asked.rows
+    dlt = bench.peers_python("dlt", "deltalake")
+    if dlt is None:
+        bench.leave_out("dlt", "its packages are not there: datong bench peers")
+    else:
+        bench.peer("dlt", bench.peers_version("dlt"), source="rest_api", paginator="json_link", table_format="delta")
+    ports = {rows: free_port() for rows in (asked.rows, fewer)}
+    servers = [
+        bench.beside([sys.executable, __file__, "--role", "serve", "--port", str(port), "--rows", str(rows)])
+        for rows, port in ports.items()
+    ]
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(server)
         time.sleep(3)
-        return port
-
-    results: list[dict[str, Any]] = []
-    try:
-        stack.up(["store"])
-        port = server(asked.rows)
-        fewer = asked.dlt_rows or asked.rows
-        other = port if fewer == asked.rows else server(fewer)
-        for version in asked.version or ["v2", "v4"]:
-            for run in range(asked.runs + 1):
-                for who in ("datong", "limit", *(("dlt",) if asked.dlt_python else ())):
-                    arguments = ["--role", who, "--version", version, "--rows", str(asked.rows)]
-                    arguments += ["--port", str(other if who == "dlt" else port)]
-                    python = asked.dlt_python if who == "dlt" else sys.executable
-                    with tempfile.TemporaryDirectory() as folder:
-                        found = measured(python, [*arguments, "--folder", folder], home)
-                    wanted = fewer if who == "dlt" else asked.rows
-                    assert found["rows"] == found["keys"] == wanted, found
-                    if run:  # the first warms up
-                        found |= {"pace": wanted / found["seconds"], "cpu_pace": wanted / found["cpu"]}
-                        results.append({"who": who, "version": version, **found})
-        _print(results)
-        if asked.json:
-            asked.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    finally:
-        for one in servers:
-            one.terminate()
-        stack.down()
-        shutil.rmtree(home, ignore_errors=True)
+        for _ in bench.turns():
+            for version in asked.version or ["v2", "v4"]:
+                one_turn(bench, version, ports, fewer, dlt)
 
 
-def _print(results: list[dict[str, Any]]) -> None:
-    for version in dict.fromkeys(found["version"] for found in results):
-        median: dict[str, float] = {}
-        by_cpu: dict[str, float] = {}
-        for who in dict.fromkeys(found["who"] for found in results):
-            mine = [found for found in results if (found["who"], found["version"]) == (who, version)]
-            if not mine:
-                continue
-            paces = sorted(found["pace"] for found in mine)
-            median[who] = statistics.median(paces)
-            by_cpu[who] = statistics.median(found["cpu_pace"] for found in mine)
-            print(
-                f"{version} {who:7} {median[who]:>10,.0f} rows/s ({paces[0]:,.0f} to {paces[-1]:,.0f}), "
-                f"{by_cpu[who]:,.0f} rows per CPU second, "
-                f"peak {max(found['peak'] for found in mine) / 2**20:,.0f} MB, "
-                f"sum of amounts {mine[0]['amount'] or '-'}"
-            )
-        for what, paces_of in (("time", median), ("CPU", by_cpu)):
-            print(
-                f"{version} by {what}: datong is {paces_of['datong'] / paces_of['limit']:.2f} of a core's limit", end=""
-            )
-            print(f", {paces_of['datong'] / paces_of['dlt']:.1f} x dlt" if "dlt" in paces_of else "")
+def one_turn(bench: Session, version: str, ports: dict[int, int], fewer: int, dlt: str | None) -> None:
+    """Each contender once."""
+    from datong_platform.lake import history
+    from datong_platform.names import bronze
+    from deltalake import DeltaTable
+
+    rows: int = bench.asked.rows
+    common = [sys.executable, __file__, "--version", version, "--rows", str(rows), "--port", str(ports[rows]), "--role"]
+    if bench.takes("datong"):
+        run = bench.command("datong", [*common, "datong"], version, services=["store"], amount=rows, unit="rows")
+        assert run
+        told = run.last_json()
+        delta = history.open_table(bronze(told["system"], "order"))
+        assert delta
+        without_start(run, told)
+        run.checksum = content(delta, {"SalesOrder": "key", "NetAmount": "amount", "MaterialText": "text"}, rows)
+    if bench.takes("limit of a core"):
+        run = bench.command("limit of a core", [*common, "limit"], version, amount=rows, unit="rows")
+        assert run
+        without_start(run, run.last_json())
+    if dlt and bench.takes("dlt"):
+        with bench.folder() as folder:
+            task = {"port": ports[fewer], "version": version, "folder": str(folder)}
+            script = str(Path(__file__).parent / "peers" / "dlt_odata.py")
+            run = bench.command("dlt", [dlt, script], version, task=task, amount=fewer, unit="rows", check=False)
+            if run is None:
+                return
+            without_start(run, run.last_json())
+            names = {"sales_order": "key", "net_amount": "amount", "material_text": "text"}
+            made = content(DeltaTable(str(folder / "lake" / "bronze" / "orders")), names, fewer)
+            run.checksum = made if fewer == rows else None
+
+
+def without_start(run: Run, told: dict[str, Any]) -> None:
+    """What the reader told of itself, the start of Python apart."""
+    run.figures |= {"without_start_seconds": told["own_seconds"], "without_start_cpu_seconds": told["own_cpu"]}
+
+
+def content(delta: Any, names: dict[str, str], expected: int) -> str:
+    """The checksum of three columns, a number as a number; each key once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = delta.to_pyarrow_dataset().to_table(columns=list(names)).rename_columns(list(names.values()))
+    keys = pc.count_distinct(table.column("key")).as_py()
+    assert len(table) == keys == expected, f"{len(table)} rows of {keys} keys where {expected} were served"
+    at = table.column_names.index("amount")
+    return checksum(table.set_column(at, "amount", table.column("amount").cast(pa.float64())), digits=2)
 
 
 if __name__ == "__main__":

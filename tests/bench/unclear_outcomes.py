@@ -1,8 +1,6 @@
-"""The proof of the way back with figures: changes of unclear outcome, and a process killed again and again.
+"""The proof of the way back with figures: changes of unclear outcome, and a process killed again and again (R6).
 
-With the services up (`datong up`):
-
-    python tests/bench/unclear_outcomes.py --changes 100000 --kills 20
+    uv run python tests/bench/unclear_outcomes.py --changes 100000 --kills 20 --runs 1
 
 It starts a sandbox plant of its own. A tenth of the requests get no clear answer: lost before or after the effect, cut
 off by the client's time limit while the effect still comes, an error after the effect, half a `$batch`. In the end the
@@ -11,40 +9,57 @@ ledger and the ERP's own change documents must be the same, row by row; else it 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from frame import Benchmark, Session
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from two_systems import Systems
 from unclear_outcomes import posted_once, shown_stale
 
+BENCH = Benchmark(
+    key="r6",
+    title="Write-back of 100,000 changes, a tenth with an unclear outcome, under kills",
+    goal="none lost, none twice; every 412 shown",
+    quick={"changes": 300, "kills": 1, "rounds": 2},
+)
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--changes", type=int, default=100_000)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--share", type=float, default=0.1, help="share of requests without a clear answer")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
+    options = BENCH.options(__doc__)
+    options.add_argument("--changes", type=int, default=100_000)
+    options.add_argument("--kills", type=int, default=20)
+    options.add_argument("--share", type=float, default=0.1, help="share of requests without a clear answer")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument(
         "--rounds", type=int, default=50, help="changes of each of 40 work orders that people edit, too"
     )
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
-        systems = Systems(Path(home))
+    options.set_defaults(runs=1, warm_ups=0)
+    with BENCH.session(options) as bench, bench.services("store", "engine", "postgres"):
+        for _ in bench.turns():
+            prove(bench)
+
+
+def prove(bench: Session) -> None:
+    """One proof, on a plant of its own."""
+    asked = bench.asked
+    with bench.folder() as folder, pytest.MonkeyPatch.context() as patch:
+        systems = Systems(folder)
         systems.start(patch)
         try:
-            figures = posted_once(systems, chosen.changes, seed=chosen.seed, share=chosen.share, kills=chosen.kills)
-            made, refused, shown = shown_stale(systems, systems.take(40), chosen.rounds)
+            with bench.measured("datong", "each change once", amount=asked.changes, unit="changes") as run:
+                figures = posted_once(systems, asked.changes, seed=asked.seed, share=asked.share, kills=asked.kills)
+            with bench.measured("datong", "stale writes") as stale:
+                made, refused, shown = shown_stale(systems, systems.take(40), asked.rounds)
         finally:
             systems.stop()
-    assert refused == shown, f"the MES refused {refused} stale writes, the ledger shows {shown}"
-    print(json.dumps(asdict(figures) | {"updates": made, "refused_412": refused, "shown_412": shown}))
+    run.figures |= {name: value for name, value in asdict(figures).items() if isinstance(value, int | float)}
+    stale.figures |= {"updates": made, "refused_412": refused, "shown_412": shown}
+    if refused != shown:
+        raise SystemExit(f"the MES refused {refused} stale writes, the ledger shows {shown}")
 
 
 if __name__ == "__main__":

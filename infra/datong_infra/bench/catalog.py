@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,19 @@ def find(name: str) -> Listed:
 
 def run(benchmark: Listed, arguments: Sequence[str]) -> int:
     """Run its script in a process of its own, speaking to the same terminal; returns the exit status."""
-    return subprocess.run([sys.executable, str(benchmark.path), *arguments], check=False).returncode
+    process = subprocess.Popen([sys.executable, str(benchmark.path), *arguments])
+
+    def stop(*_: object) -> None:
+        process.terminate()
+
+    ignore = signal.SIG_IGN
+    # Ctrl-C reaches it by the terminal; it stops and removes what it started, and that is waited for
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop), signal.SIGINT: signal.signal(signal.SIGINT, ignore)}
+    try:
+        return process.wait()
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
 
 
 def peers_python() -> Path:
