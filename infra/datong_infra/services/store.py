@@ -7,9 +7,14 @@ them reads of acknowledged objects fail.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import shutil
 import sys
 import time
+import urllib.error
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,41 @@ from datong_infra.services.processes import Record
 
 # SeaweedFS derives each gRPC port from the HTTP port
 _GRPC = 10000
+_DATABASES = 8
+"""How many databases SeaweedFS's filer divides the names of its files into."""
 _PARTS = ("s3", "master", "volume", "filer", "admin")
+
+
+@cache
+def _probes() -> list[str]:
+    """A path for each of the filer's databases of names: it keeps a folder's in the one that its digest tells."""
+    found: dict[int, str] = {}
+    for number in itertools.count():
+        folder = f"/_datong/probe/{number}"
+        found.setdefault(hashlib.md5(folder.encode(), usedforsecurity=False).digest()[-1] % _DATABASES, folder)
+        if len(found) == _DATABASES:
+            break
+    return [f"{folder}/probe" for folder in found.values()]
+
+
+def _take_writes(port: int) -> None:
+    """ServiceError when the filer cannot write down a name.
+
+    A database of names that met a full disk refuses all writes until the store is started again, also when there is
+    room by then, and the store's own health check says nothing of it.
+    """
+    for path in _probes():
+        ask = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=b"", method="PUT")
+        try:
+            urllib.request.urlopen(ask, timeout=3).close()  # noqa: S310
+        except urllib.error.HTTPError as error:
+            free = shutil.disk_usage(data_folder("store")).free
+            raise ServiceError(
+                "store",
+                f"takes no writes ({error.code}: {error.read(500).decode(errors='replace')}); "
+                f"its disk has {free / 1e6:,.0f} MB free.",
+                "make room on that disk, then run `datong up`: it starts the store again.",
+            ) from error
 
 
 class Store(Service):
@@ -99,6 +138,8 @@ class Store(Service):
             with urllib.request.urlopen(f"{endpoint}/healthz", timeout=3) as answer:  # noqa: S310 - our own address
                 if answer.status != 200:
                     raise ServiceError("store", f"answers {answer.status} to its health check.")
+            if record is not None and record.port is not None:
+                _take_writes(record.port + _PARTS.index("filer"))
         return endpoint
 
     def complete(self) -> None:
