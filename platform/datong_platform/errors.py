@@ -6,6 +6,17 @@ command line, Dagster and the sync log print them the same way.
 
 from __future__ import annotations
 
+import re
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _plain(text: str) -> str:
+    """A library's text for a terminal (colours, a tree of reasons) as one line: errors go to pages and tables, too."""
+    if not _COLOUR.search(text):
+        return text
+    return " ".join(re.sub(r"\s*↳\s*", ": ", _COLOUR.sub("", text)).split())
+
 
 class DatongError(Exception):
     """Something failed in a way that a person can understand.
@@ -16,7 +27,7 @@ class DatongError(Exception):
 
     def __init__(self, thing: str, reason: str, next_step: str = "") -> None:
         self.thing = thing
-        self.reason = reason
+        self.reason = reason = _plain(reason)
         self.next_step = next_step
         super().__init__(thing, reason, next_step)
 
