@@ -21,7 +21,7 @@ class TableFacts:
     bytes: int
     version: int
     identity: str
-    """Differs whenever the content may: the table's id and version."""
+    """Differs whenever the content may: the table's id, and the version since which it holds the same rows."""
     columns: Mapping[str, str]
 
     def metadata(self, described: dg.TableSchema | None = None) -> dict[str, Any]:
@@ -40,6 +40,7 @@ class TableFacts:
 
 def read(table: TableName) -> TableFacts | None:
     """The facts of a table, or None where there is no Delta table (a view, or not built yet)."""
+    from datong_platform.lake import history
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
@@ -53,7 +54,7 @@ def read(table: TableName) -> TableFacts | None:
     return TableFacts(
         rows=sum(count or 0 for count in rows),
         bytes=sum(size or 0 for size in sizes),
-        version=delta.version(),
+        version=history.content_version(delta),
         identity=_identity(delta),
         columns={field.name: _type(field.type) for field in delta.schema().fields},
     )
@@ -72,7 +73,9 @@ def identity(table: TableName) -> str | None:
 
 
 def _identity(delta: Any) -> str:
-    return f"{delta.metadata().id}@{delta.version()}"
+    from datong_platform.lake import history
+
+    return f"{delta.metadata().id}@{history.content_version(delta)}"
 
 
 def _type(kind: Any) -> str:

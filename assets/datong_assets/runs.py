@@ -227,6 +227,27 @@ def quality(
         return _run(QUALITY, QUALITY, keys, on_progress=on_progress, tags=tags, instance=instance)
 
 
+def upkeep(
+    places: Sequence[str] = (),
+    *,
+    on_progress: Listener | None = None,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> StepResult:
+    """Look after the tables of these schemas, and `landing`; after all when none is named.
+
+    ConfigurationError for a schema that is none.
+    """
+    from datong_assets.components.upkeep import PLACES, UPKEEP
+
+    for place in places:
+        if place not in PLACES:
+            raise ConfigurationError(f"schema {place}", "is not one of the lake.", f"choose from {', '.join(PLACES)}.")
+    keys = [dg.AssetKey([UPKEEP, place]) for place in places] or None
+    with graph.as_last_parsed():
+        return _run(UPKEEP, UPKEEP, keys, on_progress=on_progress, tags=tags, instance=instance)
+
+
 def anomalies(
     *,
     on_progress: Listener | None = None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_CONFLICTS = (
+CONFLICTS = (
     "Failed to commit transaction",
     "CONCURRENT",
     "ConcurrentAppend",
@@ -82,7 +82,7 @@ def retry_conflicts(action: Callable[[], T], attempts: int = 8) -> T:
         try:
             return action()
         except Exception as error:
-            if attempt == attempts - 1 or not any(mark in str(error) for mark in _CONFLICTS):
+            if attempt == attempts - 1 or not any(mark in str(error) for mark in CONFLICTS):
                 raise
             time.sleep(0.05 * 2**attempt)
     raise AssertionError("unreachable")

@@ -6,6 +6,7 @@ from datong_assets.components.publication import Publication
 from datong_assets.components.quality import Quality
 from datong_assets.components.source_system import SourceSystem
 from datong_assets.components.two_way_sync import TwoWaySync
+from datong_assets.components.upkeep import Upkeep
 from datong_assets.components.write_back_flow import WriteBackFlow
 
-__all__ = ["Alerts", "DbtModels", "Publication", "Quality", "SourceSystem", "TwoWaySync", "WriteBackFlow"]
+__all__ = ["Alerts", "DbtModels", "Publication", "Quality", "SourceSystem", "TwoWaySync", "Upkeep", "WriteBackFlow"]

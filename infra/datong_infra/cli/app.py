@@ -368,6 +368,19 @@ PlaceArgument = Annotated[
 
 
 @app.command()
+def upkeep(
+    places: Annotated[
+        list[str] | None, typer.Argument(help="Schemas of the lake, or `landing`; all when none is named.")
+    ] = None,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Put small files together, and remove files and log entries that nobody needs; Dagster does it every night."""
+    from datong_infra.cli import safe
+
+    safe.upkeep(places or [], format_)
+
+
+@app.command()
 def backup(
     place: PlaceArgument,
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="Forget all but this many of the newest.")] = None,

@@ -7,6 +7,7 @@ Should the log have been cleaned up that far, the Delta transaction id still tel
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 METADATA_KEY = "datong"
+_CHECKPOINT = re.compile(r"/(\d{20})\.checkpoint\.(?:.+\.)?parquet$")
+_UPKEEP = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
+"""Operations of a log that change no row."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,33 @@ def open_table(table: TableName) -> DeltaTable | None:
         ) from error
 
 
+def last_checkpoint(table: TableName) -> int | None:
+    """The version of a table's newest checkpoint, or None when there is none."""
+    found = [int(match[1]) for key in storage.keys(f"{table.path}/_delta_log/") if (match := _CHECKPOINT.search(key))]
+    return max(found, default=None)
+
+
+_content: dict[tuple[str, int], int] = {}
+
+
+def content_version(delta: DeltaTable) -> int:
+    """The version since which the open table holds the same rows: upkeep makes versions that change none."""
+    place = (str(delta.metadata().id), delta.version())
+    if place not in _content:
+        if len(_content) > 4096:
+            _content.clear()
+        _content[place] = _content_version(delta)
+    return _content[place]
+
+
+def _content_version(delta: DeltaTable) -> int:
+    for limit in (1, 100):
+        for entry in delta.history(limit):
+            if entry.get("operation") not in _UPKEEP:
+                return int(entry["version"])
+    return delta.version()
+
+
 def _loaded(entry: dict[str, Any]) -> Loaded | None:
     text = entry.get(METADATA_KEY)
     if not text:
@@ -128,14 +159,19 @@ def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
             "that reached.",
             "start a new baseline: `python -m datong_ingestion SYSTEM ENTITY --baseline`.",
         )
+    return as_loaded(manifest)
+
+
+def as_loaded(manifest: landing.Manifest) -> Loaded:
+    """The load of a batch as its manifest tells it; deletes that only its key set told are not counted."""
     return Loaded(
         batch_id=manifest.batch_id,
         mode=manifest.mode,
         kind=manifest.kind,
         position=manifest.position_after,
         content_hash=manifest.content_hash,
-        rows=manifest.row_count,
-        deletes=0,
+        rows=manifest.row_count - manifest.deleted_rows,
+        deletes=manifest.deleted_rows,
         rescued=manifest.rescued_rows,
         contract_version=manifest.contract_version,
         started_at=manifest.started_at,

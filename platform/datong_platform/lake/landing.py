@@ -15,7 +15,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -544,3 +544,20 @@ def remove_old(system: str, entity: str, sequence: int) -> None:
     if old > 0:
         for key in list(storage.keys(f"{root(system, entity)}/data/{batch_id(old)}-")):
             storage.delete(key)
+
+
+def remove_left_over(system: str, entity: str, age: timedelta) -> int:
+    """Remove files older than `age` that no manifest of the last batches names; how many.
+
+    What a batch that waits to be loaded names is kept however old it is: the last KEPT_BATCHES are the newest ones.
+    """
+    folder = f"{root(system, entity)}/manifest/"
+    last = max((int(key[len(folder) :].removesuffix(".json")) for key in storage.keys(folder)), default=0)
+    kept = [read_manifest(system, entity, number) for number in range(max(1, last - KEPT_BATCHES), last + 1)]
+    named = {file.key for manifest in kept if manifest for file in manifest.all_files}
+    limit, removed = datetime.now(UTC) - age, 0
+    for key, changed_at in list(storage.dated_keys(f"{root(system, entity)}/data/")):
+        if key not in named and changed_at < limit:
+            storage.delete(key)
+            removed += 1
+    return removed

@@ -13,6 +13,7 @@ from datong_platform.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from datetime import datetime
 
 
 _making = threading.Lock()
@@ -143,6 +144,14 @@ def keys(prefix: str) -> Iterator[str]:
         for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 yield item["Key"]
+
+
+def dated_keys(prefix: str) -> Iterator[tuple[str, datetime]]:
+    """The keys below a prefix, in order, and when each was written (UTC)."""
+    with _named():
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield item["Key"], item["LastModified"]
 
 
 def folders(prefix: str) -> Iterator[str]:

@@ -1,8 +1,18 @@
-"""Upkeep of a bronze table: the many small files of small loads become few, and files that no version needs go.
+"""Upkeep of the lake's tables: many small files become few, and what no version needs any more goes.
 
-A table that is loaded every second would slow down by the hour otherwise: every read lists its files. Compaction adds
-and removes no row; it runs beside loads, and gives way when another writer was first. Old files are kept for KEPT_DAYS,
-so that a reader, or a look back, of that time still works.
+A table that is loaded every second would slow down by the hour otherwise: every read lists its files. Four things are
+done, each beside readers and writers:
+
+- compaction puts small files together. It adds and removes no row, and gives way when another writer was first. Gold
+  and serve are left out: a build writes them anew in few files, and people read the very version that it made.
+- a checkpoint, so that a table is opened by one file and not by every commit since the last one.
+- the vacuum deletes files that no version of the kept time names, left-overs of killed writers included. What people
+  read, or may look back at, stays however old it is.
+- the log: entries older than the kept time go. Of gold and serve they are kept for as long as the table's contract
+  says (its retention), for a version without its log entry cannot be read.
+
+What only a build writes (`BUILT`) is compacted while no build runs: a merge that meets a compaction would be refused.
+None of it changes what a table holds, and `history.content_version` tells so to those who ask what is new.
 
 Alone: `python -m datong_platform.lake.upkeep SCHEMA.TABLE`.
 """
@@ -11,10 +21,19 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from datong_platform.lake import history
-from datong_platform.names import TableName, parse
+from datong_platform.lake import history, landing, storage
+from datong_platform.names import CANDIDATES, Schema, TableName, parse
+from datong_platform.settings import settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,9 +41,38 @@ EVERY = 100
 """Loads between two compactions."""
 VACUUM_EVERY = 2000
 KEPT_DAYS = 30
+BUILT: tuple[Schema, ...] = ("staging", "silver", "gold", "serve", "masked", "quarantine")
+"""Schemas with tables that builds write."""
 _FILES = 20
 """Fewer files than this are left as they are."""
 _TARGET_BYTES = 128 * 1024 * 1024
+_CHECKPOINT_EVERY = 20
+"""Commits since the last checkpoint after which upkeep makes one."""
+_AT_ONCE = 8
+_RETENTION = "delta.logRetentionDuration"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What upkeep did to one table."""
+
+    table: TableName
+    files: int
+    """Files of the table as it is now."""
+    bytes: int
+    files_fewer: int = 0
+    files_removed: int = 0
+    bytes_removed: int = 0
+    log_entries_removed: int = 0
+    checkpointed: bool = False
+    seconds: float = 0
+    put_off: str = ""
+    """Why something was left for the next time."""
+
+    @property
+    def did_something(self) -> bool:
+        """Whether anything is not as it was before."""
+        return bool(self.files_fewer or self.files_removed or self.log_entries_removed or self.checkpointed)
 
 
 def after_load(table: TableName, sequence: int) -> None:
@@ -57,6 +105,45 @@ def after_build(number: int) -> None:
         _LOG.warning("upkeep after build %s was put off: %s", number, error)
 
 
+def keep_up(table: TableName) -> Kept | None:
+    """All upkeep that a table is due; None when there is no such table. ServiceError when the store fails.
+
+    The caller makes sure that no build runs when the table is of a schema in BUILT.
+    """
+    from deltalake.exceptions import DeltaError
+
+    began = time.monotonic()
+    delta = history.open_table(table)
+    if delta is None:
+        return None
+    put_off, fewer, removed, freed, cleared, checkpointed = "", 0, 0, 0, 0, False
+    try:
+        _agree_retention(delta, table)
+        if table.schema not in CANDIDATES:
+            fewer = compact(table)
+        checkpointed = checkpoint(table)
+        delta.update_incremental()
+        removed, freed = _remove_old_files(delta, table, *_needed(table, delta))
+        cleared = clear_log(table)
+    except (DeltaError, OSError) as error:
+        # nothing of it is urgent, and the next time does what this one did not
+        put_off = " ".join(str(error).split())[:300]
+    delta.update_incremental()
+    sizes = delta.get_add_actions(flatten=True).column("size_bytes").to_pylist()
+    return Kept(
+        table=table,
+        files=len(sizes),
+        bytes=sum(size or 0 for size in sizes),
+        files_fewer=fewer,
+        files_removed=removed,
+        bytes_removed=freed,
+        log_entries_removed=cleared,
+        checkpointed=checkpointed,
+        seconds=time.monotonic() - began,
+        put_off=put_off,
+    )
+
+
 def vacuum_builds() -> dict[TableName, int]:
     """Remove files of gold and serve that no build of the kept time needs; how many, by table.
 
@@ -64,42 +151,71 @@ def vacuum_builds() -> dict[TableName, int]:
     version that people read stays however old it is.
     """
     from datong_platform.lake import builds
-    from datong_platform.standard.contract import contracts
 
-    every = builds.builds()
-    if not every:
-        return {}
-    agreed = {each.table: each.retention_days for each in contracts("serve").values()}
+    last = builds.latest()
     removed: dict[TableName, int] = {}
-    for table, shown in every[0].published.items():
+    for table, shown in last.published.items() if last else ():
         delta = history.open_table(table)
-        if delta is None or str(delta.metadata().id) != shown.version.delta_id:
-            continue
-        days = agreed.get(str(table)) or KEPT_DAYS
-        since = datetime.now(UTC) - timedelta(days=days)
-        looked_back = [one.published.get(table) for one in every if one.finished_at >= since]
-        kept = {
-            one.version.number
-            for one in (shown, *looked_back)
-            if one and one.version.delta_id == shown.version.delta_id
-        }
-        removed[table] = len(
-            delta.vacuum(
-                retention_hours=24 * days,
-                dry_run=False,
-                enforce_retention_duration=False,
-                keep_versions=sorted(kept),
-            )
-        )
+        if delta is not None and str(delta.metadata().id) == shown.version.delta_id:
+            removed[table] = _remove_old_files(delta, table, *_needed(table, delta))[0]
     return removed
 
 
-def compact(table: TableName) -> int:
+def _kept_days(table: TableName) -> int:
+    """For how many days a version of the table can be read: of gold and serve as its contract says."""
+    from datong_platform.standard.contract import contracts
+
+    if table.schema != "serve":
+        return KEPT_DAYS
+    agreed = {each.table: each.retention_days for each in contracts("serve").values()}
+    return agreed.get(str(table)) or KEPT_DAYS
+
+
+def _needed(table: TableName, delta: DeltaTable) -> tuple[int, set[int]]:
+    """The days for which old files are kept, and versions of any age whose files are kept."""
+    from datong_platform.lake import builds
+
+    days = _kept_days(table)
+    if table.schema not in CANDIDATES:
+        return days, set()
+    since, every = datetime.now(UTC) - timedelta(days=days), builds.builds()
+    looked_back = [one.published.get(table) for one in every if one.finished_at >= since]
+    shown = every[0].published.get(table) if every else None
+    delta_id = str(delta.metadata().id)
+    return days, {one.version.number for one in (shown, *looked_back) if one and one.version.delta_id == delta_id}
+
+
+def _agree_retention(delta: DeltaTable, table: TableName) -> None:
+    """Let the log of what people read reach back to all they may read: whoever writes the table clears its log, too.
+
+    What people read may be older than all that they look back at, when no build since passed its checks.
+    """
+    from datong_platform.lake import builds
+
+    if table.schema not in CANDIDATES:
+        return
+    _, versions = _needed(table, delta)
+    began = [
+        one.started_at
+        for one in builds.builds()
+        for built in one.tables
+        if built.table == table and built.built and built.built.number in versions
+    ]
+    reached = datetime.now(UTC) - min(began, default=datetime.now(UTC))
+    needed = max(_kept_days(table), reached.days) + KEPT_DAYS
+    words = (delta.metadata().configuration.get(_RETENTION) or "interval 30 days").split()
+    known = int(words[1]) if words[2:] == ["days"] and words[1].isdigit() else 0
+    # not by the day: each change is a commit
+    if not needed <= known <= needed + 2 * KEPT_DAYS:
+        delta.alter.set_table_properties({_RETENTION: f"interval {needed + KEPT_DAYS} days"})
+
+
+def compact(table: TableName, *, fewest_files: int | None = None) -> int:
     """Put small files together; returns how many fewer there are. Nothing happens when another writer is faster."""
     from deltalake.exceptions import CommitFailedError
 
     delta = history.open_table(table)
-    if delta is None or len(delta.file_uris()) < _FILES:
+    if delta is None or len(delta.file_uris()) < (_FILES if fewest_files is None else fewest_files):
         return 0
     try:
         done = delta.optimize.compact(target_size=_TARGET_BYTES, max_concurrent_tasks=1)
@@ -109,12 +225,81 @@ def compact(table: TableName) -> int:
     return done["numFilesRemoved"] - done["numFilesAdded"]
 
 
-def vacuum(table: TableName) -> int:
-    """Remove files that no version of the last KEPT_DAYS needs; returns how many."""
+def checkpoint(table: TableName) -> bool:
+    """Make a checkpoint when the last one is many commits ago; whether one was made."""
     delta = history.open_table(table)
-    return len(delta.vacuum(retention_hours=24 * KEPT_DAYS, dry_run=False)) if delta else 0
+    if delta is None:
+        return False
+    known = history.last_checkpoint(table)
+    if delta.version() - (-1 if known is None else known) < _CHECKPOINT_EVERY:
+        return False
+    delta.create_checkpoint()
+    return True
+
+
+def vacuum(table: TableName) -> int:
+    """Remove files that no version of the kept time needs; returns how many."""
+    delta = history.open_table(table)
+    return _remove_old_files(delta, table, *_needed(table, delta))[0] if delta else 0
+
+
+def _remove_old_files(delta: DeltaTable, table: TableName, days: int, versions: Collection[int]) -> tuple[int, int]:
+    """Delete what only versions older than `days` name, or none; how many files, and their bytes.
+
+    Not by delta-rs, which writes two commits about it: every reader would take the table for a changed one.
+    """
+    from botocore.exceptions import ClientError
+
+    named = delta.vacuum(
+        retention_hours=24 * days,
+        dry_run=True,
+        enforce_retention_duration=False,
+        full=True,
+        keep_versions=sorted(versions) or None,
+    )
+    limit = datetime.now(UTC) - timedelta(days=days)
+    bucket = settings().bucket
+
+    def remove(name: str) -> int:
+        key = f"{table.path}/{name}"
+        try:
+            found = storage.client().head_object(Bucket=bucket, Key=key)
+        except ClientError:
+            return -1
+        # a load that is tried again writes the name of its first attempt anew
+        if found["LastModified"] > limit:
+            return -1
+        storage.delete(key)
+        return int(found["ContentLength"])
+
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        sizes = [size for size in pool.map(remove, named) if size >= 0]
+    return len(sizes), sum(sizes)
+
+
+def clear_log(table: TableName) -> int:
+    """Remove entries of a table's log that are older than it is kept for, and what was left of them; how many."""
+    delta = history.open_table(table)
+    if delta is None:
+        return 0
+    folder = f"{table.path}/_delta_log/"
+    before = set(storage.keys(folder))
+    delta.cleanup_metadata()
+    after = set(storage.keys(folder))
+    # Sail writes a checksum beside each commit, and nobody else knows of them
+    commits = {key.removesuffix(".json") for key in after if key.endswith(".json")}
+    first = min(commits, default="")
+    orphans = [key for key in after if key.endswith(".crc") and key.removesuffix(".crc") < first]
+    for key in orphans:
+        storage.delete(key)
+    return len(before - after) + len(orphans)
+
+
+def clear_landing(entities: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Remove landed files that no batch of the last KEPT_BATCHES names and that are older than KEPT_DAYS: left-overs of
+    readers that were killed, or of batches whose removal was. How many, by system and entity."""
+    return {one: removed for one in entities if (removed := landing.remove_left_over(*one, timedelta(days=KEPT_DAYS)))}
 
 
 if __name__ == "__main__":
-    chosen = parse(sys.argv[1])
-    print(f"{chosen}: {compact(chosen)} files fewer, {vacuum(chosen)} old files removed")
+    print(keep_up(parse(sys.argv[1])))
