@@ -55,9 +55,14 @@ def write_state(name: str, content: Mapping[str, Any]) -> None:
     path = home() / name
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-    draft.replace(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2, ensure_ascii=False)
+        draft.replace(path)
+    except OSError:
+        # half a draft on a full disk helps nobody, and it may hold keys
+        draft.unlink(missing_ok=True)
+        raise
 
 
 class _State(PydanticBaseSettingsSource):

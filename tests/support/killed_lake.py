@@ -32,12 +32,11 @@ import psutil
 from kill_points import Strike, Victims, counted, struck
 
 SERVICES = ("store", "engine", "postgres")
-_ROOM = "1200m"
+_ROOM = "600m"
 """What a disk that is filled holds before: the databases and files of a small lake need a third of it."""
 _PATIENCE = 900
 """Seconds after which a run counts as hung, on a machine that does much else."""
 _PRELOAD = (
-    "killed_lake",
     "dagster",
     "datong_assets.components",
     "datong_assets.runs",
@@ -185,7 +184,10 @@ class Lake:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "datong-struck", self.home], check=True)
         self.project = self.home / "struck"
         self.inbox = self.home / "inbox"
-        self.number = 0
+        handle, told = tempfile.mkstemp(prefix="datong-told-")
+        os.close(handle)
+        self.told = Path(told)
+        """What a run tells of itself; not in the home, whose disk may be full."""
         self._before = {name: value for name, value in os.environ.items() if name.startswith("DATONG_")}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(_PRELOAD))
@@ -216,6 +218,7 @@ class Lake:
             if self.disk:
                 subprocess.run(["umount", "-l", self.home], check=True)
             shutil.rmtree(self.home, ignore_errors=True)
+            self.told.unlink(missing_ok=True)
             os.environ.pop("DATONG_HOME", None)
             os.environ.update(self._before)
 
@@ -309,10 +312,9 @@ class Lake:
 
     def run(self, strike: Strike | None = None, *, count: Path | None = None) -> Ran:
         """One run in a process of its own, struck if asked."""
-        told = self.home / "told.jsonl"
-        told.unlink(missing_ok=True)
+        self.told.write_text("", encoding="utf-8")
         started = time.monotonic()
-        process = self._context.Process(target=_run, args=(str(self.home), strike, self._victims(), count))
+        process = self._context.Process(target=_run, args=(str(self.home), self.told, strike, self._victims(), count))
         process.start()
         process.join(_PATIENCE)
         if process.exitcode is None:
@@ -320,7 +322,7 @@ class Lake:
             process.join()
             raise DifferentError(f"a run hung: {strike}; {_tail(self.home / 'run.log')}")
         seconds = time.monotonic() - started
-        found = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()] if told.exists() else []
+        found = [json.loads(line) for line in self.told.read_text(encoding="utf-8").splitlines()]
         words = {one["step"]: one["words"] for one in found if "words" in one}
         if process.exitcode and strike is None:
             words.setdefault("the run", _tail(self.home / "run.log"))
@@ -487,19 +489,15 @@ def _write_project(folder: Path) -> None:
 # what a run does, in its own process
 
 
-def _run(home: str, strike: Strike | None, victims: Victims, count: Path | None) -> None:
+def _run(home: str, place: Path, strike: Strike | None, victims: Victims, count: Path | None) -> None:
     os.environ["DATONG_HOME"] = home
     log = os.open(f"{home}/run.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    # told where no full disk can keep it from being told
-    told = os.open(f"{home}/told.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.posix_fallocate(told, 0, 4096)
-    os.ftruncate(told, 0)
+    told = os.open(place, os.O_WRONLY | os.O_APPEND)
 
     def tell(**what: str) -> None:
-        with suppress(OSError):
-            os.write(told, json.dumps(what).encode() + b"\n")
+        os.write(told, json.dumps(what).encode() + b"\n")
 
     with ExitStack() as stack:
         calls = stack.enter_context(counted() if count else nullcontext())
@@ -596,7 +594,10 @@ def _job(home: Path, name: str) -> str:
         _definitions(home)
         .resolve_job_def(name)
         .execute_in_process(
-            instance=instances.instance(), raise_on_error=False, tags={instances.PROCESS: instances.this_process()}
+            instance=instances.instance(),
+            raise_on_error=False,
+            tags={instances.PROCESS: instances.this_process()},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     )
     return "" if done.success else f"the job {name} failed: {[e.message for e in done.all_events if e.is_failure]}"

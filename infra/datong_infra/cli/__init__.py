@@ -10,9 +10,11 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of the `datong` command."""
+    import errno
     import sys
 
-    from datong_platform.errors import DatongError
+    from datong_platform.errors import DatongError, ServiceError
+    from datong_platform.settings import home
 
     from datong_infra.cli.app import app
     from datong_infra.cli.output import print_error
@@ -26,3 +28,9 @@ def main() -> None:
         # the reader of a pipe (head, less) left: nothing more to say
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        place = f"the disk of {error.filename or home()}"
+        print_error(ServiceError(place, "is full.", "make room on it, then `datong up`, and run this again."))
+        sys.exit(1)
