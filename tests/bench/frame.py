@@ -541,10 +541,21 @@ class Session:
         different = [case for case, same in result.same_content().items() if same is False]
         if different:
             for case in different:
-                for run in result.runs:
-                    if run.case == case and run.checksum is not None:
-                        self.say(f"{case or 'content'}: {run.who}, turn {run.turn}: {run.checksum}")
+                self._differences([run for run in result.runs if run.case == case and run.checksum is not None])
             raise SystemExit(f"{self.benchmark.key}: the contenders left different content: the figures mean nothing")
+
+    def _differences(self, runs: Sequence[Run]) -> None:
+        """Say what each left, part by part where there are parts."""
+        first = runs[0]
+        for run in runs:
+            at = f"{run.case or 'content'}: {run.who}, turn {run.turn}"
+            parts = [
+                f"{name} {told}, {first.who} {first.checksum_by_part.get(name)}"
+                for name, told in run.checksum_by_part.items()
+                if told != first.checksum_by_part.get(name)
+            ]
+            for told in parts or [run.checksum]:
+                self.say(f"{at}: {told}")
 
 
 class CommandRun(Measured):

@@ -79,6 +79,10 @@ class Run(BaseModel):
     """Of the content that the run left; None where it leaves none, as a limit does."""
     figures: dict[str, float] = Field(default_factory=dict[str, float])
     """Further figures by name; the name ends in its unit, as p95_seconds does."""
+    details: dict[str, float] = Field(default_factory=dict[str, float])
+    """More of them, for the record only: too many for a table."""
+    checksum_by_part: dict[str, str] = Field(default_factory=dict[str, str])
+    """Where the content has parts, that of each: to see which one differs."""
 
 
 class Peer(BaseModel):
