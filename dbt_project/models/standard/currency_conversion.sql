@@ -19,7 +19,8 @@ back as (
         from_currency as to_currency,
         valid_from,
         valid_until,
-        cast(1 / rate as decimal(18, 8)) as rate
+        -- 1 / rate has four decimals on Sail, which gives a quotient four more than the dividend has
+        cast(cast(1 as decimal(18, 8)) / rate as decimal(18, 8)) as rate
     from dated
 
 ),

@@ -49,7 +49,8 @@ back as (
         material_id,
         to_unit as from_unit,
         from_unit as to_unit,
-        cast(1 / factor as decimal(28, 12)) as factor
+        -- 1 / factor has four decimals on Sail, which gives a quotient four more than the dividend has
+        cast(cast(1 as decimal(28, 12)) / factor as decimal(28, 12)) as factor
     from into_other_units
 
 ),
