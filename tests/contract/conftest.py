@@ -552,6 +552,21 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     yield from _made(request, request.param)
 
 
+@pytest.fixture
+def made_rig(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Any]]:
+    """Makes the rig of a protocol by its name."""
+    made: list[Any] = []
+
+    def make(kind: str) -> Any:
+        found = _made(request, kind)
+        made.append(found)
+        return next(found)
+
+    yield make
+    for rig in made:
+        assert next(rig, None) is None
+
+
 @pytest.fixture(params=["odata_v2", "odata_v4", "rest"])
 def http_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Each protocol that speaks HTTP."""

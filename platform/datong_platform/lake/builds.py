@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 
 from datong_platform.errors import ConfigurationError, ServiceError, TerminalError
-from datong_platform.lake import history
+from datong_platform.lake import commits, history
 from datong_platform.names import TableName, parse
 from datong_platform.settings import settings
 
@@ -162,7 +162,7 @@ def record(build: Build) -> Build:
     One build at a time (the caller holds the lock): a second one, made from the same state, is refused by the store.
     ServiceError when the lake does not answer.
     """
-    from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
+    from deltalake import DeltaTable, Schema, Transaction, write_deltalake
     from deltalake.exceptions import DeltaError
 
     now = settings()
@@ -176,11 +176,14 @@ def record(build: Build) -> Build:
             storage_options=now.storage_options(),
         )
         number = (table.transaction_version(_APPLICATION) or 0) + 1
-        write_deltalake(
+        row = pa.Table.from_pylist([_row(replace(build, number=number))], schema=SCHEMA)
+        commits.once(
+            BUILDS,
             table,
-            pa.Table.from_pylist([_row(replace(build, number=number))], schema=SCHEMA),
-            mode="append",
-            commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, number)]),
+            lambda properties: write_deltalake(table, row, mode="append", commit_properties=properties),
+            transactions=[Transaction(_APPLICATION, number)],
+            # what another one wrote in between was made from the same state: this one must not follow it
+            attempts=1,
         )
     except (DeltaError, OSError) as error:
         raise ServiceError(

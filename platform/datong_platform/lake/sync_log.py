@@ -41,7 +41,7 @@ import pyarrow as pa
 
 from datong_platform import engine
 from datong_platform.errors import DatongError
-from datong_platform.lake import history, upkeep
+from datong_platform.lake import commits, history, upkeep
 from datong_platform.names import TableName
 from datong_platform.settings import home, settings
 
@@ -360,18 +360,12 @@ def create() -> DeltaTable:
 
 
 def _append(found: Sequence[Entry]) -> None:
-    from deltalake import write_deltalake
-
     rows = pa.Table.from_pylist([{**asdict(entry), "inputs": list(entry.inputs)} for entry in found], schema=SCHEMA)
-
-    def write() -> None:
-        log = history.open_table(SYNC_LOG) or create()
-        write_deltalake(log, rows, mode="append")
-        if log.version() % _FORGET_EVERY == 0:
-            log.delete(f"started_at < '{(datetime.now(UTC) - KEPT).isoformat()}'")
-        upkeep.after_load(SYNC_LOG, log.version())
-
-    engine.retry_conflicts(write)
+    log = history.open_table(SYNC_LOG) or create()
+    commits.append(SYNC_LOG, log, rows)
+    if log.version() % _FORGET_EVERY == 0:
+        engine.retry_conflicts(lambda: log.delete(f"started_at < '{(datetime.now(UTC) - KEPT).isoformat()}'"))
+    upkeep.after_load(SYNC_LOG, log.version())
 
 
 def _current() -> _Spool:

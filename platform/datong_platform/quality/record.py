@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from datong_platform import engine
-from datong_platform.lake import history
+from datong_platform.lake import commits, history
 from datong_platform.lake.columns import UTC_TIMESTAMP, lake_type
 from datong_platform.names import TableName
 from datong_platform.settings import settings
@@ -110,8 +110,6 @@ class Mark:
 
 def append(run_id: str, entries: Iterable[Entry], checked_at: datetime | None = None) -> int:
     """Keep comparisons; returns how many."""
-    from deltalake import write_deltalake
-
     moment = checked_at or datetime.now(UTC)
     rows = [
         {
@@ -124,7 +122,7 @@ def append(run_id: str, entries: Iterable[Entry], checked_at: datetime | None = 
     ]
     if rows:
         table = pa.Table.from_pylist(rows, schema=_RECONCILIATION)
-        engine.retry_conflicts(lambda: write_deltalake(opened(RECONCILIATION, _RECONCILIATION), table, mode="append"))
+        commits.append(RECONCILIATION, opened(RECONCILIATION, _RECONCILIATION), table)
     return len(rows)
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from datong_platform import engine
 from datong_platform.errors import DatongError, ServiceError
-from datong_platform.lake import history
+from datong_platform.lake import commits, history
 from datong_platform.lake.columns import UTC_TIMESTAMP
 from datong_platform.names import TableName, bronze
 from datong_platform.quality import record
@@ -103,8 +103,6 @@ def measure(entities: Sequence[str] | None = None, *, now: datetime | None = Non
 
 def keep(run_id: str, scores: Sequence[Score], measured_at: datetime | None = None) -> None:
     """Append scores to `ops.quality_score`."""
-    from deltalake import write_deltalake
-
     if not scores:
         return
     moment = measured_at or datetime.now(UTC)
@@ -112,7 +110,7 @@ def keep(run_id: str, scores: Sequence[Score], measured_at: datetime | None = No
         {**asdict(one), "rules": json.dumps(dict(one.rules)), "run_id": run_id, "measured_at": moment} for one in scores
     ]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-    engine.retry_conflicts(lambda: write_deltalake(record.opened(SCORES, _SCHEMA), table, mode="append"))
+    commits.append(SCORES, record.opened(SCORES, _SCHEMA), table)
 
 
 def latest(entity: str | None = None) -> list[dict[str, Any]]:

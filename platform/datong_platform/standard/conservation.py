@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datong_platform.lake import catalog, history, upkeep
+from datong_platform.lake import catalog, commits, history, upkeep
 from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName, public_schema
 from datong_platform.settings import settings
@@ -154,16 +154,9 @@ def _append(run_id: str, counts: Sequence[Count], at: datetime, seen: dict[str, 
     rows = [{**asdict(count), "run_id": run_id, "at": at} for count in counts]
 
     def write() -> None:
-        from deltalake import CommitProperties, write_deltalake
-
         known = json.dumps(seen if seen is not None else _seen())
         log = _open()
-        write_deltalake(
-            log,
-            pa.Table.from_pylist(rows, schema=SCHEMA),
-            mode="append",
-            commit_properties=CommitProperties(custom_metadata={_METADATA: known}),
-        )
+        commits.append(CONSERVATION, log, pa.Table.from_pylist(rows, schema=SCHEMA), {_METADATA: known})
         upkeep.after_load(CONSERVATION, log.version())
 
     patiently(CONSERVATION, write, attempts=30)
