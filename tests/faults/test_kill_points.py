@@ -1,7 +1,7 @@
 """Runs struck at every step boundary end as if nothing had happened: the same content, nothing twice, nothing stuck.
 
-A few strikes here; each point and each kind of strike in the nightly lane, and `tests/faults/many_seeds.py` as many
-seeds as one likes.
+A few strikes by default; every point and every kind of strike in the nightly lane, and `tests/faults/many_seeds.py` as
+many seeds as one likes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,35 @@ FEW: Sequence[Sequence[Strike]] = (
         Strike("send: after one change is sent", 30),
     ),
     (
-        Strike("load: before the batch is committed", how="store killed"),
         Strike("build: after dbt tells of a node", 3, "engine killed"),
         Strike("publish: after differences are applied", how="postgres killed"),
+    ),
+)
+KINDS: Sequence[Sequence[Strike]] = (
+    (
+        Strike("load: before the batch is committed", how="store killed"),
+        Strike("plan: after transitions are committed", 2, "store killed"),
+    ),
+    (
+        Strike("load: before the landed batch is loaded", how="memory"),
+        Strike("build: after dbt tells of a node", 3, "dbt killed"),
         Strike("send: before one change is sent", 5, "term"),
+    ),
+    (
+        Strike("build: after dbt tells of a node", 3, "engine memory"),
+        Strike("build: before people are let read", how="memory"),
+        Strike("send: after one change is sent", 5, "postgres killed"),
+    ),
+)
+FULL: Sequence[Sequence[Strike]] = (
+    (Strike("extract: before the read is planned", how="disk"),),
+    (
+        Strike("load: before the batch is committed", how="disk"),
+        Strike("build: after dbt tells of a node", 3, "disk"),
+    ),
+    (
+        Strike("publish: before differences are applied", how="disk"),
+        Strike("send: before one change is sent", 3, "disk"),
     ),
 )
 
@@ -73,6 +98,23 @@ def test_runs_killed_at_steps_of_the_way_end_as_an_undisturbed_one(lake: Lake) -
     for strikes in FEW:
         day = lake.day(dice, strikes)
         assert day.struck == len(strikes), f"not all of {[str(one) for one in strikes]} were reached: {day}"
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("strikes", KINDS, ids=lambda strikes: ", ".join(sorted({one.how for one in strikes})))
+def test_runs_struck_in_every_way_end_as_an_undisturbed_one(lake: Lake, strikes: Sequence[Strike]) -> None:
+    assert lake.day(random.Random(5), strikes).struck == len(strikes)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give the lake a disk of its own to fill")
+def test_runs_on_a_disk_that_is_full_end_as_an_undisturbed_one_when_there_is_room_again() -> None:
+    dice = random.Random(6)
+    with Lake(disk=True) as lake:
+        for strikes in FULL:
+            assert lake.day(dice, strikes).struck == len(strikes)
 
 
 @pytest.mark.nightly
