@@ -6,6 +6,8 @@ import errno
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ from datong_infra import cli
 from datong_infra.services import store
 from datong_platform import settings
 from datong_platform.errors import ServiceError
+from datong_platform.lake import sync_log
 
 
 def _full(*_: object, **__: object) -> None:
@@ -101,3 +104,44 @@ def test_the_store_keeps_the_names_of_our_probes_in_every_one_of_its_databases(s
     store._take_writes(record["port"] + 3)
     after = written()
     assert [name for name in sorted(before) if after[name] == before[name]] == [], "a database got none of the probes"
+
+
+_SPOOLS = """
+import os, resource
+from datong_platform.lake.sync_log import Entry, _Spool
+spool = _Spool("bucket")
+spool.end(Entry("load", "erp", words="第一"))
+size = spool.path.stat().st_size
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + size // 2, most))
+spool.end(Entry("load", "erp", words="写不下" * 200))
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+spool.end(Entry("load", "erp", words="第三"))
+print(len(spool.entries))
+os._exit(0)
+"""
+
+
+def test_hops_that_find_no_room_cost_no_other_hop_and_no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATONG_HOME", str(tmp_path))
+    told = subprocess.run([sys.executable, "-c", _SPOOLS], check=True, capture_output=True, text=True)
+    assert told.stdout.strip() == "3", "in memory it is kept all the same"
+    [left] = sync_log._left_over("bucket")
+    assert [entry.words for entry in left.entries] == ["第一", "第三"]
+    left.remove()
+
+
+def test_a_spool_that_ends_in_the_middle_of_a_character_is_read_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATONG_HOME", str(tmp_path))
+    spool = sync_log._Spool("bucket")
+    spool.end(sync_log.Entry("load", "erp", words="whole"))
+    assert spool.path is not None
+    spool.close()
+    torn = json.dumps({"end": {"words": "齿轮"}}, ensure_ascii=False).encode()
+    with spool.path.open("ab") as file:
+        file.write(torn[: torn.index("轮".encode()) + 1])
+    [left] = sync_log._left_over("bucket")
+    assert [entry.words for entry in left.entries] == ["whole"]
+    left.remove()

@@ -22,6 +22,7 @@ From `Entry` to rows of `ops.sync_log`, and back.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -152,7 +153,7 @@ class _Spool:
         self.open: dict[str, Entry] = {}
         self.since = time.monotonic()
         self.path: Path | None = None
-        self.file: IO[str] | None = None
+        self.file: IO[bytes] | None = None
 
     def write(self, kind: str, content: Any) -> None:
         """A line of the file, which is made with the first one; memory alone where no file can be."""
@@ -161,11 +162,11 @@ class _Spool:
                 folder = _folder()
                 folder.mkdir(parents=True, exist_ok=True)
                 self.path = folder / f"{self.bucket}.{uuid.uuid4().hex}.jsonl"
-                self.file = self.path.open("a", encoding="utf-8")
+                # not buffered: what a full disk refused would be written, or refused, once more when it is closed
+                self.file = self.path.open("ab", buffering=0)
                 # held for as long as this process lives: whoever gets it knows that the file is left over
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.file.write(json.dumps({kind: content}, ensure_ascii=False) + "\n")
-            self.file.flush()
+            _append_line(self.file, json.dumps({kind: content}, ensure_ascii=False))
         except OSError as error:
             _LOG.warning("the sync log's spool cannot be written, hops are kept in memory: %s", error)
 
@@ -194,6 +195,14 @@ class _Spool:
         """Let go of the file; whoever commits next commits what it holds."""
         if self.file is not None:
             self.file.close()
+
+
+def _append_line(file: IO[bytes], text: str) -> None:
+    """Add a whole line, or nothing and OSError: a disk that is full takes the half of one."""
+    line, end = f"{text}\n".encode(), file.seek(0, os.SEEK_END)
+    if file.write(line) < len(line):
+        file.truncate(end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 _lock = threading.RLock()
@@ -409,7 +418,7 @@ def _left_over(bucket: str) -> Iterable[_Spool]:
         if _spool is not None and path == _spool.path:
             continue
         try:
-            file = path.open("r+", encoding="utf-8")
+            file = path.open("rb+")
         except FileNotFoundError:
             continue
         try:
@@ -422,7 +431,7 @@ def _left_over(bucket: str) -> Iterable[_Spool]:
         begun: dict[str, Entry] = {}
         ended = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         for line in file:
-            # the last line can be cut off where the process was killed
+            # a line can be cut off, in the middle of a character too, where the process was killed or the disk full
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 content: dict[str, Any] = json.loads(line)
                 if "begin" in content:
