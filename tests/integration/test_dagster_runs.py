@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 from datong_assets import instance as instances
@@ -100,6 +101,23 @@ def test_storage_keeps_its_connections(instance: dg.DagsterInstance) -> None:
         with storage.index_connection() as connection:  # pyright: ignore[reportAttributeAccessIssue]
             asked.add(connection.exec_driver_sql("select pg_backend_pid()").scalar())
     assert len(asked) == 1
+
+
+def test_a_connection_that_the_database_closed_fails_nothing(instance: dg.DagsterInstance, services: Settings) -> None:
+    def look() -> None:
+        instance.get_runs(limit=1)
+        instance.get_latest_materialization_event(dg.AssetKey(["silver", "material"]))
+        instance.all_instigator_state()
+
+    look()
+    # only those of this process: other tests have theirs in the same database
+    ports = [one.laddr.port for one in psutil.Process().net_connections() if one.status == psutil.CONN_ESTABLISHED]
+    end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where client_port = any(%s)"
+    with psycopg.connect(services.need("postgres_url"), autocommit=True) as connection:
+        closed = connection.execute(f"{end} and pid <> pg_backend_pid()", (ports,)).fetchone()
+    assert closed is not None
+    assert closed[0] >= 3, "the run, event and schedule storages each keep one"
+    look()
 
 
 def test_without_dagsters_storage_the_next_step_is_named(
