@@ -400,11 +400,17 @@ class Session:
         services: Iterable[str] | None = None,
         amount: float | None = None,
         unit: str = "",
+        turn: int | None = None,
     ) -> Generator[Measured]:
-        """Measure the block: this process, all it starts, and `services` of the home (all, when none is named)."""
+        """Measure the block: this process, all it starts, and `services` of the home (all, when none is named).
+
+        `turn`: its number where it is not that of `turns`, for what is done once.
+        """
         found = self._services(services)
         meter = Meter(lambda: {"command": os.getpid(), **found()}, apart=self._others(services))
         run = self._run(who, case, amount, unit)
+        if turn is not None:
+            run.turn, run.is_warm_up = turn, turn < 1
         meter.start()
         began = time.perf_counter()
         try:

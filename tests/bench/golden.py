@@ -1,30 +1,29 @@
 """Golden records: 1,000 new records against a million golden ones, with the store that Datong comes with.
 
-`python tests/bench/golden.py [--golden 1000000] [--new 1000]`. The million is matched by a first run, whose time is
-told, too; half of the new records are other spellings of companies that are there. What is timed is a whole run, from
-records in memory to the tables in the store. CPU seconds and peak memory are those of this process; on a busy machine
-the CPU seconds say more. Nothing is asserted but that the
-known ones were found.
+    uv run python tests/bench/golden.py --golden 1000000 --new 1000
+
+The million is matched by a first run, which is told, too; half of the new records are other spellings of companies that
+are there. What is timed is a whole run, from records in memory to the tables in the store; each further run brings new
+records to what is there. It ends with an error when the known ones were not found.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
-import resource
-import shutil
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import pyarrow as pa
+from frame import Benchmark, Session
 
+BENCH = Benchmark(
+    key="golden",
+    title="Golden records: 1,000 new records against a million",
+    quick={"golden": 3000, "new": 100},
+)
 FIELDS = ("party_name", "credit_code", "city", "street", "phone", "email")
 SCHEMA = pa.schema([(name, pa.string()) for name in ("source_system", "source_key", *FIELDS)])
 MARKS = (
@@ -77,57 +76,35 @@ def arriving(golden: pa.Table, count: int, dice: random.Random, run: int) -> pa.
 
 
 def main() -> None:
-    """Measure, and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--golden", type=int, default=1_000_000)
-    parser.add_argument("--new", type=int, default=1_000)
-    parser.add_argument("--runs", type=int, default=3)
-    asked = parser.parse_args()
-    home = Path(tempfile.mkdtemp(prefix="datong-bench-"))
-    os.environ["DATONG_HOME"] = str(home)
-    from datong_infra.services import stack
+    options = BENCH.options(__doc__)
+    options.add_argument("--golden", type=int, default=1_000_000)
+    options.add_argument("--new", type=int, default=1_000)
+    options.set_defaults(runs=3, warm_ups=0)
+    with BENCH.session(options) as bench, bench.services("store"):
+        measure(bench)
+
+
+def measure(bench: Session) -> None:
+    """The first run, then one after the other with what is new."""
     from datong_platform.lake import catalog
     from datong_platform.standard.matching import run
 
     # the engine need not know the tables to be measured
     catalog.register = lambda *_: catalog.Registered()  # type: ignore[assignment]
-    try:
-        stack.up(["store"])
-        dice = random.Random(7)
-        golden = parties(asked.golden, dice)
-        print(f"{len(golden):,} records made", file=sys.stderr)
-        started = time.perf_counter()
+    asked, dice = bench.asked, random.Random(7)
+    golden = everything = parties(asked.golden, dice)
+    bench.say(f"{len(golden):,} records made")
+    with bench.measured("datong", "first run", amount=asked.golden, unit="records", turn=1) as measured:
         first = run.match("supplier", golden)
-        told: dict[str, Any] = {
-            "golden": first.golden,
-            "first_run_seconds": round(time.perf_counter() - started, 1),
-            "first_run_cpu_seconds": round(time.process_time(), 1),
-        }
-        print(told, file=sys.stderr)
-        seconds: list[float] = []
-        cpu: list[float] = []
-        everything = golden
-        for number in range(asked.runs):
-            everything = pa.concat_tables([everything, arriving(golden, asked.new, dice, number)])
-            started, busy = time.perf_counter(), time.process_time()
+    measured.figures["golden_records"] = first.golden
+    for number in bench.turns():
+        everything = pa.concat_tables([everything, arriving(golden, asked.new, dice, number)])
+        with bench.measured("datong", "new records", amount=asked.new, unit="records") as measured:
             outcome = run.match("supplier", everything)
-            seconds.append(round(time.perf_counter() - started, 1))
-            cpu.append(round(time.process_time() - busy, 1))
-            print(f"{outcome} in {seconds[-1]} s", file=sys.stderr)
-        told |= {
-            "new": asked.new,
-            "seconds": seconds,
-            "cpu_seconds": cpu,
-            "records": outcome.records,
-            "golden_after": outcome.golden,
-        }
+        measured.figures["golden_records"] = outcome.golden
         joined = outcome.records - outcome.golden - (len(golden) - first.golden)
-        assert joined >= 0.4 * asked.new * asked.runs, f"only {joined} of the known were found"
-        told["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps(told, indent=2))
-    finally:
-        stack.down()
-        shutil.rmtree(home, ignore_errors=True)
+        done = number + bench.asked.warm_ups
+        assert joined >= 0.4 * asked.new * done, f"only {joined} of the known were found"
 
 
 if __name__ == "__main__":

