@@ -1,9 +1,7 @@
 """How fast the log of a database comes into bronze: a backlog of changes, and the latency while changes are made (P8).
 
-With the services up (`datong up`):
-
-    python tests/bench/database_log.py --database postgresql --changes 200000 --rate 5000 --seconds 30
-    python tests/bench/database_log.py --database mariadb --changes 200000 --rate 5000 --seconds 30
+    uv run python tests/bench/database_log.py --changes 200000 --rate 5000 --seconds 30
+    uv run python tests/bench/database_log.py --database mariadb --changes 200000 --rate 5000 --seconds 30
 
 A PostgreSQL of its own with `wal_level = logical`, or a MariaDB with a row binlog, is started. The backlog is inserts
 and updates of a table of eleven columns; beside it stands the limit: the same log decoded by the server and thrown away
@@ -15,10 +13,6 @@ than they look.
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -28,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+import psutil
 import psycopg
 import pymysql
 from datong_ingestion.run import EntityIngest
@@ -36,8 +31,17 @@ from datong_ingestion.streaming import stream
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.lake import history, storage
 from datong_platform.names import bronze
+from frame import Benchmark, Session
 from mariadb_server import MariaDb, mariadb_server
 from postgresql_server import LoggingPostgres
+from stream_waits import waits
+
+BENCH = Benchmark(
+    key="p8-database-log",
+    title="The log of a database into bronze: a backlog of changes, and at 5,000 a second",
+    goal="50,000 changes/s backlog; at 5,000/s p95 5 s to bronze",
+    quick={"changes": 4000, "rate": 500, "seconds": 5},
+)
 
 COLUMNS = (
     "id bigint primary key, machine text, order_no text, operation int, state text, quantity numeric(13,3), "
@@ -203,9 +207,9 @@ def forget(config: SystemConfig, database: Database) -> None:
             storage.delete(key)
 
 
-def backlog(database: Database, changes: int) -> dict[str, Any]:
-    """Inserts, and as many updates, that wait in the log; each comes once."""
-    half = changes // 2
+def backlog(bench: Session, database: Database, changes: int) -> None:
+    """Inserts, and as many updates, that wait in the log; each comes once. Beside it the limit."""
+    half, case = changes // 2, f"backlog, {database.protocol}"
     database.run("truncate table event")
     config = system(database)
     source = connect(config)
@@ -216,95 +220,80 @@ def backlog(database: Database, changes: int) -> dict[str, Any]:
         last = min(first + 999, half)
         database.fill(first, last)
         database.run(f"update event set state = 'IDLE' where id between {first} and {last}")
-    limit = changes / database.limit(config, place)
-    started, cpu, rows = time.monotonic(), time.process_time(), 0
-    while rows < 2 * half:
-        rows += ingest.run().rows
-    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    if bench.takes("limit: decoding alone"):
+        with bench.measured("limit: decoding alone", case, services=(), amount=2 * half, unit="changes") as run:
+            run.figures["decoding_seconds"] = database.limit(config, place)
+    rows = 0
+    with bench.measured("datong", case, amount=2 * half, unit="changes"):
+        while rows < 2 * half:
+            rows += ingest.run().rows
     source.close()
     assert rows == 2 * half, f"{rows} of {2 * half} changes"
     forget(config, database)
-    return {
-        "changes": rows,
-        "changes_per_second": round(rows / seconds),
-        "changes_per_cpu_second": round(rows / cpu),
-        "limit_changes_per_second": round(limit),
-    }
 
 
-def latency(database: Database, rate: float, seconds: float) -> dict[str, Any]:
+def latency(bench: Session, database: Database) -> None:
     """Commit at a rate while `stream` reads; how long changes take to the commit that holds them."""
+    rate, seconds = bench.asked.rate, bench.asked.seconds
+    total = int(rate * seconds)
     database.run("truncate table event")
     config = system(database)
     table = bronze(config.system, "event")
     stop = threading.Event()
     reader = threading.Thread(target=stream, args=(config,), kwargs={"stop": stop})
-    reader.start()
-    while history.open_table(table) is None:
-        time.sleep(0.1)
     program = f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n" + WRITER.format(
         kind=type(database).__name__, connect=database.again(), rate=rate, seconds=seconds
     )
-    sent = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    total = int(rate * seconds)
-    deadline = time.monotonic() + 60
-    while True:
-        delta = history.open_table(table)
-        assert delta is not None
-        if delta.count() >= total or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    stop.set()
-    reader.join()
+    case = f"{database.protocol} at {rate:,.0f} a second"
+    with bench.measured("datong", case, amount=total, unit="changes") as run:
+        reader.start()
+        while history.open_table(table) is None:
+            time.sleep(0.1)
+        sent = float(bench.aside([sys.executable, "-c", program]))
+        deadline = time.monotonic() + 60
+        while True:
+            delta = history.open_table(table)
+            assert delta is not None
+            if delta.count() >= total or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        stop.set()
+        reader.join()
     assert delta.count() == total, f"{delta.count()} of {total} changes"
-    committed = {
-        json.loads(entry[history.METADATA_KEY])["batch_id"]: entry["timestamp"] / 1000
-        for entry in delta.history()
-        if history.METADATA_KEY in entry
-    }
-    rows = delta.to_pyarrow_dataset().to_table(columns=["_log_at", "_datong_batch_id"])
-    waits = sorted(
-        committed[batch] - at.timestamp()
-        for at, batch in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True)
-    )
+    run.figures |= {"rate": sent, **waits(delta, "_log_at")}
     forget(config, database)
-    return {
-        "rate": round(float(sent.stdout)),
-        "seconds": seconds,
-        "commits": len(committed),
-        "p50_seconds": round(statistics.median(waits), 2),
-        "p95_seconds": round(waits[int(len(waits) * 0.95)], 2),
-        "max_seconds": round(waits[-1], 2),
-    }
 
 
 def main() -> None:
-    """Run both, and print a line of JSON for each run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--database", choices=["postgresql", "mariadb"], default="postgresql")
-    parser.add_argument("--changes", type=int, default=200_000)
-    parser.add_argument("--rate", type=float, default=5000)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--runs", type=int, default=3)
-    asked = parser.parse_args()
-    if asked.database == "mariadb":
-        with mariadb_server() as server:
-            measure(Maria(server), asked)
-        return
-    server = LoggingPostgres()
-    try:
-        measure(Postgres(server.url, server.owner), asked)
-    finally:
-        server.remove()
+    options = BENCH.options(__doc__)
+    options.add_argument("--database", choices=["postgresql", "mariadb"], default="postgresql")
+    options.add_argument("--changes", type=int, default=200_000)
+    options.add_argument("--rate", type=float, default=5000)
+    options.add_argument("--seconds", type=float, default=30)
+    options.set_defaults(runs=3)
+    with BENCH.session(options) as bench, bench.services("store"):
+        # what was started before belongs to the home; what comes now is the database, which counts for nobody
+        before = {child.pid for child in psutil.Process().children()}
+        if bench.asked.database == "mariadb":
+            with mariadb_server() as server:
+                compare(bench, Maria(server), before)
+            return
+        server = LoggingPostgres()
+        try:
+            compare(bench, Postgres(server.url, server.owner), before)
+        finally:
+            server.remove()
 
 
-def measure(database: Database, asked: argparse.Namespace) -> None:
-    """The backlog so many times, then the latency."""
+def compare(bench: Session, database: Database, before: set[int]) -> None:
+    """The backlog and the latency, turn by turn."""
+    for child in psutil.Process().children():
+        if child.pid not in before:
+            bench.not_counted(child.pid)
     database.prepare()
-    backlog(database, min(asked.changes, 20_000))  # warm
-    for _ in range(asked.runs):
-        print(json.dumps({"backlog": database.protocol} | backlog(database, asked.changes)), flush=True)
-    print(json.dumps({"latency": database.protocol} | latency(database, asked.rate, asked.seconds)), flush=True)
+    for _ in bench.turns():
+        backlog(bench, database, bench.asked.changes)
+        latency(bench, database)
 
 
 if __name__ == "__main__":

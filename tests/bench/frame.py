@@ -92,11 +92,15 @@ class Meter(threading.Thread):
     """
 
     def __init__(
-        self, parts: Callable[[], Mapping[str, int]], *, apart: Iterable[int] = (), every: float = 0.2
+        self,
+        parts: Callable[[], Mapping[str, int]],
+        *,
+        apart: Callable[[], Iterable[int]] = tuple,
+        every: float = 0.2,
     ) -> None:
         super().__init__(daemon=True, name="meter")
         self.peak_bytes = 0
-        self._parts, self._apart, self._every = parts, set(apart), every
+        self._parts, self._apart, self._every = parts, apart, every
         self._ends, self._sampling = threading.Event(), 0.0
         self._known: dict[str, int] = {}
         self._own: dict[tuple[str, int, int], float] = {}
@@ -118,14 +122,14 @@ class Meter(threading.Thread):
     def _sample(self) -> None:
         parts = dict(self._parts())
         seen = _processes()
-        roots = {pid: name for name, pid in parts.items()}
+        roots, apart = {pid: name for name, pid in parts.items()}, set(self._apart())
         part_of: dict[int, str | None] = {}
 
         def place(pid: int) -> str | None:
             chain: list[int] = []
             at = pid
             while at not in part_of:
-                if at in self._apart:
+                if at in apart:
                     part_of[at] = None
                 elif at in roots:
                     part_of[at] = roots[at]
@@ -277,6 +281,7 @@ class Session:
         self.peers: dict[str, Peer] = {}
         self.left_out: dict[str, str] = {}
         self._home, self._apart, self._turn = home(), set[int](), 0
+        self._aside_cpu = 0.0
         self._began, self._load = datetime.now(UTC), os.getloadavg()[0]
         self._revision = results.revision()
 
@@ -376,6 +381,22 @@ class Session:
                 process.wait()
             self._apart.discard(process.pid)
 
+    def aside(self, argv: Sequence[str], **options: Any) -> str:
+        """Run a command that counts for nobody, as one that sends what is read; returns its standard output."""
+        process = subprocess.Popen(list(argv), stdout=subprocess.PIPE, text=True, **options)
+        self._apart.add(process.pid)
+        assert process.stdout
+        said = process.stdout.read()
+        before = os.times()
+        status = process.wait()
+        after = os.times()
+        # the kernel adds what a child took to its parent's account when it is waited for
+        self._aside_cpu += after.children_user + after.children_system - before.children_user - before.children_system
+        self._apart.discard(process.pid)
+        if status:
+            raise RuntimeError(f"{argv[0]}: exit status {status}\n{said[-2000:]}")
+        return said
+
     def not_counted(self, pid: int) -> None:
         """A process that counts for nobody, with all it starts."""
         self._apart.add(pid)
@@ -407,10 +428,11 @@ class Session:
         `turn`: its number where it is not that of `turns`, for what is done once.
         """
         found = self._services(services)
-        meter = Meter(lambda: {"command": os.getpid(), **found()}, apart=self._others(services))
+        meter = Meter(lambda: {"command": os.getpid(), **found()}, apart=lambda: self._others(services))
         run = self._run(who, case, amount, unit)
         if turn is not None:
             run.turn, run.is_warm_up = turn, turn < 1
+        aside = self._aside_cpu
         meter.start()
         began = time.perf_counter()
         try:
@@ -418,6 +440,7 @@ class Session:
             run.seconds = time.perf_counter() - began
         finally:
             parts = meter.stop(itself="command")
+        parts["command"] = max(parts["command"] - (self._aside_cpu - aside), 0.0)
         self._note(run, meter, parts)
 
     def command(
@@ -443,7 +466,7 @@ class Session:
         run = CommandRun(**self._run(who, case, amount, unit).model_dump())
         before = os.times()
         command: dict[str, int] = {}
-        meter = Meter(lambda: {**command, **found()}, apart=self._apart)
+        meter = Meter(lambda: {**command, **found()}, apart=lambda: self._apart)
         began = time.perf_counter()
         process = subprocess.Popen(
             [str(word) for word in argv],

@@ -1,49 +1,47 @@
 """How fast events come from Kafka into bronze: a backlog, and the latency while events keep coming (P8).
 
-With the services up (`datong up`):
-
-    python tests/bench/kafka_events.py --events 500000 --rate 5000 --seconds 30 --side datong --side spark
+    uv run python tests/bench/kafka_events.py --events 500000 --rate 5000 --seconds 30 --spark
 
 A broker of its own is started (KRaft, its jars from Maven). The backlog is read in batches of `batch_rows`, once as
 plain JSON and once as Debezium's change events; beside it stands the limit: the same messages consumed and parsed
 (orjson) by the same driver, and thrown away. For the latency a process of its own sends at the given rate while
-`stream` reads; an event's latency is from Kafka's timestamp to the time of the Delta commit that holds it. `--side
-spark` does both with Spark's Structured Streaming and a merge in foreachBatch, its start not counted (its jars are
-fetched from Maven). CPU seconds are those of the reader, Spark's with all of its JVM: a busy machine bends them less.
+`stream` reads; an event's latency is from Kafka's timestamp to the time of the Delta commit that holds it. `--spark`
+does both with Spark's Structured Streaming and a merge in foreachBatch; its start counts in the seconds, and
+`without_start_seconds` are from the start of its query. CPU seconds are those of the reader and of the store, Spark's
+with all of its JVM; the broker counts for nobody.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import orjson
-import psutil
 from confluent_kafka import Consumer, TopicPartition
 from datong_ingestion.run import EntityIngest
 from datong_ingestion.source import connect
 from datong_ingestion.streaming import stream
 from datong_ingestion.systems_config import SystemConfig
 from datong_platform.lake import history, storage
-from datong_platform.lake.columns import compute
 from datong_platform.names import bronze
 from datong_platform.settings import settings
+from frame import Benchmark, Session, checksum
 from kafka_server import KafkaServer
+from stream_waits import waits
 
+BENCH = Benchmark(
+    key="p8-kafka",
+    title="Change events from Kafka into bronze: a backlog, and at 5,000 a second",
+    goal="50,000 events/s backlog; at 5,000/s p95 5 s to bronze",
+    quick={"events": 5000, "rate": 500, "seconds": 5},
+)
 PARTITIONS = 4
 FIELDS = {
     "event_id": "string",
@@ -130,10 +128,9 @@ def forget(config: SystemConfig) -> None:
             storage.delete(key)
 
 
-def limit(server: KafkaServer, topic: str, count: int) -> float:
-    """Messages per second that the driver gives and orjson parses, for nothing."""
+def limit(server: KafkaServer, topic: str, count: int) -> None:
+    """Take all messages from the driver and parse them, for nothing."""
     consumer = Consumer({"bootstrap.servers": server.address, "group.id": uuid.uuid4().hex})
-    started = time.monotonic()
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     seen = 0
     while seen < count:
@@ -141,191 +138,146 @@ def limit(server: KafkaServer, topic: str, count: int) -> float:
             orjson.loads(message.value() or b"")
             seen += 1
     consumer.close()
-    return count / (time.monotonic() - started)
 
 
-def backlog(server: KafkaServer, name: str, make: Any, count: int, **options: Any) -> dict[str, Any]:
-    """Read `count` waiting messages into bronze, and see that each is there once."""
-    topic = server.topic(f"bench.{name}.{uuid.uuid4().hex[:6]}", PARTITIONS)
+def backlog(bench: Session, server: KafkaServer, form: str, make: Any, **options: Any) -> None:
+    """Read waiting messages into bronze, and see that each is there once; beside it the limit."""
+    count: int = bench.asked.events
+    topic = server.topic(f"bench.{form}.{uuid.uuid4().hex[:6]}", PARTITIONS)
     server.send(topic, ((str(number), make(number), number % PARTITIONS) for number in range(count)))
     config = system(server, topic, **options)
-    process = psutil.Process()
     source = connect(config)
     ingest = EntityIngest(source, config, config.entity("event"))
-    cpu, started, rows, peak = sum(process.cpu_times()[:2]), time.monotonic(), 0, 0
-    while rows < count:
-        rows += ingest.run().rows
-        peak = max(peak, process.memory_info().rss)
-    seconds = time.monotonic() - started
-    used = sum(process.cpu_times()[:2]) - cpu
+    rows, case = 0, f"backlog, {form}"
+    with bench.measured("datong", case, amount=count, unit="events") as run:
+        while rows < count:
+            rows += ingest.run().rows
     source.close()
     delta = history.open_table(bronze(config.system, "event"))
     assert delta is not None
-    distinct = compute.count_distinct(delta.to_pyarrow_dataset().to_table(columns=["event_id"]).column(0)).as_py()
-    assert (delta.count(), distinct) == (count, count), "each event once"
-    found = {
-        "events": count,
-        "events_per_second": round(count / seconds),
-        "limit_events_per_second": round(limit(server, topic, count)),
-        "cpu_seconds": round(used, 1),
-        "peak_memory_mb": round(peak / 2**20),
-    }
+    run.checksum = checksum(delta.to_pyarrow_dataset(), ["event_id"])
     forget(config)
-    return found
+    if bench.takes("limit: consume and parse"):
+        with bench.measured("limit: consume and parse", case, services=(), amount=count, unit="events"):
+            limit(server, topic, count)
 
 
-class Peer:
-    """Spark in a process of its own, reading one topic."""
-
-    def __init__(self, server: KafkaServer, topic: str, count: int, *, most: int, limit_seconds: float) -> None:
-        """Returns when its query is about to start."""
-        self.work = tempfile.mkdtemp(prefix="datong-peer-")
-        self.topic = topic
+def peer(bench: Session, server: KafkaServer, case: str, count: int, *, rate: float = 0) -> None:
+    """Spark in a process of its own reads one topic: what waits there, or what is sent at a rate while it reads."""
+    topic = server.topic(f"bench.peer.{uuid.uuid4().hex[:6]}", PARTITIONS)
+    task = {"bucket": settings().bucket, "address": server.address, "topic": topic, "count": count}
+    with tempfile.TemporaryDirectory(prefix="datong-peer-") as work:
+        task |= {"work": work, "most": 0 if rate else 50_000, "limit_seconds": 600}
+        sender: threading.Thread | None = None
+        if rate:
+            sender = threading.Thread(target=send_when_ready, args=(bench, server, topic, Path(work)))
+            sender.start()
+        else:
+            server.send(topic, ((str(number), event(number), number % PARTITIONS) for number in range(count)))
         script = str(Path(__file__).parent / "peers" / "spark_kafka.py")
-        self.process = subprocess.Popen(
-            [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.work
+        run = bench.command(
+            "spark",
+            [sys.executable, script],
+            case,
+            services=["store"],
+            task=task,
+            cwd=Path(work),
+            amount=count,
+            unit="events",
+            check=False,
         )
-        assert self.process.stdin
-        assert self.process.stdout
-        task = {
-            "work": self.work,
-            "bucket": settings().bucket,
-            "address": server.address,
-            "topic": topic,
-            "count": count,
-            "most": most,
-            "limit_seconds": limit_seconds,
-        }
-        self.process.stdin.write(json.dumps(task) + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline().strip() == "ready", "the peer did not start"
-        self.cpu = self._used()
-
-    def _used(self) -> float:
-        found = psutil.Process(self.process.pid)
-        return sum(sum(one.cpu_times()[:2]) for one in [found, *found.children(recursive=True)])
-
-    def figures(self) -> dict[str, Any]:
-        """What it measured, when it has ended."""
-        assert self.process.stdout
-        used, text = self.cpu, ""
-        reader: list[str] = []
-        waiting = threading.Thread(target=lambda: reader.append(self.process.stdout.read()))  # type: ignore[union-attr]
-        waiting.start()
-        while waiting.is_alive():
-            with suppress(psutil.Error):
-                used = max(used, self._used())
-            waiting.join(0.5)
-        text = reader[0]
-        assert self.process.wait() == 0, text
-        found = json.loads(text.strip().splitlines()[-1]) | {"cpu_seconds": round(used - self.cpu, 1)}
-        shutil.rmtree(self.work, ignore_errors=True)
-        for key in list(storage.keys(f"peers/spark_kafka/{self.topic}/")):
-            storage.delete(key)
-        return found
+        if sender:
+            sender.join()
+    if run is not None:
+        found = run.last_json()
+        assert (found["events"], found["distinct"]) == (count, count), "each event once"
+        run.figures["without_start_seconds"] = found["seconds"]
+        if rate:
+            run.figures |= {name: found[name] for name in ("p50_seconds", "p95_seconds", "max_seconds")}
+    for key in list(storage.keys(f"peers/spark_kafka/{topic}/")):
+        storage.delete(key)
 
 
-def peer_backlog(server: KafkaServer, count: int) -> dict[str, Any]:
-    """Spark reads `count` waiting messages."""
-    topic = server.topic(f"bench.peer.{uuid.uuid4().hex[:6]}", PARTITIONS)
-    server.send(topic, ((str(number), event(number), number % PARTITIONS) for number in range(count)))
-    found = Peer(server, topic, count, most=50_000, limit_seconds=600).figures()
-    assert (found["events"], found["distinct"]) == (count, count), "each event once"
-    kept = ("events", "cpu_seconds", "commits")
-    return {name: found[name] for name in kept} | {"events_per_second": round(count / found["seconds"])}
+def send_when_ready(bench: Session, server: KafkaServer, topic: str, work: Path) -> None:
+    """Send once the peer's query runs; it says so by a file."""
+    deadline = time.monotonic() + 300
+    while not (work / "ready").exists() and work.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if (work / "ready").exists():
+        produce(bench, server, topic, bench.asked.rate, bench.asked.seconds)
 
 
-def peer_latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
-    """Send at a rate while Spark reads."""
-    topic = server.topic(f"bench.peer.{uuid.uuid4().hex[:6]}", PARTITIONS)
-    total = int(rate * seconds)
-    peer = Peer(server, topic, total, most=0, limit_seconds=seconds + 120)
-    sent = produce(server, topic, rate, seconds)
-    return peer.figures() | {"rate": round(sent)}
-
-
-def produce(server: KafkaServer, topic: str, rate: float, seconds: float) -> float:
+def produce(bench: Session, server: KafkaServer, topic: str, rate: float, seconds: float) -> float:
     """Send events at a rate from a process of its own; the rate that came about."""
     here, support = str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")
     program = PRODUCER.format(
         here=here, support=support, address=server.address, topic=topic, rate=rate, seconds=seconds
     )
-    sent = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=dict(os.environ)
-    )
-    return float(sent.stdout)
+    return float(bench.aside([sys.executable, "-c", program]))
 
 
-def latency(server: KafkaServer, rate: float, seconds: float) -> dict[str, Any]:
+def latency(bench: Session, server: KafkaServer, case: str) -> None:
     """Send at a rate while `stream` reads; how long events take to the commit that holds them."""
+    rate, seconds = bench.asked.rate, bench.asked.seconds
+    total = int(rate * seconds)
     topic = server.topic(f"bench.latency.{uuid.uuid4().hex[:6]}", PARTITIONS)
     config = system(server, topic)
+    table = bronze(config.system, "event")
     stop = threading.Event()
     reader = threading.Thread(target=stream, args=(config,), kwargs={"stop": stop})
-    reader.start()
-    table = bronze(config.system, "event")
-    while history.open_table(table) is None:
-        time.sleep(0.1)
-    sent = produce(server, topic, rate, seconds)
-    total = int(rate * seconds)
-    deadline = time.monotonic() + 60
-    delta = history.open_table(table)
-    while (delta is None or delta.count() < total) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    with bench.measured("datong", case, amount=total, unit="events") as run:
+        reader.start()
+        while history.open_table(table) is None:
+            time.sleep(0.1)
+        sent = produce(bench, server, topic, rate, seconds)
+        deadline = time.monotonic() + 60
         delta = history.open_table(table)
-    stop.set()
-    reader.join()
+        while (delta is None or delta.count() < total) and time.monotonic() < deadline:
+            time.sleep(0.5)
+            delta = history.open_table(table)
+        stop.set()
+        reader.join()
     delta = history.open_table(table)
     assert delta is not None
     assert delta.count() == total, f"{delta.count()} of {total} events"
-    committed = {
-        json.loads(entry[history.METADATA_KEY])["batch_id"]: entry["timestamp"] / 1000
-        for entry in delta.history()
-        if history.METADATA_KEY in entry
-    }
-    rows = delta.to_pyarrow_dataset().to_table(columns=["_kafka_timestamp", "_datong_batch_id"])
-    waits = sorted(
-        committed[batch] - at.timestamp()
-        for at, batch in zip(rows.column(0).to_pylist(), rows.column(1).to_pylist(), strict=True)
-    )
-    found = {
-        "rate": round(sent),
-        "seconds": seconds,
-        "commits": len(committed),
-        "p50_seconds": round(statistics.median(waits), 2),
-        "p95_seconds": round(waits[int(len(waits) * 0.95)], 2),
-        "max_seconds": round(waits[-1], 2),
-    }
+    run.figures |= {"rate": sent, **waits(delta, "_kafka_timestamp")}
     forget(config)
-    return found
 
 
 def main() -> None:
-    """Run all, and print a line of JSON for each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=500_000)
-    parser.add_argument("--rate", type=float, default=5000)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--side", choices=["datong", "spark"], action="append")
-    asked = parser.parse_args()
-    sides = asked.side or ["datong"]
-    server = KafkaServer()
-    try:
-        if "datong" in sides:
-            backlog(server, "json", event, min(asked.events, 20_000))  # warm
-        for _ in range(asked.runs):
-            if "datong" in sides:
-                print(json.dumps({"backlog": "json"} | backlog(server, "json", event, asked.events)), flush=True)
-                found = backlog(server, "debezium", change, asked.events, envelope="debezium")
-                print(json.dumps({"backlog": "debezium"} | found), flush=True)
-            if "spark" in sides:
-                print(json.dumps({"backlog": "spark"} | peer_backlog(server, asked.events)), flush=True)
-        for side in sides:
-            measured = latency if side == "datong" else peer_latency
-            print(json.dumps({"latency": side} | measured(server, asked.rate, asked.seconds)), flush=True)
-    finally:
-        server.remove()
+    options = BENCH.options(__doc__)
+    options.add_argument("--events", type=int, default=500_000)
+    options.add_argument("--rate", type=float, default=5000)
+    options.add_argument("--seconds", type=float, default=30)
+    options.add_argument("--spark", action="store_true", help="also Spark's Structured Streaming")
+    options.set_defaults(runs=3)
+    with BENCH.session(options) as bench, bench.services("store"):
+        server = KafkaServer()
+        try:
+            if server.process:
+                bench.not_counted(server.process.pid)
+            compare(bench, server)
+        finally:
+            server.remove()
+
+
+def compare(bench: Session, server: KafkaServer) -> None:
+    """The backlogs, then the latency, turn by turn."""
+    asked = bench.asked
+    at_rate = f"at {asked.rate:,.0f} a second"
+    if asked.spark:
+        version = bench.result().versions["pyspark"]
+        bench.peer("spark", version, trigger="as it comes", most_of_backlog=50_000, merge="by the event's key")
+    for _ in bench.turns():
+        if bench.takes("datong"):
+            backlog(bench, server, "JSON", event)
+            backlog(bench, server, "Debezium", change, envelope="debezium")
+        if asked.spark and bench.takes("spark"):
+            peer(bench, server, "backlog, JSON", asked.events)
+        if bench.takes("datong"):
+            latency(bench, server, at_rate)
+        if asked.spark and bench.takes("spark"):
+            peer(bench, server, at_rate, int(asked.rate * asked.seconds), rate=asked.rate)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Run by `tests/bench/kafka_events.py`; as Spark's and Delta's documents have it, with nothing tuned but what makes both
 sides equal: the same store, the same fields parsed by `from_json`, one merge by the event's key per micro-batch. Its
-task comes as JSON by standard input; it says `ready` when its query is about to start, and in the end its figures:
-seconds from there to the last event committed, and how long events took to the commit that holds them.
+task comes as JSON by standard input; it makes a file `ready` when its query is about to start, and tells its figures in
+the end: seconds from there to the last event committed, and how long events took to the commit that holds them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def session(work: str) -> Any:
 
 def main() -> None:
     """Read the topic until `count` events are in the table."""
-    task = json.loads(sys.stdin.readline())
+    task = json.loads(sys.stdin.read())
     spark = session(task["work"])
     spark.sparkContext.setLogLevel("ERROR")
     from delta.tables import DeltaTable
@@ -92,7 +92,7 @@ def main() -> None:
     rows = stream.load().select(
         f.from_json(f.col("value").cast("string"), SCHEMA).alias("e"), f.col("timestamp").alias("kafka_at")
     )
-    print("ready", flush=True)
+    Path(task["work"], "ready").touch()
     started = time.monotonic()
     query = (
         rows.select("e.*", "kafka_at")
