@@ -20,7 +20,16 @@ import pyarrow.json as pj
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.http import UnreadableBodyError
-from datong_ingestion.values import Convert, MisfitError, Number, Rescue, cast_texts, column, converter
+from datong_ingestion.values import (
+    Convert,
+    MisfitError,
+    Number,
+    Rescue,
+    cast_texts,
+    column,
+    converter,
+    json_object,
+)
 
 _MISSES = 3
 """Pages in a row that did not match before the fast reader is given up for this read."""
@@ -28,7 +37,12 @@ _MISSES = 3
 _LARGE = 64 * 1024
 """Bytes of a first page from which on Arrow guesses its shape, for the exact path would take many times as long."""
 
-_NUMBERS: dict[str, Any] = {"parse_float": Number, "parse_int": Number, "parse_constant": Number}
+_AS_SENT: dict[str, Any] = {
+    "parse_float": Number,
+    "parse_int": Number,
+    "parse_constant": Number,
+    "object_pairs_hook": json_object,
+}
 
 FastCast = Callable[[pa.Array], pa.Array]
 
@@ -188,7 +202,7 @@ class JsonReader:
 
     def _exact(self, body: bytes) -> JsonPage:
         try:
-            page = json.loads(body.decode("utf-8-sig", "surrogateescape"), **_NUMBERS)
+            page = json.loads(body.decode("utf-8-sig", "surrogateescape"), **_AS_SENT)
         except (ValueError, RecursionError) as error:
             what = "it is HTML, as a log-in page is" if body.lstrip()[:1] == b"<" else f"it is not JSON ({error})"
             raise UnreadableBodyError(what) from error

@@ -36,17 +36,45 @@ class MisfitError(ValueError):
     """A value that its field's type cannot hold as it is."""
 
 
-def _raw(value: Any) -> Any:
+class Several:
+    """The values of a JSON object's field that stands there more than once: which of them counts nobody can tell."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __str__(self) -> str:
+        return f"{len(self.values)} values of one field"
+
+
+def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its fields (`object_pairs_hook`); one with different values for one field has them all."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name in found:
+            values = [value for other, value in pairs if other == name]
+            if any(value != values[0] or type(value) is not type(values[0]) for value in values):
+                found[name] = Several(*values)
+    return found
+
+
+def _raw(value: Any) -> Any:  # noqa: PLR0911 a way out for each kind of value
     """A raw value in a form that JSON carries."""
     if isinstance(value, Number):
-        number = json.loads(value)
-        return number if repr(number) == str(value) else str(value)
+        try:
+            number = json.loads(value)
+            return number if repr(number) == str(value) else str(value)
+        except ValueError:
+            return str(value)  # of so many digits that Python makes no number of them
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {str(name): _raw(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_raw(inner) for inner in value]
+    if isinstance(value, Several):
+        return [_raw(inner) for inner in value.values]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     return value if isinstance(value, int | float | bool) or value is None else str(value)
@@ -57,10 +85,23 @@ class Rescue:
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[str, Any]] = {}
+        self._several: dict[int, set[str]] = {}
+        """The fields of a row of which more than one value is kept, as a list."""
 
     def add(self, row: int, field: str, raw: Any) -> None:
         """Keep a raw value of a row."""
         self._rows.setdefault(row, {})[field] = _raw(raw)
+
+    def add_beside(self, row: int, field: str, raw: Any) -> None:
+        """Keep a further raw value of a row under a name that may have one already."""
+        held = self._rows.setdefault(row, {})
+        if field not in held:
+            held[field] = _raw(raw)
+        elif field in self._several.setdefault(row, set()):
+            held[field].append(_raw(raw))
+        else:
+            self._several[row].add(field)
+            held[field] = [held[field], _raw(raw)]
 
     def column(self, rows: int) -> pa.Array | None:
         """The rescue column for so many rows, or None when there is nothing in it."""
@@ -112,9 +153,31 @@ def decimals(text: pa.Array, kind: pa.DataType) -> pa.Array:
     return text.cast(kind)
 
 
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+
+
+def in_calendar(moments: pa.Array) -> pa.Array:
+    """Days or times of the years 1 to 9999; ArrowInvalid for others, which Arrow has, and Python has not."""
+    kind = moments.type
+    if pa.types.is_date32(kind):
+        first, last, numbers = -719_162, 2_932_896, moments.cast(pa.int32())
+    else:
+        parts = {"s": 1_000_000, "ms": 1000, "us": 1}.get(kind.unit)
+        if parts is None:
+            return moments  # nanoseconds in 64 bits end in 2262
+        first, last, numbers = _FIRST_US // parts, _LAST_US // parts, moments.cast(pa.int64())
+    found = compute.min_max(numbers).as_py()
+    if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
+        raise pa.ArrowInvalid("a year that no calendar has")
+    return moments
+
+
 def cast_texts(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column of texts in a type, by Arrow's cast where that can be trusted; ArrowInvalid when one does not fit."""
-    return decimals(texts, kind) if pa.types.is_decimal(kind) else texts.cast(kind)
+    if pa.types.is_decimal(kind):
+        return decimals(texts, kind)
+    found = texts.cast(kind)
+    return in_calendar(found) if pa.types.is_temporal(kind) else found
 
 
 def converter(kind: pa.DataType) -> Convert:
@@ -141,6 +204,8 @@ def to_text(value: Any) -> str:
     """Text as it is; a number as it was written; anything else as JSON."""
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Several):
+        raise MisfitError(value)
     return json.dumps(_raw(value), ensure_ascii=False, separators=(",", ":"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -41,6 +41,9 @@ class XmlOptions(Options):
     """Children of the row, by name, that are not wanted, as those that another entity reads."""
     xsd: str = ""
     """An XML schema (a file) that a document must keep; one that does not is refused."""
+    other_roots: Literal["refuse", "skip"] = "refuse"
+    """What becomes of a document whose root is not the first step of `rows`: refused, because a sender changed
+    something; or passed over without a word, where several kinds of documents lie under one pattern."""
     newest_only: bool = False
     """Mode full: only the newest document counts."""
     values: Format = Field(default_factory=Format)

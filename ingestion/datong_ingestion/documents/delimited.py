@@ -143,6 +143,7 @@ class Delimited:
     ) -> tuple[dict[str, Any], np.ndarray, list[Refusal], int]:
         """Columns of bytes, the number of each row, what was refused, and how many rows came in all."""
         bad: list[tuple[int, int, str]] = []
+        content, unclear = self._without_unclear(content, len(names))
 
         def invalid(row: Any) -> str:
             bad.append((row.number, row.actual_columns, row.text))
@@ -169,9 +170,11 @@ class Delimited:
             raise RefusedError(f"it cannot be read: {error}") from error
         refusals = [
             Refusal(
-                text.translate(UNMARK).encode(self.options.encoding, "surrogateescape"),
+                unclear.get(text, text).translate(UNMARK).encode(self.options.encoding, "surrogateescape"),
                 f"row {first + number - 1}",
-                f"it has {actual} values, and there are {len(names)} columns",
+                "there is text behind the closing quote of a value, so nobody can tell whether the quotes belong to it"
+                if text in unclear
+                else f"it has {actual} values, and there are {len(names)} columns",
             )
             for number, actual, text in bad
         ]
@@ -180,6 +183,35 @@ class Delimited:
         if bad:
             numbers = np.delete(numbers, [number - 1 for number, _, _ in bad])
         return {name: found.column(name).combine_chunks() for name in names}, numbers, refusals, count
+
+    def _without_unclear(self, content: bytes, columns: int) -> tuple[bytes, dict[str, str]]:
+        """The content with another row in the place of each that has text behind a closing quote, as `"M8" bolt`: of
+        such a value Arrow would leave the quotes out. Each other row has too many values, and so is refused there; what
+        was in its place, by its text."""
+        quote, delimiter = self._quote, self._delimiter
+        if not quote or quote not in content or _is_plain(content, delimiter, quote, self._escape):
+            return content, {}
+        may_follow = (*delimiter, 10, 13)
+        unclear = [
+            found.end()
+            for found in _quoted(delimiter, quote, self._escape).finditer(content)
+            if found[1] and found.end() < len(content) and content[found.end()] not in may_follow
+        ]
+        if not unclear:
+            return content, {}
+        ends = _record_ends(content, delimiter, quote, self._escape)
+        kept: list[bytes] = []
+        replaced: dict[str, str] = {}
+        done = 0
+        for index in np.unique(np.searchsorted(ends, unclear)):
+            start = int(ends[index - 1]) + 1 if index else 0
+            stop = int(ends[index]) if index < len(ends) else len(content)
+            mark = f"\x1a{index}{self.options.delimiter * columns}"
+            raw = content[start:stop].rstrip(b"\r")
+            replaced[mark] = raw.decode()
+            kept += [content[done:start], mark.encode()]
+            done = start + len(raw)
+        return b"".join([*kept, content[done:]]), replaced
 
 
 def headings(found: list[str], rename: dict[str, str]) -> list[str]:
@@ -219,17 +251,24 @@ def _record_ends(content: bytes, delimiter: bytes, quote: bytes, escape: bytes) 
     ends = np.flatnonzero(data == line_end[0])
     if not quote or quote not in content or not len(ends):
         return ends
-    if escape:
+    if not _is_plain(content, delimiter, quote, escape):
         return _slow_ends(content, delimiter, quote, escape, line_end)
+    quotes = np.flatnonzero(data == quote[0])
+    return ends[np.searchsorted(quotes, ends) % 2 == 0]
+
+
+def _is_plain(content: bytes, delimiter: bytes, quote: bytes, escape: bytes) -> bool:
+    """Whether quotes stand only where values begin and end, so that counting them tells what is within."""
+    if escape:
+        return False
+    data = np.frombuffer(content, np.uint8)
     quotes = np.flatnonzero(data == quote[0])
     opening, closing = quotes[0::2], quotes[1::2]
     before = data[np.maximum(opening - 1, 0)]
     sound = (opening == 0) | np.isin(before, np.frombuffer(delimiter + quote + b"\r\n", np.uint8))
     after = data[np.minimum(closing + 1, len(data) - 1)]
     closed = (closing == len(data) - 1) | np.isin(after, np.frombuffer(delimiter + quote + b"\r\n", np.uint8))
-    if not (sound.all() and closed.all()):
-        return _slow_ends(content, delimiter, quote, escape, line_end)
-    return ends[np.searchsorted(quotes, ends) % 2 == 0]
+    return bool(sound.all() and closed.all())
 
 
 def _quoted(delimiter: bytes, quote: bytes, escape: bytes) -> re.Pattern[bytes]:

@@ -21,12 +21,16 @@ from datong_ingestion.documents.rows import FILE, PROVENANCE, ROW, Layout
 from datong_ingestion.http import UnreadableBodyError
 from datong_ingestion.json_pages import JsonPage, JsonReader
 from datong_ingestion.source import Page
-from datong_ingestion.values import Convert, Number, converter
+from datong_ingestion.values import Convert, Number, converter, json_object
 
 _BLOCK = 4 * MIB
 _DOCUMENT_MIB = 256
 _SAMPLE = 1000
-_NO_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[^\[\]{}"]+', re.DOTALL)
+_LINE_END = 10
+_NUMBERS: dict[str, Any] = {"parse_float": Number, "parse_int": Number, "parse_constant": Number}
+# a text that never ends is one match, too: looked for again from each of its quotes it would take hours
+_NO_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|[^\[\]{}"]+', re.DOTALL)
+_NO_BRACKETS_BUT_LINES = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*+\\?(?:"|(?=\n)|\Z)|[^\[\]{}"\n]+', re.DOTALL)
 
 
 class JsonFiles:
@@ -75,7 +79,7 @@ class JsonFiles:
         found = [line for line in lines if line.strip()]
         refusals: list[Refusal] = []
         try:
-            self._check_depth(b"".join(found))
+            self._check_lines(found)
             page = reader.parse(b"[" + b",".join(found) + b"]")
             if len(page.rows) != len(found):
                 raise UnreadableBodyError("a line holds more than one row")
@@ -159,6 +163,18 @@ class JsonFiles:
         if len(steps) and int(np.cumsum(steps).max()) > self.limits.depth:
             raise RefusedError(f"its values are nested deeper than {self.limits.depth} (connection.limits.depth)")
 
+    def _check_lines(self, lines: list[bytes]) -> None:
+        """RefusedError when a line is nested deeper than the limit, or ends within a value: what is joined to be read
+        at once must not become whole by its neighbours."""
+        kept = _NO_BRACKETS_BUT_LINES.sub(b"", b"\n".join(lines))
+        marks = np.frombuffer(kept, np.uint8)
+        steps = np.where((marks == 91) | (marks == 123), 1, -1)
+        is_end = marks == _LINE_END
+        steps[is_end] = 0
+        depths = np.cumsum(steps)
+        if depths[is_end].any() or (len(depths) and int(depths.max()) > self.limits.depth):
+            raise RefusedError("a line is not a value by itself, or nested too deep")
+
     def _at(self, document: Any) -> list[Any]:
         for name in self.options.rows_path.split(".") if self.options.rows_path else []:
             document = document.get(name) if isinstance(document, dict) else None
@@ -169,7 +185,7 @@ class JsonFiles:
 
 def _loaded(text: bytes) -> Any:
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_float=Number, parse_int=Number, parse_constant=Number)
+        return json.loads(text.decode("utf-8-sig", "surrogateescape"), object_pairs_hook=json_object, **_NUMBERS)
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"it is not JSON: {error}") from error
 

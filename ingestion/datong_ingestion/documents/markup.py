@@ -202,7 +202,7 @@ class Markup:
                 parser.feed(block)
                 held += len(block)
             else:
-                parser.close()
+                self._check_root(parser.close())
             for _, element in parser.read_events():
                 if element.tag == wanted or _local(element.tag) == wanted:
                     above = element.getparent()
@@ -224,6 +224,13 @@ class Markup:
                     f"{self.options.rows}, or a single one"
                 )
             block = file.read(_BLOCK)
+
+    def _check_root(self, root: Any) -> None:
+        """RefusedError when a document that was read to its end cannot hold a row."""
+        if root.tag != self._steps[0] and _local(root.tag) != self._steps[0] and self.options.other_roots == "refuse":
+            raise RefusedError(
+                f"its root is <{_local(root.tag)[:100]}>, and rows are at {self.options.rows} (option other_roots)"
+            )
 
     def _parser(self) -> Any:
         return self.etree.XMLPullParser(
@@ -334,6 +341,8 @@ class _Page:
         for key, value in element.items():
             self._attribute(node, key, value, row, path)
         for child in element:
+            if (behind := child.tail) and not behind.isspace():
+                self._surplus(f"{path}#text", behind.strip())
             tag = child.tag
             wanted = node.known.get(tag) or node.child(tag)
             if wanted is None:
@@ -355,6 +364,8 @@ class _Page:
         if not path:
             for index in node.indexes:
                 self._set(row, index, _text_of(element))
+        if not node.indexes and (text := element.text) and not text.isspace():
+            self._surplus(f"{path}#text", text.strip())
 
     def _attribute(self, node: _Node, key: str, value: str, row: list[Any], path: str) -> None:
         indexes = node.attribute(key)
@@ -393,7 +404,7 @@ class _Page:
     def _surplus(self, name: str, value: Any) -> None:
         self.unexpected.add(name)
         if value or isinstance(value, dict | list):
-            self.rescue.add(len(self.rows), name, value)
+            self.rescue.add_beside(len(self.rows), name, value)
 
     def end(self, around: Any, level: int) -> None:
         """An element around rows is over: its fields are known now."""
@@ -513,8 +524,9 @@ def _text_of(element: Any) -> str:
 
 
 def _content(element: Any) -> Any:
-    """An element as JSON: its text, or its attributes (`@name`), children and text (`#text`)."""
+    """An element as JSON: its text, or its attributes (`@name`), children and text (`#text`, all pieces of it)."""
     found: dict[str, Any] = {f"@{_local(key)}": value for key, value in element.items() if not key.startswith(_XSI)}
+    texts = [(element.text or "") if not len(element) else (element.text or "").strip()]
     for child in element:
         name, value = _local(child.tag), _content(child)
         if name not in found:
@@ -523,11 +535,11 @@ def _content(element: Any) -> Any:
             found[name].append(value)
         else:
             found[name] = _Several([found[name], value])
-    text = (element.text or "") if not len(element) else (element.text or "").strip()
+        texts.append((child.tail or "").strip())
     if not found:
-        return text
-    if text:
-        found["#text"] = text
+        return texts[0]
+    if texts := [text for text in texts if text]:
+        found["#text"] = texts[0] if len(texts) == 1 else texts
     return found
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.connections.files import Format
-from datong_ingestion.values import MisfitError, Rescue, cast_texts, converter
+from datong_ingestion.values import MisfitError, Rescue, cast_texts, converter, in_calendar
 
 _FULL_WIDTH, _ASCII = "０１２３４５６７８９．－＋，／：　", "0123456789.-+,/: "
 # only what has one ASCII counterpart: NFKC would also make "10²" into "102"
@@ -184,10 +184,10 @@ class Texts:
             found = compute.strptime(texts, format=form, unit="us", error_is_null=True)
             same = compute.equal(compute.strftime(found.cast(pa.timestamp("s")), format=form), texts)
             if compute.all(compute.or_(compute.fill_null(same, False), compute.invert(wanted))).as_py():
-                return self._zoned(found, kind)
+                return self._zoned(in_calendar(found), kind)
         if compute.any(compute.match_substring_regex(texts, "^[0-9.]+$")).as_py():
             raise MisfitError(texts)
-        return self._zoned(texts.cast(plain), kind)
+        return self._zoned(cast_texts(texts, plain), kind)
 
     def _zoned(self, moments: pa.Array, kind: pa.DataType) -> pa.Array:
         if moments.type == kind:
@@ -195,7 +195,7 @@ class Texts:
         if pa.types.is_timestamp(kind) and kind.tz is not None:
             if self._zone is None:
                 raise MisfitError(moments)
-            return compute.assume_timezone(moments, self.rules.time_zone).cast(kind)
+            return in_calendar(compute.assume_timezone(moments, self.rules.time_zone).cast(kind))
         return moments.cast(kind)
 
 

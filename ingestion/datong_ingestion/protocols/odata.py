@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from xml.parsers import expat
 
 import httpx
 import pyarrow as pa
@@ -131,16 +132,29 @@ def decimal_kind(element: ET.Element, thing: str, *, unscaled: int) -> pa.DataTy
     return pa.decimal128(int(precision), int(scale))
 
 
+def _check_no_document_type(body: bytes, thing: str) -> None:
+    """ProtocolError where a parser meets a document type, in whatever encoding: UTF-16 or EBCDIC hide it from a search
+    of the bytes."""
+
+    def refuse(*_: object) -> None:
+        raise ProtocolError(
+            thing, "$metadata declares a document type or entities, which is refused.", "ask its maker."
+        )
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(body, True)
+
+
 def parse_service(body: bytes, thing: str, kind: Callable[[ET.Element, str], pa.DataType]) -> Service:
     """A service's `$metadata` document; `kind` gives a property's type. UnreadableBodyError when it is not such a one.
 
     ProtocolError for a document type or entities (XXE, billion laughs), SchemaError for a type that is not defined.
     """
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise ProtocolError(thing, "$metadata declares a document type or entities, which is refused.")
     try:
+        _check_no_document_type(body, thing)
         root = ET.fromstring(body)  # noqa: S314 document types and entities were refused above
-    except ET.ParseError as error:
+    except (ET.ParseError, expat.ExpatError, LookupError, ValueError) as error:
         raise UnreadableBodyError(f"$metadata is not XML ({error})") from error
     types: dict[str, ET.Element] = {}
     associations: dict[tuple[str, str], str] = {}
@@ -165,11 +179,18 @@ def parse_service(body: bytes, thing: str, kind: Callable[[ET.Element, str], pa.
         raise UnreadableBodyError("$metadata names no entity set")
 
     def lineage(name: str) -> list[ET.Element]:
-        element = types.get(name)
-        if element is None:
-            raise SchemaError(thing, f"$metadata names the type {name} and does not define it.", "ask its maker.")
-        base = element.get("BaseType")
-        return [*(lineage(base) if base and base != name else []), element]
+        found: list[ET.Element] = []
+        while name:
+            element = types.get(name)
+            if element is None:
+                raise SchemaError(thing, f"$metadata names the type {name} and does not define it.", "ask its maker.")
+            if element in found:
+                if found[-1] is element:
+                    break
+                raise SchemaError(thing, f"$metadata lets the type {name} be based on itself.", "ask its maker.")
+            found.append(element)
+            name = element.get("BaseType") or ""
+        return found[::-1]
 
     def target(navigation: ET.Element) -> str:
         if kind_of := navigation.get("Type"):

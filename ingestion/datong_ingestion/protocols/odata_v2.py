@@ -26,7 +26,7 @@ from datong_ingestion.json_pages import FastCast, JsonPage, JsonReader
 from datong_ingestion.protocols.odata import EntitySet, OData, attribute, decimal_kind, parse_service, with_keys
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, Page
 from datong_ingestion.systems_config import EntityConfig
-from datong_ingestion.values import MisfitError, to_text, to_time
+from datong_ingestion.values import MisfitError, in_calendar, to_text, to_time
 
 CHANGE_MODE = "ODQ_CHANGEMODE"
 """SAP's own field for what happened to a row: C, U or D."""
@@ -281,7 +281,7 @@ def _instants(array: pa.Array) -> pa.Array:
 
 
 def _locals(array: pa.Array) -> pa.Array:
-    return milliseconds(array).cast(pa.timestamp("ms")).cast(LOCAL_TIMESTAMP)
+    return in_calendar(milliseconds(array).cast(pa.timestamp("ms"))).cast(LOCAL_TIMESTAMP)
 
 
 def _dates(array: pa.Array) -> pa.Array:
@@ -289,7 +289,7 @@ def _dates(array: pa.Array) -> pa.Array:
     days = compute.divide(moments, _DAY_MS)
     if compute.any(compute.not_equal(compute.multiply(days, _DAY_MS), moments)).as_py():
         raise MisfitError("a date with a time of day")
-    return days.cast(pa.int32()).cast(pa.date32())
+    return in_calendar(days.cast(pa.int32()).cast(pa.date32()))
 
 
 def _times(array: pa.Array) -> pa.Array:

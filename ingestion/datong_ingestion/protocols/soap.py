@@ -55,6 +55,13 @@ _MODES: frozenset[Mode] = frozenset({"full", "cursor"})
 _ENVELOPES = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _JUDGED_HERE = frozenset(range(300, 600)) - {429}
 _NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
+_BESIDE_DATA = (
+    "{http://www.w3.org/2001/XMLSchema-instance}",
+    "{http://www.w3.org/XML/1998/namespace}",
+    "{urn:schemas-microsoft-com:xml-",
+    *(f"{{{space}}}" for space in (*_ENVELOPES, "http://schemas.xmlsoap.org/soap/encoding/")),
+)
+"""How attributes begin that say something of a row, and are none of its data."""
 _NOT_ALLOWED = ("security", "authentication", "authorization", "credential")
 """In a fault's code: WS-Security's own (`wsse:FailedAuthentication`, `wsse:InvalidSecurity` …) and those of vendors."""
 _KINDS: dict[str, pa.DataType] = {
@@ -109,15 +116,20 @@ def _parsed(body: bytes, what: str) -> Element:
     """A document, without document type, entities or references. UnreadableBodyError when it is no XML."""
     etree = _etree()
 
+    refused = ProtocolError(what, "answered with a document type or entities, which is refused.", "ask its maker.")
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise ProtocolError(what, "answered with a document type or entities, which is refused.", "ask its maker.")
+        raise refused
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True
     )
     try:
-        return etree.fromstring(body, parser)
+        root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError as error:
         raise UnreadableBodyError(f"it is not XML ({error.msg})") from error
+    if root.getroottree().docinfo.doctype:
+        # in UTF-16 or EBCDIC the search above does not see one
+        raise refused
+    return root
 
 
 def _local(element: Element) -> str:
@@ -721,7 +733,7 @@ def _next(paging: SoapPaging, answer: _Answer, rows: int, received: int, number:
     return (f"page {number} from row {received}" if more else ""), total
 
 
-def _table(
+def _table(  # noqa: PLR0912 one pass, the hot one
     elements: list[Element], answer: _Answer, schema: pa.Schema, ignored: frozenset[str]
 ) -> tuple[pa.Table, pa.Array | None, frozenset[str]]:
     """Rows as columns: texts first, then each column cast as one; what does not fit is rescued."""
@@ -731,30 +743,55 @@ def _table(
     unexpected: set[str] = set()
     for row, element in enumerate(elements):
         seen: set[str] = set()
+        several: dict[str, list[str | None]] = {}
         for name, value in element.attrib.items():
             if (place := places.get(str(name))) is not None:
                 texts[place][row] = str(value)
+            elif not _is_of_the_envelope(str(name)):
+                unexpected.add(f"@{_local_name(str(name))}")
+                rescue.add(row, f"@{_local_name(str(name))}", str(value))
+        for text in (element.text, *[child.tail for child in element]):
+            if text and not text.isspace():
+                rescue.add_beside(row, "#text", text.strip())
         for child in element:
             name = _local(child)
             target = answer.by_id.get(child.get("href", "")[1:], child) if child.get("href") else child
             if target.get(_NIL) in {"true", "1"}:
                 seen.add(name)
                 continue
-            value = json.dumps(_nested(target), ensure_ascii=False) if len(target) else target.text or ""
+            value = json.dumps(_nested(target, whole=True), ensure_ascii=False) if len(target) else target.text or ""
+            for key, said in target.attrib.items():
+                if name not in ignored and not _is_of_the_envelope(str(key)):
+                    unexpected.add(f"{name}/@{_local_name(str(key))}")
+                    rescue.add_beside(row, f"{name}/@{_local_name(str(key))}", str(said))
             place = places.get(name)
             if place is None and name in ignored:
                 continue
             if place is None:
                 unexpected.add(name)
-                rescue.add(row, name, value)
+                rescue.add_beside(row, name, value)
+            elif name in several:
+                several[name].append(value)
+                rescue.add(row, name, several[name])
             elif name in seen:
-                # a field that is there twice is kept as what it is, a list
-                rescue.add(row, name, [texts[place][row], value])
+                # a field that is there more than once is kept as what it is, a list; none of its values counts
+                several[name] = [texts[place][row], value]
+                rescue.add(row, name, several[name])
+                texts[place][row] = None
             else:
                 seen.add(name)
                 texts[place][row] = value
     columns = [_column(item, values, rescue) for item, values in zip(schema, texts, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema), rescue.column(len(elements)), frozenset(unexpected)
+
+
+def _local_name(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _is_of_the_envelope(name: str) -> bool:
+    """Whether an attribute is none of a row's data: what XML Schema, SOAP and diffgrams write beside it."""
+    return name in {"id", "href"} or name.startswith(_BESIDE_DATA)
 
 
 def _column(item: pa.Field, values: list[str | None], rescue: Rescue) -> pa.Array:
@@ -789,13 +826,19 @@ def _fields_of(element: Element, answer: _Answer) -> dict[str, Any]:
     return found
 
 
-def _nested(element: Element) -> Any:
+def _nested(element: Element, *, whole: bool = False) -> Any:
+    """An element as JSON: its text, or its children; `whole` with attributes (`@name`) and an own text (`#text`)."""
+    attributes = {
+        f"@{_local_name(str(name))}": str(value)
+        for name, value in element.attrib.items()
+        if whole and not _is_of_the_envelope(str(name))
+    }
     if not len(element):
-        return element.text or ""
-    found: dict[str, Any] = {}
+        return {**attributes, "#text": element.text or ""} if attributes else element.text or ""
+    found: dict[str, Any] = attributes
     for child in element:
         name = _local(child)
-        value = _nested(child)
+        value = _nested(child, whole=whole)
         found[name] = (
             [*found[name], value]
             if isinstance(found.get(name), list)
