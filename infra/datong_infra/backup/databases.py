@@ -38,6 +38,22 @@ def dump(name: str) -> Iterator[bytes]:
             raise _failed(name, "dumped", errors)
 
 
+def clear(name: str) -> None:
+    """Drop all that a database holds of ours, so that a dump can take its place. ServiceError when somebody uses it."""
+    import psycopg
+
+    try:
+        with psycopg.connect(_url(name), autocommit=True, connect_timeout=10) as connection:
+            connection.execute("set lock_timeout = '30s'")
+            connection.execute("drop owned by current_user cascade")
+    except psycopg.Error as error:
+        raise ServiceError(
+            f"database {name}",
+            f"cannot be cleared: {' '.join(str(error).split())}",
+            "run `datong down desk dagster-daemon dagster-webserver dagster-code`, then the command again.",
+        ) from error
+
+
 def load(name: str, pieces: Iterator[bytes]) -> None:
     """Put a dump in place of what the database holds, in one transaction: all of it or nothing."""
     with tempfile.NamedTemporaryFile(suffix=".dump") as file, tempfile.TemporaryFile() as errors:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datong_platform.errors import ServiceError, TransientError
-from datong_platform.lake import storage
+from datong_platform.lake import integrity, storage
 from datong_platform.settings import settings
 
 from datong_infra.backup import databases
@@ -62,6 +62,8 @@ def make(repository: Repository, tell: Tell = lambda _text: None) -> Backup:
         new_id(began_at), began_at, datetime.now(UTC), settings().bucket, list(lake.values()), dumps, len(tables)
     )
     repository.write(backup)
+    # what is lost after this is noticed, also where the newest entries of a log are what is gone
+    integrity.bear_witness()
     return backup
 
 

@@ -39,7 +39,7 @@ NAME lets you in), or with datong quarantine, datong standard codes, datong matc
 
 Connect your own systems: datong new source, then datong preview, profile, ingest; datong inventory shows them all.
 
-Keep it safe: datong backup PLACE every night, datong restore PLACE into an empty home.
+Keep it safe: datong backup PLACE every night, datong repair what was lost, datong restore PLACE into an empty home.
 
 When something is wrong: datong alerts list, datong sync log, datong doctor, datong status, datong logs SERVICE,
 datong quarantine list.
@@ -378,6 +378,26 @@ def upkeep(
     from datong_infra.cli import safe
 
     safe.upkeep(places or [], format_)
+
+
+@app.command()
+def repair(
+    *,
+    place: Annotated[
+        str | None, typer.Option("--from", help="A place of backups: what they hold is put back as it was.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only look: what is lost, and what of it matters.")
+    ] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Find what the lake lost (log entries, checkpoints, files, databases, the engine's catalog) and mend it.
+
+    Exit status 1 while something is lost; what could not be mended is named with what to do.
+    """
+    from datong_infra.cli import safe
+
+    safe.repair(place, format_, dry_run=dry_run)
 
 
 @app.command()

@@ -16,7 +16,7 @@ import psutil
 from datong_platform.errors import DatongError, ServiceError
 from datong_platform.settings import home, settings
 
-from datong_infra.services import stack
+from datong_infra.services import postgres, stack
 
 _DISK = 2 * 1024**3
 _MEMORY = 1024**3
@@ -54,8 +54,10 @@ def examine() -> list[Finding]:
     well = {name for name, status in statuses.items() if status.state in {"healthy", "external"}}
     deeper: list[tuple[str, str, Callable[[], str | Finding]]] = [
         ("store", "safe commits", _commits),
+        ("store", "lake", _lake),
         ("engine", "catalog", _catalog),
         ("postgres", "BI door", _reader),
+        ("postgres", "database", _database),
     ]
     jobs = [(what, look) for service, what, look in deeper if service in well]
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -118,6 +120,34 @@ def _commits() -> str:
 
     storage.probe(rounds=2)
     return "conditional writes hold"
+
+
+def _lake() -> str | Finding:
+    from datong_platform.lake import integrity
+
+    found = integrity.examine()
+    if not found:
+        return "every table has its log and its files"
+    worst = sorted(found, key=lambda damage: not damage.is_loss)
+    words = "; ".join(f"{damage.thing}: {damage.reason}" for damage in worst[:3])
+    more = f" And {len(found) - 3} more." if len(found) > 3 else ""
+    return Finding(
+        "lake",
+        "failed" if worst[0].is_loss else "warning",
+        f"{words}{more}",
+        "`datong repair --dry-run` shows all, `datong repair --from PLACE` mends it with the backups of that place.",
+    )
+
+
+def _database() -> str | Finding:
+    if postgres.is_new():
+        return Finding(
+            "database",
+            "failed",
+            "is another one than this home had: decisions, users of the desk and Dagster's runs are not in it.",
+            "`datong repair --from PLACE` puts them back; without a backup, `datong repair` takes it as it is.",
+        )
+    return "the one that this home knows"
 
 
 def _catalog() -> str | Finding:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import psutil
 from datong_platform.errors import ServiceError
-from datong_platform.settings import from_environment, home, settings
+from datong_platform.settings import from_environment, home, read_state, settings, write_state
 
 from datong_infra.services.base import Launch, Service, data_folder, key
 from datong_infra.services.processes import Record
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DATABASE = "datong"
 DAGSTER_DATABASE = "dagster"
 READER = "bi_reader"
+WITNESS = "postgres.json"
+"""In this home's state: which PostgreSQL it had."""
 
 
 def program(name: str) -> Path:
@@ -180,6 +182,29 @@ class Postgres(Service):
             _run(connection, f"grant usage on schema serve to {READER}")
             _run(connection, f"grant select on all tables in schema serve to {READER}")
             _run(connection, f"alter default privileges in schema serve grant select on tables to {READER}")
+        if not read_state(WITNESS):
+            remember()
+
+
+def identity() -> str:
+    """What tells this PostgreSQL from one that was made anew."""
+    import psycopg
+
+    with psycopg.connect(settings().need("postgres_url"), connect_timeout=5) as connection:
+        row = connection.execute("select system_identifier::text from pg_control_system()").fetchone()
+    return str(row[0]) if row else ""
+
+
+def is_new() -> bool:
+    """Whether PostgreSQL is another one than this home knew: its data folder was lost, and made anew by `datong up`."""
+    known = read_state(WITNESS).get("system_identifier")
+    return not from_environment("postgres_url") and bool(known) and known != identity()
+
+
+def remember() -> None:
+    """Take the PostgreSQL that is there for the one of this home; a company's own is its own business."""
+    if not from_environment("postgres_url"):
+        write_state(WITNESS, {"system_identifier": identity()})
 
 
 def _forget_dead(lock: Path) -> None:

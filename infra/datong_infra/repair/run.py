@@ -1,0 +1,128 @@
+"""One command for all that can be lost: look, put back from a backup, mend from what is left, look again.
+
+A backup holds objects by name and hash. Log entries, checkpoints, data files and landed files never change once they
+are written, so one that is gone is put back as it was, whatever was committed since. Only what no backup holds is told
+again by the lake itself (`datong_platform.lake.mending`). The databases are put back only
+where PostgreSQL was made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from datong_platform.lake import integrity, mending, storage
+from datong_platform.lake.mending import Mended
+from datong_platform.settings import home
+
+from datong_infra.services import postgres
+
+if TYPE_CHECKING:
+    from datong_platform.lake.integrity import Damage
+
+    from datong_infra.backup.repository import Item, Repository
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Repaired:
+    """What a repair came to."""
+
+    found: list[Damage] = field(default_factory=list["Damage"])
+    put_back: list[str] = field(default_factory=list[str])
+    """Objects that came from a backup."""
+    mended: list[Mended] = field(default_factory=list[Mended])
+    left: list[Damage] = field(default_factory=list["Damage"])
+    """What is still damaged."""
+    databases: list[str] = field(default_factory=list[str])
+    """Databases that came from a backup."""
+    registered: int = 0
+    """Tables that the engine had forgotten."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that matters is left."""
+        return not any(damage.is_loss for damage in self.left)
+
+
+def repair(repository: Repository | None = None, tell: Tell = lambda _text: None) -> Repaired:
+    """Mend all that can be mended; safe to repeat. ServiceError when the store, PostgreSQL or the place fails."""
+    done = Repaired(found=integrity.examine())
+    for damage in done.found:
+        tell(f"{damage.thing}: {damage.reason}")
+    if repository is not None:
+        done.put_back = _put_back(repository, done.found)
+        if done.put_back:
+            tell(f"{len(done.put_back)} objects put back from {repository.place}")
+        done.databases = _databases(repository, tell)
+    # one damage can hide another: a table that cannot be opened does not tell which of its files are gone
+    for _ in range(3):
+        damages = integrity.examine() if done.found else []
+        if not damages:
+            break
+        if repository is not None and (more := _put_back(repository, damages)):
+            done.put_back += more
+            continue
+        fresh = mending.mend_all(damages)
+        done.mended += [one for one in fresh if one.ok or one.damage not in [old.damage for old in done.mended]]
+        if not any(one.ok for one in fresh):
+            break
+    done.left = integrity.examine() if done.found else []
+    done.registered = _register(tell)
+    postgres.remember()
+    return done
+
+
+def _put_back(repository: Repository, damages: Iterable[Damage]) -> list[str]:
+    """Put objects back that a backup holds, the newest one first; their names."""
+    wanted = {key for damage in damages for key in damage.keys}
+    put: list[str] = []
+    for backup_id in reversed(repository.ids()):
+        if not wanted:
+            break
+        for item in repository.read(backup_id).lake:
+            if item.name in wanted and _copied(repository, item):
+                put.append(item.name)
+                wanted.discard(item.name)
+    return put
+
+
+def _copied(repository: Repository, item: Item) -> bool:
+    # compared with its hash as it is read; and what is there is never replaced
+    return storage.put_if_absent(item.name, b"".join(repository.pieces(item)))
+
+
+def _databases(repository: Repository, tell: Tell) -> list[str]:
+    """Fill databases that were made anew since they were last seen; what they hold by now is kept as a dump."""
+    from datong_infra.backup import databases
+    from datong_infra.services import stack
+
+    if not postgres.is_new() or not repository.ids():
+        return []
+    backup = repository.read()
+    aside = home() / "set_aside" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    aside.mkdir(parents=True, mode=0o700)
+    for item in backup.databases:
+        with (aside / f"{item.name}.dump").open("wb") as file:
+            file.writelines(databases.dump(item.name))
+        # what was made since would be in the dump's way
+        databases.clear(item.name)
+        databases.load(item.name, repository.pieces(item))
+        tell(f"database {item.name} as at {backup.began_at:%Y-%m-%d %H:%M:%S} UTC")
+    # the roles of this installation may use what the dump brought
+    stack.down(["postgres"])
+    stack.up(["postgres"])
+    return [item.name for item in backup.databases]
+
+
+def _register(tell: Tell) -> int:
+    """Let the engine know every table again: its catalog is derived."""
+    from datong_platform.lake import catalog
+
+    done = catalog.register()
+    for name, reason in done.skipped.items():
+        tell(f"{name} is not known to the engine: {reason}")
+    return len(done.tables)
