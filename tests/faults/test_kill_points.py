@@ -39,9 +39,12 @@ KINDS: Sequence[Sequence[Strike]] = (
         Strike("build: after dbt tells of a node", 3, "dbt killed"),
         Strike("send: before one change is sent", 5, "term"),
     ),
+    # a small lake may do with what is left, so nothing follows these on their day
+    (Strike("build: after dbt tells of a node", 3, "engine memory"),),
+    (Strike("build: before people are let read", how="memory"),),
     (
-        Strike("build: after dbt tells of a node", 3, "engine memory"),
-        Strike("build: before people are let read", how="memory"),
+        Strike("build: after dbt tells of a node", 3, "term"),
+        Strike("publish: before differences are applied", how="postgres killed"),
         Strike("send: after one change is sent", 5, "postgres killed"),
     ),
 )

@@ -78,6 +78,10 @@ class Postgres(Service):
             _forget_dead(data / "postmaster.pid")
             return
         owner = _owner()
+        # made beside its place: one that was killed half way must not be taken for whole the next time
+        draft = data.with_name("data.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        _make_owned(draft)
         password = data.parent / "superuser.txt"
         password.write_text(key("postgres_superuser"), encoding="ascii")
         password.chmod(0o600)
@@ -88,7 +92,7 @@ class Postgres(Service):
                 [
                     *_as_owner(data),
                     str(program("initdb")),
-                    f"--pgdata={data}",
+                    f"--pgdata={draft}",
                     "--username=postgres",
                     f"--pwfile={password}",
                     "--auth=scram-sha-256",
@@ -107,13 +111,13 @@ class Postgres(Service):
         finally:
             password.unlink()
         if done.returncode:
-            for path in data.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(draft)
             raise ServiceError(
                 "postgres",
                 f"its data folder {data} could not be made: {(done.stderr or done.stdout).strip()[-500:]}",
                 "mend what it names, or set DATONG_POSTGRES_URL to a PostgreSQL of your own.",
             )
+        draft.replace(data)
 
     def launch(self, port: int) -> Launch:
         data = _data()
@@ -248,11 +252,15 @@ def _data() -> Path:
     """The data folder, owned by the user that PostgreSQL runs as."""
     path = data_folder("postgres") / "data"
     if not path.exists():
-        path.mkdir(mode=0o700)
-        owner = _owner()
-        if owner:
-            os.chown(path, owner[0], owner[1])
+        _make_owned(path)
     return path
+
+
+def _make_owned(folder: Path) -> None:
+    owner = _owner()
+    folder.mkdir(mode=0o700)
+    if owner:
+        os.chown(folder, owner[0], owner[1])
 
 
 def _owner() -> tuple[int, int] | None:
