@@ -41,6 +41,8 @@ Connect your own systems: datong new source, then datong preview, profile, inges
 
 Keep it safe: datong backup PLACE every night, datong repair what was lost, datong restore PLACE into an empty home.
 
+How fast it is, beside others: datong bench.
+
 When something is wrong: datong alerts list, datong sync log, datong doctor, datong status, datong logs SERVICE,
 datong quarantine list.
 """
