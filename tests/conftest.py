@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from buckets import bucket_in_force
 from datong_infra.services import processes, stack
 from datong_infra.services.engine import version_at
 from datong_infra.services.spark import jars, server
-from datong_platform.lake import storage
 from datong_platform.settings import Settings, read_state, settings
 
 if TYPE_CHECKING:
@@ -53,15 +53,10 @@ def services(datong_home: Path) -> Settings:
 
 
 @pytest.fixture
-def own_bucket(services: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of the test's own, gone after it: the store keeps files for each, and can hold so many."""
-    bucket = f"test-{uuid.uuid4().hex[:12]}"
-    monkeypatch.setenv("DATONG_BUCKET", bucket)
-    storage.ensure_bucket()
-    yield bucket
-    for key in list(storage.keys("")):
-        storage.delete(key)
-    storage.client().delete_bucket(Bucket=bucket)
+def own_bucket(services: Settings) -> Iterator[str]:
+    """A bucket of the test's own, gone after it."""
+    with bucket_in_force() as bucket:
+        yield bucket
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from datong_platform.lake import history, landing, load
 from datong_platform.lake.columns import source_fields
 from datong_platform.names import OPERATION, bronze
 from datong_platform.settings import Settings
+from sandbox_process import SandboxProcess
 
 MARK = secrets.token_hex(3)
 
@@ -31,23 +31,9 @@ class Plant:
 
     def __init__(self, home: Path, postgres: str) -> None:
         database = f"crm_{MARK}"
-        arguments = ["serve", "--scale", "0.1", "--seed", "5", "--page-size", "500"]
-        arguments += ["--postgres", postgres, "--crm-database", database]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "datong_infra.sandbox", *arguments], env={**os.environ, "DATONG_HOME": str(home)}
-        )
-        known = home / "connections.json"
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                self.connections: dict[str, str] = json.loads(known.read_text(encoding="utf-8"))
-                if httpx.get(f"{self.connections['SANDBOX_URL']}/health").is_success:
-                    break
-            except (OSError, ValueError, KeyError, httpx.TransportError):
-                pass
-            assert self.process.poll() is None, "the sandbox ended by itself"
-            assert time.monotonic() < deadline, "the sandbox did not come up"
-            time.sleep(0.1)
+        arguments = ["--scale", "0.1", "--seed", "5", "--page-size", "500"]
+        self.process = SandboxProcess(home, *arguments, "--postgres", postgres, "--crm-database", database)
+        self.connections = self.process.known
         self.systems = {name: self.renamed(system) for name, system in load_systems().items()}
 
     def renamed(self, system: SystemConfig, prefix: str = "plant") -> SystemConfig:
@@ -73,8 +59,7 @@ def plant(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, value in found.connections.items():
             patch.setenv(name, value)
         yield found
-    found.process.terminate()
-    found.process.wait(30)
+    found.process.end()
     with psycopg.connect(services.postgres_url, autocommit=True) as db:
         db.execute(f"drop database if exists crm_{MARK} with (force)".encode())
         db.execute(f"drop role if exists crm_{MARK}".encode())

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pyarrow as pa
 import pytest
+from buckets import bucket_in_force
 from datong_infra.backup.make import make
 from datong_infra.backup.repository import Repository
 from datong_infra.backup.restore import restore
@@ -104,11 +105,9 @@ def test_a_restore_that_broke_off_goes_on_and_ends_the_same(
 ) -> None:
     backup = make(lake)
     whole = [item.name for item in backup.lake]
-    with monkeypatch.context() as patch:
+    with bucket_in_force("restored-half"), monkeypatch.context() as patch:
         # only the bucket is another one: the databases stay as they are
         patch.setattr("datong_infra.backup.restore.databases.load", lambda _name, _pieces: None)
-        patch.setenv("DATONG_BUCKET", "restored-half")
-        storage.ensure_bucket()
         target = settings()
         assert target.bucket == "restored-half" != services.bucket
         real, told = storage.client().upload_fileobj, list[str]()
@@ -126,9 +125,6 @@ def test_a_restore_that_broke_off_goes_on_and_ends_the_same(
         restore(lake, backup)
         assert sorted(storage.keys("")) == sorted(whole)
         assert rows_of(target.table_uri(ORDERS), target.storage_options()) == [1, 2, 3]
-        for name in list(storage.keys("")):
-            storage.delete(name)
-        storage.client().delete_bucket(Bucket=target.bucket)
 
 
 def test_a_bucket_of_another_store_is_a_place_as_well(lake: Repository) -> None:

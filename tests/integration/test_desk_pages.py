@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,25 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import uvicorn
 from datong_assets.dbt import graph
-from datong_infra.desk import users
-from datong_infra.desk.app import app
-from datong_infra.services import processes
-from datong_platform.lake import catalog, storage
+from datong_platform.lake import catalog
 from datong_platform.settings import Settings, settings
 from datong_platform.standard import cases, decisions, withheld
 from deltalake import write_deltalake
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from desk_browser import Visitors, chromium, needs_chromium, own_lake, served
+from playwright.sync_api import Browser, Page, expect
 
-WORD = "correct horse 打通"
-expect.set_options(timeout=20_000)
 MANY = 100_000
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: run .ci/servers as root")
+pytestmark = needs_chromium
 
 
 @dataclass(frozen=True)
@@ -77,11 +64,7 @@ def quarantined(number: int) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def desk(services: Settings) -> Iterator[Desk]:
     """A desk over a lake of its own, in which 100,000 records wait."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATONG_BUCKET", f"desk-{uuid.uuid4().hex[:8]}")
-        address = services.need("engine_address").split(";")[0]
-        patch.setenv("DATONG_ENGINE_ADDRESS", f"{address};user_id=datong;session_id={uuid.uuid4()}")
-        storage.ensure_bucket()
+    with own_lake(services):
         rows = pa.Table.from_pylist(list(quarantined(MANY)))
         write_deltalake(
             f"s3://{settings().bucket}/quarantine/sales_order_item", rows, storage_options=settings().storage_options()
@@ -90,58 +73,23 @@ def desk(services: Settings) -> Iterator[Desk]:
         decisions.refresh()
         catalog.register()
         graph.load()
-        users.ensure()
-        for name, role in (("mei", "steward"), ("tom", "viewer")):
-            users.add(name, WORD, role)  # pyright: ignore[reportArgumentType]
-        port = processes.free_port()
-        server = uvicorn.Server(uvicorn.Config(app(), host="127.0.0.1", port=port, log_level="warning"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 30
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield Desk(f"http://127.0.0.1:{port}")
-        server.should_exit = True
-        thread.join(10)
-        for name in ("mei", "tom"):
-            users.remove(name)
+        with served({"mei": "steward", "tom": "viewer"}) as url:
+            yield Desk(url)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
 def visit(desk: Desk, browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens the desk as somebody; whatever the browser complains about fails the test."""
-    complaints: list[str] = []
-    contexts: list[Any] = []
-
-    def come(name: str = "mei", lang: str = "en") -> Page:
-        context = browser.new_context(locale="zh-CN" if lang == "zh" else "en-GB")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(f"{desk.url}/log-in")
-        page.locator("[name=name]").press_sequentially(name)
-        page.keyboard.press("Tab")
-        page.keyboard.insert_text(WORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{desk.url}/")
-        return page
-
-    yield come
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    visitors = Visitors(desk.url, browser)
+    yield visitors
+    visitors.leave()
+    assert visitors.complaints == []
 
 
 def mine(kind: str) -> list[decisions.Decision]:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import email.utils
-import json
-import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +15,7 @@ from datong_infra.sandbox import client as controls
 from datong_infra.sandbox.model import COLLECTIONS, ENTITY_SETS, SERVICES
 from datong_platform import settings
 from datong_platform.errors import ConfigurationError, ServiceError
+from sandbox_process import SandboxProcess
 
 UNITS = {"pcs": "ST", "kg": "KG", "m": "M", "L": "L"}
 DOCUMENTS = "API_MATERIAL_DOCUMENT_SRV/A_MaterialDocumentHeader"
@@ -31,24 +27,11 @@ class Plant:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: SandboxProcess | None = None
 
     def start(self) -> Plant:
-        environment = {**os.environ, "DATONG_HOME": str(self.home)}
-        arguments = ["serve", "--scale", "0.1", "--seed", "3", "--page-size", "100"]
-        self.process = subprocess.Popen([sys.executable, "-m", "datong_infra.sandbox", *arguments], env=environment)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                state = json.loads((self.home / "sandbox" / "address.json").read_text(encoding="utf-8"))
-                if state["pid"] == self.process.pid and httpx.get(f"{state['address']}/health").is_success:
-                    break
-            except (OSError, ValueError, httpx.TransportError):
-                pass
-            assert self.process.poll() is None, "the sandbox ended by itself"
-            assert time.monotonic() < deadline, "the sandbox did not come up"
-            time.sleep(0.05)
-        self.known: dict[str, str] = json.loads((self.home / "connections.json").read_text(encoding="utf-8"))
+        self.process = SandboxProcess(self.home, "--scale", "0.1", "--seed", "3", "--page-size", "100")
+        self.known = self.process.known
         self.erp = httpx.Client(
             base_url=self.known["ERP_URL"] + "/", auth=(self.known["ERP_USER"], self.known["ERP_PASSWORD"]), timeout=30
         )
@@ -61,8 +44,7 @@ class Plant:
         assert self.process
         self.erp.close()
         self.mes.close()
-        self.process.kill() if kill else self.process.terminate()
-        self.process.wait(20)
+        self.process.kill() if kill else self.process.end()
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         return httpx.request(method, f"{self.known['SANDBOX_URL']}/_sandbox/{path}", json=body, timeout=60).json()
@@ -125,8 +107,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
 @pytest.fixture(autouse=True)
 def _no_fault_stays_on(plant: Plant) -> Iterator[None]:
     yield
-    if plant.process and plant.process.poll() is None:
-        plant.control("DELETE", "faults")
+    plant.control("DELETE", "faults")
 
 
 # ---- ERP, reading

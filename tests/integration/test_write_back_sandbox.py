@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -22,6 +17,7 @@ from datong_ingestion.write_back.config import Retry
 from datong_platform.settings import settings
 from deltalake import write_deltalake
 from lake_builds import let_read
+from sandbox_process import SandboxProcess
 
 UNITS = {"pcs": "ST", "kg": "KG", "m": "M", "L": "L"}
 COMPONENTS = "API_PRODUCTION_ORDER_2_SRV/A_ProductionOrderComponent_2"
@@ -37,27 +33,13 @@ class Plant:
         self.home = home
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        environment = {**os.environ, "DATONG_HOME": str(self.home)}
-        arguments = ["serve", "--scale", "0.1", "--seed", "11"]
-        self.process = subprocess.Popen([sys.executable, "-m", "datong_infra.sandbox", *arguments], env=environment)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                state = json.loads((self.home / "sandbox" / "address.json").read_text(encoding="utf-8"))
-                if state["pid"] == self.process.pid and httpx.get(f"{state['address']}/health").is_success:
-                    break
-            except (OSError, ValueError, httpx.TransportError):
-                pass
-            assert self.process.poll() is None, "the sandbox ended by itself"
-            assert time.monotonic() < deadline, "the sandbox did not come up"
-            time.sleep(0.05)
-        self.known: dict[str, str] = json.loads((self.home / "connections.json").read_text(encoding="utf-8"))
+        self._process = SandboxProcess(self.home, "--scale", "0.1", "--seed", "11")
+        self.known = self._process.known
         for name, value in self.known.items():
             monkeypatch.setenv(name, value)
 
     def stop(self) -> None:
-        self.process.kill()
-        self.process.wait(20)
+        self._process.kill()
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         return httpx.request(method, f"{self.known['SANDBOX_URL']}/_sandbox/{path}", json=body, timeout=60).json()

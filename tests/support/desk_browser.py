@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from buckets import bucket_in_force
 from datong_infra.desk import users
 from datong_infra.desk.app import app
 from datong_infra.services import processes
-from datong_platform.lake import storage
 from datong_platform.settings import Settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -33,16 +33,10 @@ expect.set_options(timeout=_PATIENCE)
 @contextmanager
 def own_lake(services: Settings) -> Generator[str]:
     """A lake of its own, which is in force within the block and gone afterwards."""
-    with pytest.MonkeyPatch.context() as patch:
-        bucket = f"desk-{uuid.uuid4().hex[:8]}"
-        patch.setenv("DATONG_BUCKET", bucket)
+    with bucket_in_force(f"desk-{uuid.uuid4().hex[:8]}") as bucket, pytest.MonkeyPatch.context() as patch:
         address = services.need("engine_address").split(";")[0]
         patch.setenv("DATONG_ENGINE_ADDRESS", f"{address};user_id=datong;session_id={uuid.uuid4()}")
-        storage.ensure_bucket()
         yield bucket
-        for key in list(storage.keys("")):
-            storage.delete(key)
-        storage.client().delete_bucket(Bucket=bucket)
 
 
 @contextmanager

@@ -4,12 +4,8 @@ people who edit, and what the systems' own change documents say in the end.
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -28,6 +24,7 @@ from datong_platform.names import parse
 from datong_platform.settings import settings
 from deltalake import write_deltalake
 from lake_builds import let_read
+from sandbox_process import SandboxProcess
 
 ZONE = timezone(timedelta(hours=8))
 FIELDS = {
@@ -67,21 +64,8 @@ class Systems:
         return free[:count]
 
     def start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        environment = {**os.environ, "DATONG_HOME": str(self.home)}
-        arguments = ["serve", "--scale", "0.3", "--seed", "11"]
-        self.process = subprocess.Popen([sys.executable, "-m", "datong_infra.sandbox", *arguments], env=environment)
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                state = json.loads((self.home / "sandbox" / "address.json").read_text(encoding="utf-8"))
-                if state["pid"] == self.process.pid and httpx.get(f"{state['address']}/health").is_success:
-                    break
-            except (OSError, ValueError, httpx.TransportError):
-                pass
-            assert self.process.poll() is None, "the sandbox ended by itself"
-            assert time.monotonic() < deadline, "the sandbox did not come up"
-            time.sleep(0.05)
-        known: dict[str, str] = json.loads((self.home / "connections.json").read_text(encoding="utf-8"))
+        self._process = SandboxProcess(self.home, "--scale", "0.3", "--seed", "11")
+        known = self._process.known
         self.address = known["SANDBOX_URL"]
         for name, value in known.items():
             monkeypatch.setenv(name, value)
@@ -106,8 +90,7 @@ class Systems:
                 assert answer.is_success, answer.text
 
     def stop(self) -> None:
-        self.process.kill()
-        self.process.wait(20)
+        self._process.kill()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         answer = httpx.request(method, f"{self.address}/_sandbox/{path}", json=body, timeout=60)
