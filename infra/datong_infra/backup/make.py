@@ -23,7 +23,6 @@ from datong_infra.backup import databases
 from datong_infra.backup.repository import Backup, Item, Repository, new_id
 
 _AT_ONCE = 8
-_PIECE = 8 << 20
 _NAMES_OTHERS = re.compile(r"/_delta_log/|^landing/.*/manifest/")
 # a hint that is overwritten: it may name a checkpoint that came after the listing, and readers do without it
 _LEFT_OUT = re.compile(r"/_delta_log/_last_checkpoint$")
@@ -40,13 +39,13 @@ def make(repository: Repository, tell: Tell = lambda _text: None) -> Backup:
     """
     began_at = datetime.now(UTC)
     before = {item.name: item for item in repository.read().lake} if repository.ids() else {}
-    first = {name: seen for prefix in ("ops/", "") for name, seen in _naming(prefix)}
+    first = {seen.key: seen for prefix in ("ops/", "") for seen in _naming(prefix)}
     dumps = [Item(name, size, sha256) for name in databases.names() for sha256, size in [_dump(repository, name)]]
     tell(f"{len(dumps)} databases")
-    objects = first | {name: seen for name, seen in _listing() if not _NAMES_OTHERS.search(name)}
+    objects = first | {seen.key: seen for seen in storage.listing() if not _NAMES_OTHERS.search(seen.key)}
     tables = _tables(objects)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        kept = list(pool.map(lambda name: _keep(repository, name, objects[name], before.get(name)), objects))
+        kept = list(pool.map(lambda name: _keep(repository, objects[name], before.get(name)), objects))
     lake = {item.name: item for item in kept if item is not None}
     tell(f"{len(lake)} objects, {sum(lake[name] is not before.get(name) for name in lake)} of them new")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -67,50 +66,28 @@ def make(repository: Repository, tell: Tell = lambda _text: None) -> Backup:
     return backup
 
 
-def _naming(prefix: str) -> Iterator[tuple[str, tuple[int, str]]]:
+def _naming(prefix: str) -> Iterator[storage.Listed]:
     ops_is_done = not prefix
-    for name, seen in _listing(prefix):
+    for found in storage.listing(prefix):
+        name = found.key
         if _NAMES_OTHERS.search(name) and not _LEFT_OUT.search(name) and not (ops_is_done and name.startswith("ops/")):
-            yield name, seen
-
-
-def _listing(prefix: str = "") -> Iterator[tuple[str, tuple[int, str]]]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    pages = storage.client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix)
-    try:
-        for page in pages:
-            for item in page.get("Contents", []):
-                yield item["Key"], (item["Size"], item["ETag"])
-    except (BotoCoreError, ClientError) as error:
-        raise _unreadable(str(error)) from error
-
-
-def _unreadable(words: str) -> ServiceError:
-    return ServiceError(f"bucket {settings().bucket}", f"cannot be read: {words}", "run `datong doctor`.")
+            yield found
 
 
 def _dump(repository: Repository, name: str) -> tuple[str, int]:
     return repository.put(databases.dump(name))
 
 
-def _keep(repository: Repository, name: str, seen: tuple[int, str], before: Item | None) -> Item | None:
+def _keep(repository: Repository, seen: storage.Listed, before: Item | None) -> Item | None:
     """The object as an item of the backup; None when it is gone by now."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    size, etag = seen
-    if before is not None and (before.size, before.etag) == (size, etag) and repository.has(before):
+    if before is not None and (before.size, before.etag) == (seen.size, seen.etag) and repository.has(before):
         return before
-    try:
-        answer: Mapping[str, Any] = storage.client().get_object(Bucket=settings().bucket, Key=name)
-        sha256, length = repository.put(answer["Body"].iter_chunks(_PIECE))
-    except ClientError as error:
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-            return None
-        raise _unreadable(str(error)) from error
-    except BotoCoreError as error:
-        raise _unreadable(str(error)) from error
-    return Item(name, length, sha256, answer.get("ETag", etag))
+    found = storage.opened(seen.key)
+    if found is None:
+        return None
+    etag, pieces = found
+    sha256, length = repository.put(pieces)
+    return Item(seen.key, length, sha256, etag)
 
 
 def _tables(names: Mapping[str, Any]) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
-from typing import Any
 
 from datong_platform.errors import ConfigurationError, ServiceError
 from datong_platform.lake import storage
@@ -60,23 +59,8 @@ def _put(repository: Repository, item: Item, there: dict[str, int]) -> None:
         for piece in repository.pieces(item):
             file.write(piece)
         file.seek(0)
-        _upload(item.name, file)
-
-
-def _upload(name: str, file: Any) -> None:
-    from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        storage.client().upload_fileobj(file, settings().bucket, name)
-    except (S3UploadFailedError, BotoCoreError, ClientError) as error:
-        raise ServiceError(
-            f"bucket {settings().bucket}",
-            f"cannot be written: {error}",
-            "run `datong doctor`, then the command again: it goes on where it stopped.",
-        ) from error
+        storage.upload(item.name, file)
 
 
 def _sizes() -> dict[str, int]:
-    pages = storage.client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket)
-    return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+    return {found.key: found.size for found in storage.listing()}

@@ -556,8 +556,8 @@ def remove_left_over(system: str, entity: str, age: timedelta) -> int:
     kept = [read_manifest(system, entity, number) for number in range(max(1, last - KEPT_BATCHES), last + 1)]
     named = {file.key for manifest in kept if manifest for file in manifest.all_files}
     limit, removed = datetime.now(UTC) - age, 0
-    for key, changed_at in list(storage.dated_keys(f"{root(system, entity)}/data/")):
-        if key not in named and changed_at < limit:
-            storage.delete(key)
+    for found in list(storage.listing(f"{root(system, entity)}/data/")):
+        if found.key not in named and found.written_at < limit:
+            storage.delete(found.key)
             removed += 1
     return removed

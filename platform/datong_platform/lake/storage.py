@@ -6,7 +6,7 @@ import threading
 import uuid
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from datong_platform.errors import ServiceError
 from datong_platform.settings import settings
@@ -14,9 +14,20 @@ from datong_platform.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from datetime import datetime
+    from typing import IO
 
 
+_PIECE = 8 << 20
 _making = threading.Lock()
+
+
+class Listed(NamedTuple):
+    """An object as a listing tells it: bytes, the store's mark of this very content, and when it was written (UTC)."""
+
+    key: str
+    size: int
+    etag: str
+    written_at: datetime
 
 
 @lru_cache(maxsize=4)
@@ -51,11 +62,12 @@ def client() -> Any:
 @contextmanager
 def _named() -> Generator[None]:
     """The driver's errors as a ServiceError that names the store."""
+    from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, S3UploadFailedError) as error:
         raise ServiceError(
             f"store at {settings().s3_endpoint or 'AWS'}, bucket {settings().bucket}",
             f"failed: {error}.",
@@ -71,6 +83,12 @@ def put(key: str, body: bytes) -> None:
     """Write an object, replacing what was there. ServiceError when the store fails, as from all that follow."""
     with _named():
         client().put_object(Bucket=settings().bucket, Key=key, Body=body)
+
+
+def upload(key: str, file: IO[bytes]) -> None:
+    """Write a file's content as an object, in parts where it is large, replacing what was there."""
+    with _named():
+        client().upload_fileobj(file, settings().bucket, key)
 
 
 def put_if_absent(key: str, body: bytes) -> bool:
@@ -101,6 +119,25 @@ def get(key: str) -> bytes | None:
             if _status(error) == 404:
                 return None
             raise
+
+
+def opened(key: str) -> tuple[str, Iterator[bytes]] | None:
+    """An object's mark (ETag), and its content in pieces of 8 MiB; None when there is none."""
+    from botocore.exceptions import ClientError
+
+    with _named():
+        try:
+            answer = client().get_object(Bucket=settings().bucket, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
+    return answer["ETag"], _pieces(answer["Body"])
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    with _named():
+        yield from body.iter_chunks(_PIECE)
 
 
 def copy(key: str, target: str) -> bool:
@@ -138,20 +175,17 @@ def delete(key: str) -> None:
         client().delete_object(Bucket=settings().bucket, Key=key)
 
 
+def listing(prefix: str = "") -> Iterator[Listed]:
+    """The objects below a prefix, in the order of their keys."""
+    with _named():
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
+            for item in page.get("Contents", []):
+                yield Listed(item["Key"], item["Size"], item["ETag"], item["LastModified"])
+
+
 def keys(prefix: str) -> Iterator[str]:
     """The keys below a prefix, in order."""
-    with _named():
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
-            for item in page.get("Contents", []):
-                yield item["Key"]
-
-
-def dated_keys(prefix: str) -> Iterator[tuple[str, datetime]]:
-    """The keys below a prefix, in order, and when each was written (UTC)."""
-    with _named():
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
-            for item in page.get("Contents", []):
-                yield item["Key"], item["LastModified"]
+    return (found.key for found in listing(prefix))
 
 
 def folders(prefix: str) -> Iterator[str]:
