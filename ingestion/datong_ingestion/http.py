@@ -12,6 +12,7 @@ import logging
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,7 +29,6 @@ from datong_platform.errors import (
     TerminalError,
     TransientError,
 )
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from datong_ingestion.connections.http import HttpConnection
 from datong_ingestion.http_auth import ClientCredentials, LogIn, Signed
@@ -290,52 +290,58 @@ class HttpClient:
 
         # a host that just proved unreachable is not waited for again by every other entity of the system
         attempts = 1 if self._unreachable.is_set() else self._attempts
-        retrying = Retrying(
-            retry=retry_if_exception(
-                lambda error: isinstance(error, TransientError) and not isinstance(error, HeldError)
-            ),
-            stop=stop_after_attempt(attempts),
-            wait=self._wait,
-            reraise=True,
-        )
-        try:
-            return retrying(attempt)
-        except _UnreadableError as error:
-            raise ProtocolError(error.thing, error.reason, error.next_step) from error.__cause__
+        for number in range(1, attempts + 1):
+            try:
+                return attempt()
+            except TransientError as error:
+                if number < attempts and not isinstance(error, HeldError):
+                    time.sleep(self._wait(error, number))
+                elif isinstance(error, _UnreadableError):
+                    raise ProtocolError(error.thing, error.reason, error.next_step) from error.__cause__
+                else:
+                    raise
+        raise AssertionError("unreachable")
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "retry_after", None)
+    def _wait(self, error: TransientError, number: int) -> float:
+        asked = error.retry_after
         if asked is not None and self.pace is not None:
             return 0  # the pace holds all threads back for as long as was asked
         if asked is not None:
             return min(float(asked), self._max_wait)
         # jitter, so that readers that failed together do not come back together
-        return min(0.2 * 2 ** (state.attempt_number - 1), self._max_wait) * (0.5 + random.random())  # noqa: S311
+        return min(0.2 * 2 ** (number - 1), self._max_wait) * (0.5 + random.random())  # noqa: S311
 
     def _send(self, request: httpx.Request, what: str, repeatable: bool) -> httpx.Response:
-        place = address(str(request.url))
         try:
             return self._client.send(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            self._unreachable.set()
-            raise TransientError(
-                what,
-                f"{place} cannot be reached: {self.redact(str(error)) or type(error).__name__}.",
-                "check that the system is running and its address is right, then run again.",
-            ) from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            reason = f"the connection to {place} broke: {self.redact(str(error)) or type(error).__name__}."
-            if not repeatable:
-                # it may have arrived, so only the caller can find out whether it may be sent again
-                raise UnclearOutcomeError(what, reason, "read the target back before sending again.") from None
-            raise TransientError(what, reason, "run again; if it persists, look at the system's log.") from None
-        except TooLargeError as error:
-            raise ProtocolError(
+        except (httpx.HTTPError, TooLargeError) as error:
+            raise self._failed(error, address(str(request.url)), what, repeatable) from None
+
+    def _failed(
+        self, error: httpx.HTTPError | TooLargeError, place: str, what: str, repeatable: bool
+    ) -> DatongError | Exception:
+        """What a request without an answer comes to."""
+        if isinstance(error, TooLargeError):
+            return ProtocolError(
                 what,
                 f"{place} sent an answer of {error} and was cut off.",
                 "ask for smaller pages; or, if one answer really is so large, raise `answer_mib` of the connection.",
-            ) from None
+            )
+        said = self.redact(str(error)) or type(error).__name__
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            self._unreachable.set()
+            return TransientError(
+                what,
+                f"{place} cannot be reached: {said}.",
+                "check that the system is running and its address is right, then run again.",
+            )
+        if not isinstance(error, httpx.TransportError | httpx.DecodingError):
+            return error
+        reason = f"the connection to {place} broke: {said}."
+        if not repeatable:
+            # it may have arrived, so only the caller can find out whether it may be sent again
+            return UnclearOutcomeError(what, reason, "read the target back before sending again.")
+        return TransientError(what, reason, "run again; if it persists, look at the system's log.")
 
     def _check(self, response: httpx.Response, what: str, accept: Collection[int], repeatable: bool) -> None:
         status = response.status_code

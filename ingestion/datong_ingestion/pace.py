@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from datong_platform.errors import TransientError
 
@@ -31,6 +32,19 @@ class HeldError(TransientError):
     """The system asked for a longer pause than we wait; nothing was sent. `retry_after` says how long it still is."""
 
 
+class Shared(Protocol):
+    """A rate that others keep as well."""
+
+    @property
+    def block(self) -> int:
+        """How many changes are taken at once."""
+        ...
+
+    def take(self, changes: int) -> float:
+        """Take time for so many changes; how many seconds from now it begins."""
+        ...
+
+
 class Pace:
     """When the next request, and the next change, may go out. Used from several threads."""
 
@@ -41,8 +55,10 @@ class Pace:
         max_wait_seconds: float = 60,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        shared: Shared | None = None,
     ) -> None:
-        """`rate`: changes per second, None for no limit of our own."""
+        """`rate`: changes per second, None for no limit of our own. `shared`: what others have to keep as well."""
+        self._shared, self._left = shared, 0
         self._rate, self._max_wait = rate, max_wait_seconds
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
@@ -51,7 +67,15 @@ class Pace:
         self._pause = 0.0
 
     def take(self, changes: int = 1) -> None:
-        """Wait until so many more changes may be sent by the rate."""
+        """Wait until so many more changes may be sent by the rate, and by the one that is shared."""
+        if self._shared is not None:
+            with self._lock:
+                while self._left < changes:
+                    size = max(self._shared.block, changes - self._left)
+                    # the others wait with it: what they would take comes later still
+                    self._sleep(self._shared.take(size))
+                    self._left += size
+                self._left -= changes
         if not self._rate:
             return
         with self._lock:

@@ -265,6 +265,8 @@ class SystemConfig(Model):
     freshness_hours: Annotated[float, Field(gt=0)] = 24
     schedule: Annotated[str, Field(pattern=r"^$|^(\S+\s+){4}\S+$")] = ""
     """When Dagster ingests it by itself, beside the cycle: a cron expression, down to `* * * * *` for every minute."""
+    writes_per_second: Annotated[float | None, Field(gt=0)] = None
+    """The most changes that all write-back flows together send to it in a second, whatever each of them may."""
     entities: Annotated[list[EntityConfig], Field(min_length=1)]
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ from targets import (
     ODataV4Rig,
     RabbitMqRig,
     RestActionRig,
+    RestManyRig,
     RestPutRig,
     RestRig,
     SoapActionRig,
@@ -39,6 +40,7 @@ HTTP = {
     "odata_v4_batch": ODataV4BatchRig,
     "rest": RestRig,
     "rest_put": RestPutRig,
+    "rest_many": RestManyRig,
     "soap": SoapRig,
 }
 ACTIONS = {"odata_v2": ODataV2ActionRig, "odata_v4": ODataV4ActionRig, "rest": RestActionRig, "soap": SoapActionRig}
@@ -267,6 +269,40 @@ def test_many_changes_go_out_in_few_batches() -> None:
         assert set(kinds(send(target, *[rig.change(target, f"A{n:02d}") for n in range(45)]))) == {"accepted"}
         assert len(rig.held()) == 45
         assert sorted(what for _, what in rig.server.requests) == ["POST SRV/$batch"] * 5
+    finally:
+        rig.stop()
+
+
+@pytest.mark.parametrize(("how", "several"), [("repeat", "repeat"), ("comma", "comma"), ("comma", ""), ("repeat", "")])
+@pytest.mark.parametrize("page", [100, 2])
+def test_several_keys_in_one_request_make_no_record_look_absent(how: str, several: str, page: int) -> None:
+    """Whatever the API makes of several keys: all of them, the first, a page of them, or none."""
+    rig = RestManyRig(how)
+    rig.server.several, rig.server.page = several, page
+    try:
+        target = rig.open()
+        keys = [f"A{n}" for n in range(20)]
+        there = keys[::2]
+        send(target, *[rig.change(target, key) for key in there])
+        for _ in range(2):
+            held = target.lookup(keys)
+            assert {key for key in keys if held[key]} == set(there)
+            assert target.lookup(there).keys() == set(there)
+    finally:
+        rig.stop()
+
+
+def test_keys_are_looked_up_together_once_an_answer_has_shown_that_it_is_whole() -> None:
+    rig = RestManyRig()
+    try:
+        target = rig.open()
+        keys = [f"A{n}" for n in range(20)]
+        send(target, *[rig.change(target, key) for key in keys])
+        assert all(target.lookup(keys).values())
+        assert rig.server.lookups == [5, 5, 5, 5]
+        # nobody has these, and an answer with fewer records than were seen in one is whole
+        assert not any(target.lookup([f"B{n}" for n in range(10)]).values())
+        assert rig.server.lookups[4:] == [5, 5]
     finally:
         rig.stop()
 

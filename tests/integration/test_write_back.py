@@ -277,16 +277,13 @@ def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSystem]:
 def flow_like(name: str, **changes: Any) -> FlowConfig:
     """The project's own flow, under a name and on a table of the test's own."""
     mark = uuid.uuid4().hex[:8]
-    found = load_flow(name).model_copy(
-        update={
-            "flow": f"test_{mark}",
-            "source": f"serve.test__t{mark}",
-            "settle_seconds": 0.3,
-            "retry": {"wait_seconds": 0},
-            **changes,
-        }
-    )
-    return FlowConfig.model_validate(found.model_dump(by_alias=True))
+    own = {
+        "flow": f"test_{mark}",
+        "source": f"serve.test__t{mark}",
+        "settle_seconds": 0.3,
+        "retry": {"wait_seconds": 0},
+    }
+    return FlowConfig.model_validate(load_flow(name).model_dump(by_alias=True) | own | changes)
 
 
 def write_rows(flow: FlowConfig, rows: list[dict[str, Any]], schema: pa.Schema) -> None:

@@ -172,6 +172,30 @@ def test_consumption_is_posted_once_whatever_the_erp_does_meanwhile(
     assert run_flow(flow).planned == 0
 
 
+def test_postings_in_batches_are_made_once_each_though_half_of_a_batch_is_lost(
+    tmp_path: Path, services: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(tmp_path)
+    plant.start(monkeypatch)
+    try:
+        before = plant.control("GET", "truth")["consumption"]
+        rows = plant.unposted()
+        assert len(rows) > 25
+        wrong = {**rows[3], "entry_unit": "XX"}
+        flow = flow_over("consumption_to_erp", [*rows[:3], wrong, *rows[4:]], quantity=pa.decimal128(15, 3))
+        flow = flow.model_copy(update={"batch": 10})
+        plant.faults("erp", r"POST .*\$batch", "lost_reply", "truncate", "unavailable")
+        results = [run_flow(flow) for _ in range(4)]
+        assert all("XX" in one.problems[wrong["reference_document"]] for one in results)
+        last = results[-1]
+        assert (last.unknown, last.conflict, last.failed + last.dead) == (0, 0, 1), last
+        after = plant.control("GET", "truth")["consumption"]
+        assert (after["posted_twice"], after["posted"]) == (0, before["posted"] + len(rows) - 1)
+        assert [row["reference_document"] for row in plant.unposted()] == [wrong["reference_document"]]
+    finally:
+        plant.stop()
+
+
 def test_a_posting_the_erp_refuses_fails_in_the_words_of_the_erp(plant: Plant) -> None:
     [component] = plant.erp(f"{COMPONENTS}?$top=1")
     row = {

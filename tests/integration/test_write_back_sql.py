@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,6 +17,7 @@ import pymysql
 import pytest
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.databases.dialect import Dialect
+from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back import FlowConfig, run_flow
 from datong_ingestion.write_back.ledger import Ledger
 from datong_ingestion.write_back.sql import SqlTarget
@@ -197,6 +200,81 @@ def test_a_row_that_somebody_else_made_is_not_made_twice(database: Database) -> 
     result = run(flow, database)
     assert (result.verified, result.ok) == (1, True), result.problems
     assert len(database.rows()) == 1
+
+
+@pytest.fixture
+def procedure(database: Database) -> Iterator[str]:
+    """A stored procedure that books an order, and counts how often it was called."""
+    name, log = f"book_{database.table}", f"{database.table}_log"
+    database.run(f"create table {log} (order_no varchar(40))")
+    body = f"update {database.table} set title = new_title, version = version + 1 where order_no = wanted"
+    told = f"insert into {log} values (wanted)"
+    if database.url.startswith("postgres"):
+        database.run(
+            f"create procedure {name}(wanted text, new_title text) language plpgsql as $$ begin "
+            f"if new_title = 'no' then raise exception 'the period is closed'; end if; {body}; {told}; end $$"
+        )
+    else:
+        database.run(
+            f"create procedure {name}(in wanted varchar(40), in new_title varchar(40)) begin "
+            "if new_title = 'no' then signal sqlstate '45000' set message_text = 'the period is closed'; end if; "
+            f"{body}; {told}; end"
+        )
+    yield name
+    database.run(f"drop procedure {name}")
+    database.run(f"drop table {log}")
+
+
+def test_a_stored_procedure_brings_a_row_to_the_payload_once(database: Database, procedure: str) -> None:
+    assert run(a_flow(database, [order(n) for n in range(1, 5)]), database).ok
+    calls = {
+        "operations": ["call"],
+        "entity": "production_order",
+        "action": {"name": procedure, "parameters": {"wanted": "order_no", "new_title": "title"}},
+        "payload": {"title": "title"},
+    }
+    rows = [order(1), order(2, title="booked"), order(3, title="no"), order(4, title="ours")]
+    flow = a_flow(database, rows, **calls)
+
+    def meanwhile(step: str, _: str) -> None:
+        if step == "intended":
+            database.run(f"update {database.table} set title = 'theirs' where order_no = 'P00004'")
+
+    result = run(flow, database, on_step=meanwhile)
+    assert (result.verified, result.failed, result.conflict) == (2, 1, 1), result.problems
+    assert "the period is closed" in result.problems["P00003"]
+    assert [row[0] for row in database.run(f"select order_no from {database.table}_log")] == ["P00002"]
+    titles = {row[0]: row[1] for row in database.rows()}
+    assert (titles["P00002"], titles["P00004"]) == ("booked", "theirs")
+    again = run(flow, database)
+    assert "P00002" not in again.problems
+    assert len(database.run(f"select order_no from {database.table}_log")) == 1
+
+
+def test_a_system_bears_one_rate_from_all_its_flows_together(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRM_URL", database.url)
+    schema = "public" if database.url.startswith("postgres") else "datong"
+    known = load_system("crm")
+    slow = known.model_copy(update={"system": f"crm_{database.table}", "writes_per_second": 20})
+    first, second = (
+        a_flow(database, [order(n) for n in numbers], target={"resource": f"{schema}.{database.table}"})
+        for numbers in (range(1, 11), range(11, 21))
+    )
+    targets = [open_target(flow, slow) for flow in (first, second)]
+    began = time.monotonic()
+    try:
+        with ThreadPoolExecutor(2) as both:
+            results = list(
+                both.map(lambda one: run_flow(one[0], target=one[1]), zip((first, second), targets, strict=True))
+            )
+    finally:
+        for target in targets:
+            target.close()
+    assert [result.verified for result in results] == [10, 10]
+    # 20 changes in two blocks of 10 take half a second each, and the second begins after the first's
+    assert time.monotonic() - began >= 0.5
 
 
 class _Failing:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,10 +22,13 @@ from lake_builds import let_read
 from targets import (
     SCHEMA,
     FilesRig,
+    KafkaRig,
     ODataV2BatchRig,
     ODataV4BatchRig,
+    RestManyRig,
     RestPutRig,
     SoapRig,
+    SqlRig,
     TargetRig,
     row,
 )
@@ -81,3 +89,67 @@ def test_rows_are_made_changed_and_deleted_once_each(rig: TargetRig) -> None:
     assert len(rig.effects()) == 14
     assert run(rig, flow).planned == 0
     assert len(rig.effects()) == 14
+
+
+_DYING = """
+import json, os, signal, sys, threading
+from datong_ingestion.systems_config import parse_system
+from datong_ingestion.write_back import FlowConfig, run_flow
+from datong_ingestion.write_back.systems import open_target
+told = json.load(sys.stdin)
+flow = FlowConfig.model_validate(told["flow"])
+left, lock = told["after"], threading.Lock()
+def replied(key, outcome):
+    global left
+    with lock:
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+run_flow(flow, target=open_target(flow, parse_system(told["system"])), on_reply=replied)
+"""
+
+
+def kill_after(rig: TargetRig, flow: FlowConfig, replies: int) -> None:
+    """Run a flow in a process of its own that is killed when so many changes were answered."""
+    told = {
+        "flow": flow.model_dump(mode="json", by_alias=True),
+        "system": rig.definition().model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "after": replies,
+    }
+    killed = subprocess.run(
+        [sys.executable, "-c", _DYING],
+        input=json.dumps(told).encode(),
+        env=os.environ,
+        check=False,
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+
+
+KILLED: dict[str, Callable[[Path, pytest.FixtureRequest], TargetRig]] = {
+    **{name: lambda folder, _, make=make: make(folder) for name, make in RIGS.items()},
+    "rest_many": lambda _, __: RestManyRig(),
+    "sql": lambda _, request: SqlRig(request.getfixturevalue("services")),
+    "kafka": lambda _, request: KafkaRig(request.getfixturevalue("kafka")),
+}
+_NIGHTLY = {"odata_v2_batch", "rest_put", "soap", "kafka"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.nightly if kind in _NIGHTLY else ()) for kind in KILLED]
+)
+def test_a_run_that_is_killed_amid_its_requests_loses_nothing_and_repeats_nothing(
+    kind: str, services: Settings, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    rig = KILLED[kind](tmp_path, request)
+    try:
+        flow = flow_of(rig)
+        write(flow, [row(f"A{n}") for n in range(24)])
+        kill_after(rig, flow, 7)
+        assert rig.effects(), "it was killed before it did anything"
+        result = run(rig, flow)
+        assert (result.ok, result.failed, result.unknown) == (True, 0, 0), result
+        assert Counter(rig.effects()) == {("create", f"A{n}"): 1 for n in range(24)}
+        assert run(rig, flow).planned == 0
+    finally:
+        rig.stop()

@@ -213,6 +213,17 @@ class RestPutRig(RestRig):
         return {**super().target(), "rest": {"update": "PUT", "read_only": ["version"]}}
 
 
+class RestManyRig(RestRig):
+    """Several keys by one request."""
+
+    def __init__(self, how: str = "repeat") -> None:
+        super().__init__()
+        self.how = how
+
+    def target(self) -> dict[str, Any]:
+        return {**super().target(), "lookup_rows": 5, "rest": {"lookup_many": self.how}}
+
+
 class RestActionRig(RestRig):
     operations: ClassVar[set[Operation]] = {"create", "call"}
     action: ClassVar[dict[str, Any] | None] = {"name": "release", "parameters": {"Amount": "amount"}}

@@ -46,6 +46,12 @@ class ChangingSystem:
         self.faults: list[str] = []
         self.requests: list[tuple[float, str]] = []
         self.by_request: dict[str, Reply] = {}
+        self.several = "repeat"
+        """How its list takes several keys: by repeating the parameter, by commas, or not at all."""
+        self.page = 100
+        """The most records that one answer of its list holds."""
+        self.lookups: list[int] = []
+        """How many keys each request for its list named."""
         self.versions: dict[str, int] = defaultdict(int)
         self._lock = threading.RLock()
         system = self
@@ -119,7 +125,10 @@ class ChangingSystem:
         if protocol != "rest" and not rest.endswith("Things"):
             return 200, {"d": {}, "value": []}, {"x-csrf-token": "token", "Set-Cookie": "s=1; Path=/"}
         if protocol == "rest":
-            return 200, {"data": [row for key, row in self.rows.items() if key in query["Id"]]}, {}
+            asked = query["Id"] if self.several != "comma" else ",".join(query["Id"]).split(",")
+            found = [row for key, row in self.rows.items() if key in (asked if self.several else asked[:1])]
+            self.lookups.append(len(asked))
+            return 200, {"data": found[: self.page]}, {}
         keys = re.findall(r"Id eq '([^']*)'", query["$filter"][0])
         found = [self.rows[key] for key in keys if key in self.rows]
         if protocol == "v2":

@@ -116,8 +116,9 @@ class Mes:
                 conditions.append(f'"{table.order}" >= ?')
                 values.append(_moment(text, name))
             elif name in table.columns and table.columns[name].kind == "S":
-                conditions.append(f'"{name}" = ?')
-                values.append(text)
+                wanted = text.split(",")
+                conditions.append(f'"{name}" in ({", ".join("?" * len(wanted))})')
+                values += wanted
             else:
                 raise MesError(422, "validation_failed", f"There is no filter '{name}'.", field=name)
         if "cursor" in options:

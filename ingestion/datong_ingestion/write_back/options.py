@@ -26,6 +26,9 @@ class RestWrites(Model):
     free_action: str = "{resource}/{action}"
     """Address of an action that belongs to no record."""
     action_method: Literal["POST", "PUT", "PATCH"] = "POST"
+    lookup_many: Literal["", "comma", "repeat"] = ""
+    """How the API takes several keys in one request, `lookup_rows` at once: `orderNo=A,B` or `orderNo=A&orderNo=B`.
+    Empty for one request a key."""
 
 
 class SoapOperation(Model):

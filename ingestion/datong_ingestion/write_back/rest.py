@@ -4,88 +4,80 @@ back.
 Guards against: a second record (the same Idempotency-Key however often one change is sent), a lost update (If-Match
 with the version just read), an error that comes with status 200, an API that ignores the query parameter and returns
 everything, which would make a present record look absent or an absent one present, a PUT that empties the fields that
-it does not name (the whole record goes out, as it was read, with the changes in it).
+it does not name (the whole record goes out, as it was read, with the changes in it), an answer to several keys that
+ends where a page does (a key that is not in it is asked for alone, until a longer answer was seen).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-from urllib.parse import quote
+from typing import Any, cast
+from urllib.parse import quote, urlencode
 
-from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError
+from datong_platform.errors import ProtocolError
 
 from datong_ingestion.connections.rest import RestConnection
 from datong_ingestion.pace import Pace
 from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect
-from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
+from datong_ingestion.write_back.pooled import Pooled, found_of
+from datong_ingestion.write_back.target import Change, Found, Outcome
 from datong_ingestion.write_back.wire import Wire, at, rows_with_keys
 
 
-class RestTarget:
+class RestTarget(Pooled):
     """A collection of a JSON API, as a write-back target."""
 
-    can_be_asked = True
     dialect: Dialect = "rest"
     operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 
     def __init__(self, flow: FlowConfig, connection: RestConnection, wire: Wire, pace: Pace | None = None) -> None:
-        self._flow, self._config = flow, flow.target
-        self._connection = connection
-        self._thing = wire.thing
-        self._wire = wire
-        self._pace = wire.client.pace = pace or Pace()
+        wire.client.pace = pace or Pace()
+        super().__init__(flow, wire.thing, connection.concurrency, wire.client.pace)
+        self._connection, self._wire = connection, wire
         self._base = connection.base_url.rstrip("/")
         self._url = f"{self._base}/{flow.target.resource.strip('/')}"
-        self._pool = ThreadPoolExecutor(connection.concurrency, thread_name_prefix=f"write-back-{flow.flow}")
+        self._most = 0
+        """The most records that one answer was seen to hold."""
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def _let_go(self) -> None:
         self._wire.close()
 
-    def recorded(self, keys: Sequence[str]) -> None:
-        """Nothing to forget: the records stay where they are."""
+    @property
+    def _keys_at_once(self) -> int:
+        return self._config.lookup_rows if self._config.rest.lookup_many else 1
 
-    def lookup(
-        self, keys: Sequence[str], sent: Mapping[str, str] | None = None
-    ) -> dict[str, list[Found] | DatongError]:
-        return gathered(self._pool.map(self._look, keys))
+    def _rows(self, keys: Sequence[str]) -> Sequence[tuple[str, Found]]:
+        alone = [key for key in keys if "," in key] if self._config.rest.lookup_many == "comma" else []
+        together = [key for key in keys if key not in alone]
+        if len(together) < 2:
+            return [found for key in keys for found in self._asked([key])]
+        rows = self._asked(together)
+        self._most = max(self._most, len(rows))
+        if len(rows) >= self._most or self._most < 2:
+            # nothing tells yet that such an answer is whole: it may end where a page does, or know one key only
+            absent = set(together) - {key for key, _ in rows}
+            alone += [key for key in together if key in absent]
+        return [*rows, *(found for key in alone for found in self._asked([key]))]
 
-    def _look(self, key: str) -> dict[str, list[Found] | DatongError]:
-        try:
-            content = self._wire.get_json(self._url, {self._config.lookup: key})
-            rows = at(content, self._connection.data_path)
-            if not isinstance(rows, list):
-                raise ProtocolError(
-                    self._thing, f"answered without a list at {self._connection.data_path!r}.", "check data_path."
-                )
-            rows_with_keys(self._thing, rows, self._config.lookup, {key})
-            return {key: [self._found(row) for row in rows]}
-        except (AuthenticationError, ConfigurationError):
-            raise
-        except DatongError as error:
-            return {key: error}
+    def _asked(self, keys: Sequence[str]) -> list[tuple[str, Found]]:
+        """The records of one request."""
+        field = self._config.lookup
+        url, params = self._url, {field: ",".join(keys)}
+        if len(keys) > 1 and self._config.rest.lookup_many == "repeat":
+            url, params = f"{url}?{urlencode([(field, key) for key in keys])}", {}
+        rows = at(self._wire.get_json(url, params), self._connection.data_path)
+        if not isinstance(rows, list):
+            raise ProtocolError(
+                self._thing, f"answered without a list at {self._connection.data_path!r}.", "check data_path."
+            )
+        rows_with_keys(self._thing, rows, field, set(keys))
+        return [(str(row[field]), self._found(row)) for row in cast("list[dict[str, Any]]", rows)]
 
     def _found(self, row: Mapping[str, Any]) -> Found:
-        missing = [name for name in (*self._config.identity, self._config.etag_field) if name and name not in row]
-        if missing:
-            raise ConfigurationError(
-                self._thing, f"has no field {', '.join(missing)}, which the flow names.", "mend the flow's defs.yaml."
-            )
-        identity = tuple(str(row[name]) for name in self._config.identity)
-        etag = f'"{row[self._config.etag_field]}"' if self._config.etag_field else None
-        return Found(dict(row), etag, "/".join(identity), identity)
-
-    def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
-        def one(change: Change) -> tuple[str, Outcome]:
-            outcome = self._send(change)
-            on_reply(change, outcome)
-            return change.key, outcome
-
-        return dict(self._pool.map(one, changes))
+        field = self._config.etag_field
+        return found_of(self._thing, self._config, row, f'"{row.get(field)}"' if field else None)
 
     def _send(self, change: Change) -> Outcome:
         headers = {"Idempotency-Key": change.idempotency_key}

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from xml.sax.saxutils import escape
 
-from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, TransientError
+from datong_platform.errors import ConfigurationError, DatongError, TransientError
 
 from datong_ingestion.connections.soap import SoapOptions
 from datong_ingestion.http import UnclearOutcomeError
@@ -26,7 +25,8 @@ from datong_ingestion.systems_config import EntityConfig, SystemConfig
 from datong_ingestion.write_back.config import FlowConfig, Operation
 from datong_ingestion.write_back.options import SoapOperation, SoapWrites
 from datong_ingestion.write_back.payload import Dialect
-from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
+from datong_ingestion.write_back.pooled import Pooled, found_of
+from datong_ingestion.write_back.target import Change, Found, Outcome
 from datong_ingestion.write_back.wire import rows_with_keys
 
 _ALONE = re.compile(r"\{payload(?:\.(\w+))?\}\Z")
@@ -37,16 +37,14 @@ _ESCAPED_KEY = "key_in_document"
 _QUOTES = {'"': "&quot;", "'": "&apos;"}
 
 
-class SoapTarget:
+class SoapTarget(Pooled):
     """Records of a SOAP service, as a write-back target."""
 
-    can_be_asked = True
     dialect: Dialect = "xml"
 
     def __init__(self, flow: FlowConfig, system: SystemConfig, pace: Pace | None = None) -> None:
         """ConfigurationError when the flow does not say by which operations it writes."""
-        self._flow, self._config = flow, flow.target
-        self._thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
+        thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
         if flow.target.soap is None:
             raise ConfigurationError(
                 f"write-back flow {flow.flow}",
@@ -55,8 +53,8 @@ class SoapTarget:
             )
         self._writes: SoapWrites = flow.target.soap
         self._soap = Soap(system)
-        self._pace = self._soap.http.pace = pace or Pace()
-        self._pool = ThreadPoolExecutor(self._soap.connection.concurrency, thread_name_prefix=f"write-back-{flow.flow}")
+        self._soap.http.pace = pace or Pace()
+        super().__init__(flow, thing, self._soap.connection.concurrency, self._soap.http.pace)
         self._is_checked = False
         read = self._writes.read
         self._reading = EntityConfig(
@@ -86,56 +84,34 @@ class SoapTarget:
         }
         return frozenset(name for name, operation in named.items() if operation)
 
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+    def _let_go(self) -> None:
         self._soap.close()
-
-    def recorded(self, keys: Sequence[str]) -> None:
-        """Nothing to forget: the records stay where they are."""
 
     def lookup(
         self, keys: Sequence[str], sent: Mapping[str, str] | None = None
     ) -> dict[str, list[Found] | DatongError]:
+        """See `Target.lookup`; ConfigurationError when the service has no such operation."""
         if not self._is_checked:
             self._soap.checked_path(self._reading)
             self._is_checked = True
-        return gathered(self._pool.map(self._look, keys))
+        return super().lookup(keys, sent)
 
-    def _look(self, key: str) -> dict[str, list[Found] | DatongError]:
-        try:
-            rows = self._soap.listed(
-                self._reading, {"key": key, _ESCAPED_KEY: escape(key, _QUOTES), "since": "", "next": "", "filter": ""}
-            )
-            rows_with_keys(self._thing, rows, self._config.lookup, {key})
-            return {key: [self._found(row) for row in rows]}
-        except (AuthenticationError, ConfigurationError):
-            raise
-        except DatongError as error:
-            return {key: error}
+    def _rows(self, keys: Sequence[str]) -> Sequence[tuple[str, Found]]:
+        [key] = keys
+        words = {"key": key, _ESCAPED_KEY: escape(key, _QUOTES), "since": "", "next": "", "filter": ""}
+        rows = self._soap.listed(self._reading, words)
+        rows_with_keys(self._thing, rows, self._config.lookup, {key})
+        return [(key, self._found(row)) for row in rows]
 
     def _found(self, row: dict[str, Any]) -> Found:
-        missing = [name for name in (*self._config.identity, self._config.etag_field) if name and name not in row]
-        if missing:
-            raise ConfigurationError(
-                self._thing, f"has no field {', '.join(missing)}, which the flow names.", "mend the flow's defs.yaml."
-            )
         for name, value in self._flow.payload.items():
             if isinstance(value, list):
                 row[name] = _as_list(row.get(name))
-        identity = tuple(str(row[name]) for name in self._config.identity)
-        etag = str(row[self._config.etag_field]) if self._config.etag_field else None
-        return Found(row, etag, "/".join(identity), identity)
-
-    def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
-        def one(change: Change) -> tuple[str, Outcome]:
-            self._pace.take()
-            outcome = self._send(change)
-            on_reply(change, outcome)
-            return change.key, outcome
-
-        return dict(self._pool.map(one, changes))
+        field = self._config.etag_field
+        return found_of(self._thing, self._config, row, str(row.get(field)) if field else None)
 
     def _send(self, change: Change) -> Outcome:  # noqa: PLR0911 one way out per thing that can be known afterwards
+        self._pace.take()
         operation = cast("SoapOperation | None", getattr(self._writes, change.operation))
         if operation is None:
             return Outcome("refused", None, f"the flow names no operation to {change.operation} by")

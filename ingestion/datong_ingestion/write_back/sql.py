@@ -1,10 +1,10 @@
 """Write-back to a database: one row, one transaction, and a row that changed in between is never overwritten.
 
-A record is inserted, or updated or deleted where it still is as it was read: by its version column (`etag_field`) where
-it has one, else by the values that the update replaces. Guards against: a second row (its unique key: a conflict),
-a lost update (no row matches any more: a conflict), an identity that means several rows (rolled back), a connection
-that breaks off between the statement and its answer (unclear, so it is read back), numbers and times that a driver
-would round on their way (they are bound in the column's own type).
+A record is inserted, or updated, deleted or handed to a stored procedure where it still is as it was read: by its
+version column (`etag_field`) where it has one, else by the values that are replaced. Guards against: a second row (its
+unique key: a conflict), a lost update (no row matches any more: a conflict), an identity that means several rows
+(rolled back), a connection that breaks off between the statement and its answer (unclear, so it is read back), numbers
+and times that a driver would round on their way (they are bound in the column's own type).
 
 The names of fields are checked against the database's catalog before anything is sent.
 """
@@ -12,8 +12,7 @@ The names of fields are checked against the database's catalog before anything i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,38 +20,36 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError
+from datong_platform.errors import ConfigurationError, DatongError
 
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.pace import Pace
 from datong_ingestion.protocols.databases.dialect import Column, Dialect
 from datong_ingestion.protocols.sql import dialect_of
 from datong_ingestion.systems_config import EntityConfig
-from datong_ingestion.write_back.config import FlowConfig, Operation
+from datong_ingestion.write_back.config import Action, FlowConfig, Operation
 from datong_ingestion.write_back.payload import Dialect as PayloadDialect
-from datong_ingestion.write_back.target import Change, Found, Outcome, gathered
+from datong_ingestion.write_back.pooled import Pooled
+from datong_ingestion.write_back.target import Change, Found, Outcome
 
 _ACCEPTED, _CONFLICT = 200, 412
 """What the ledger's status says of targets that speak no HTTP."""
 
 
-class SqlTarget:
+class SqlTarget(Pooled):
     """A table of a database, as a write-back target. `resource` is `schema.table`."""
 
-    can_be_asked = True
     dialect: PayloadDialect = "sql"
-    operations: frozenset[Operation] = frozenset({"create", "update", "delete"})
+    operations: frozenset[Operation] = frozenset({"create", "update", "delete", "call"})
 
     def __init__(self, flow: FlowConfig, connection: SqlConnection, credentials: str, pace: Pace | None = None) -> None:
-        self._pace = pace or Pace()
-        self._config = flow.target
-        self._thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
+        thing = f"{flow.target.system} {flow.target.resource} (write-back flow {flow.flow})"
+        super().__init__(flow, thing, connection.concurrency, pace or Pace())
         self._credentials = credentials
         self._database: Dialect = dialect_of(connection, self._thing)
         self._zone = ZoneInfo(flow.target.timezone)
         self._entity = EntityConfig(name="target", source=flow.target.resource, mode="full")
         self._columns = self._described(flow)
-        self._pool = ThreadPoolExecutor(connection.concurrency, thread_name_prefix=f"write-back-{flow.flow}")
         self._local = threading.local()
         self._opened: list[Any] = []
         self._lock = threading.Lock()
@@ -83,23 +80,17 @@ class SqlTarget:
             )
         return columns
 
-    def close(self) -> None:
+    def _let_go(self) -> None:
         """Close the connections of all threads."""
-        self._pool.shutdown(cancel_futures=True)
         for connection in self._opened:
             with suppress(Exception):
                 connection.close()
 
-    def recorded(self, keys: Sequence[str]) -> None:
-        """Nothing to forget: the records stay where they are."""
+    @property
+    def _keys_at_once(self) -> int:
+        return self._config.lookup_rows
 
-    def lookup(
-        self, keys: Sequence[str], sent: Mapping[str, str] | None = None
-    ) -> dict[str, list[Found] | DatongError]:
-        size = self._config.lookup_rows
-        return gathered(self._pool.map(self._look, [keys[at : at + size] for at in range(0, len(keys), size)]))
-
-    def _look(self, keys: Sequence[str]) -> dict[str, list[Found] | DatongError]:
+    def _rows(self, keys: Sequence[str]) -> Sequence[tuple[str, Found]]:
         names = list(self._columns)
         bound = [self._native(self._config.lookup, key) for key in keys]
         places = ", ".join(self._database.parameter(place) for place in range(1, len(bound) + 1))
@@ -107,19 +98,15 @@ class SqlTarget:
             f"select {', '.join(map(self._database.quoted, names))} from {self._database.source(self._entity)} "
             f"where {self._database.quoted(self._config.lookup)} in ({places})"
         )
-        try:
-            rows = self._asked(statement, bound)
-        except (AuthenticationError, ConfigurationError):
-            raise
-        except DatongError as error:
-            return dict.fromkeys(keys, error)
-        held: dict[str, list[Found] | DatongError] = {key: [] for key in keys}
         own = dict(zip(bound, keys, strict=True))
-        for row in rows:
+        told: list[tuple[str, Found]] = []
+        for row in self._asked(statement, bound):
             found = self._found({name: self._read(name, value) for name, value in zip(names, row, strict=True)})
-            key = own.get(found.fields[self._config.lookup], str(found.fields[self._config.lookup]))
-            cast("list[Found]", held.setdefault(key, [])).append(found)
-        return held
+            key = found.fields[self._config.lookup]
+            # where upper and lower case are one, the database finds what was not asked for: that is nobody's record
+            if (ours := own.get(key, str(key))) in keys:
+                told.append((ours, found))
+        return told
 
     def _asked(self, statement: str, bound: Sequence[Any]) -> list[Any]:
         """The rows of a query; asked once more on a new connection when the old one was lost."""
@@ -145,14 +132,6 @@ class SqlTarget:
         etag = str(fields[self._config.etag_field]) if self._config.etag_field else None
         return Found(fields, etag, "/".join(identity), identity)
 
-    def send(self, changes: Sequence[Change], on_reply: Callable[[Change, Outcome], None]) -> dict[str, Outcome]:
-        def one(change: Change) -> tuple[str, Outcome]:
-            outcome = self._send(change)
-            on_reply(change, outcome)
-            return change.key, outcome
-
-        return dict(self._pool.map(one, changes))
-
     def _send(self, change: Change) -> Outcome:
         self._pace.take()
         try:
@@ -164,8 +143,7 @@ class SqlTarget:
             return Outcome("refused", None, str(error))
         try:
             with closing(connection.cursor()) as rows:
-                rows.execute(statement, bound)
-                written = rows.rowcount
+                written = self._written(rows, change, statement, bound)
             if written == 1:
                 connection.commit()
                 return Outcome("accepted", _ACCEPTED, "", self._key(change))
@@ -175,6 +153,22 @@ class SqlTarget:
         if written == 0:
             return Outcome("conflict", _CONFLICT, "the row was changed or deleted since it was read")
         return Outcome("refused", None, f"{', '.join(self._config.identity)} means {written} rows; nothing was changed")
+
+    def _written(self, rows: Any, change: Change, statement: str, bound: Sequence[Any]) -> int:
+        """How many rows a statement wrote; what a procedure did is seen by reading back, for it tells no number."""
+        if change.operation != "call":
+            rows.execute(statement, bound)
+            return int(rows.rowcount)
+        if change.found is not None:
+            # nobody can change the row before the transaction ends
+            guards = [self._config.etag_field] if self._config.etag_field else list(change.payload)
+            held: list[Any] = []
+            conditions = " and ".join(self._conditions(change.found, guards, held))
+            rows.execute(self._database.locked(self._database.source(self._entity), conditions), held)
+            if (count := len(rows.fetchall())) != 1:
+                return count
+        rows.execute(statement, bound)
+        return 1
 
     def _judged(self, error: Exception, connection: Any) -> Outcome:
         """What an error of a statement or of its commit leaves behind."""
@@ -193,6 +187,9 @@ class SqlTarget:
     def _statement(self, change: Change) -> tuple[str, list[Any]]:
         if change.operation == "delete":
             return self._delete(change)
+        if change.operation == "call":
+            action = cast("Action", self._flow.action)
+            return self._database.procedure(action.name, list(change.parameters)), list(change.parameters.values())
         return self._insert(change.payload) if change.found is None else self._update(change)
 
     def _delete(self, change: Change) -> tuple[str, list[Any]]:

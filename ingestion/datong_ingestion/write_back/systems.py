@@ -18,6 +18,7 @@ from datong_ingestion.http import HttpClient
 from datong_ingestion.pace import Pace
 from datong_ingestion.systems_config import SystemConfig, load_system
 from datong_ingestion.write_back.config import FlowConfig
+from datong_ingestion.write_back.shared_rate import SharedRate
 from datong_ingestion.write_back.target import Target
 from datong_ingestion.write_back.wire import Wire
 
@@ -34,7 +35,8 @@ def open_target(  # noqa: PLR0911 one way out per protocol
     """
     system = definition or load_system(flow.target.system)
     declared = system.connection.model_copy(update=changes)
-    pace = Pace(flow.rate, max_wait_seconds=declared.max_wait_seconds)
+    shared = SharedRate(system.system, system.writes_per_second) if system.writes_per_second else None
+    pace = Pace(flow.rate, max_wait_seconds=declared.max_wait_seconds, shared=shared)
     if isinstance(declared, ODataConnection):
         from datong_ingestion.protocols.odata_v2 import ODataV2
         from datong_ingestion.protocols.odata_v4 import ODataV4

@@ -140,6 +140,20 @@ class Dialect(ABC):
             return f"({entity.query.strip().rstrip(';')}) as source"
         return ".".join(self.quoted(part) for part in self.table(entity) if part)
 
+    def procedure(self, name: str, parameters: Sequence[str]) -> str:
+        """The statement that calls a stored procedure, `schema.name` or `name`, its parameters given in this order."""
+        places = ", ".join(self.argument(parameter, place) for place, parameter in enumerate(parameters, 1))
+        return f"call {'.'.join(map(self.quoted, name.split('.')))}({places})"
+
+    def locked(self, source: str, condition: str) -> str:
+        """A query that gives a row for each that meets a condition, and keeps others from changing them until the
+        transaction ends."""
+        return f"select 1 from {source} where {condition} for update"
+
+    def argument(self, name: str, place: int) -> str:
+        """A parameter of a procedure: by its name, where the database can."""
+        return f"{self.quoted(name)} => {self.parameter(place)}"
+
     def source_as(self, entity: EntityConfig) -> str:
         """What stands after `from`, by the name `source`."""
         return self.source(entity) if entity.query else f"{self.source(entity)} source"

@@ -170,6 +170,10 @@ class MySql(Dialect):
         connection.autocommit(False)
         return connection
 
+    def argument(self, name: str, place: int) -> str:
+        """By its place: MySQL and MariaDB know no names."""
+        return self.parameter(place)
+
     def is_duplicate(self, error: Exception) -> bool:
         return bool(error.args) and error.args[0] in _DUPLICATE
 

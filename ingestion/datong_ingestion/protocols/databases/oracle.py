@@ -8,7 +8,7 @@ transaction. Names are as the catalog has them (usually upper-case). Oracle hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from typing import Any
@@ -236,6 +236,9 @@ class Oracle(Dialect):
 
     def parameter(self, place: int) -> str:
         return f":{place}"
+
+    def procedure(self, name: str, parameters: Sequence[str]) -> str:
+        return f"begin {super().procedure(name, parameters).removeprefix('call ')}; end;"
 
     def is_duplicate(self, error: Exception) -> bool:
         return _code(error) == "ORA-00001"

@@ -11,7 +11,7 @@ kept once. For SQL Server's `rowversion` as cursor: `cursor_expression: cast(row
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from typing import Any
@@ -216,6 +216,13 @@ class SqlServer(Dialect):
 
     def parameter(self, place: int) -> str:
         return "?"
+
+    def procedure(self, name: str, parameters: Sequence[str]) -> str:
+        given = ", ".join(f"@{one} = {self.parameter(place)}" for place, one in enumerate(parameters, 1))
+        return f"exec {'.'.join(map(self.quoted, name.split('.')))} {given}".rstrip()
+
+    def locked(self, source: str, condition: str) -> str:
+        return f"select 1 from {source} with (updlock, rowlock) where {condition}"
 
     def is_duplicate(self, error: Exception) -> bool:
         return any(word in str(error).lower() for word in _DUPLICATE)
