@@ -2,10 +2,11 @@
 
     uv run python tests/bench/write_back.py --rows 10000 --latency-ms 20 --concurrency 32
 
-The target is a JSON API in a process of its own that answers after the given latency and tells what it holds. All three
-create each record and read it back; only the flow keeps a ledger. The loop does a part of the rows (`--loop-rows`),
-because it only waits. `nothing new` is the flow's next run. The CPU seconds of the flow count the store, too; what each
-part took is in the record (--format json).
+The target is a JSON API in a process of its own that answers after the given latency and tells what it holds. All
+create each record and read it back; only the flow keeps a ledger. Flow and script do so in two ways: each record is
+looked up by a request of its own, or 30 of them by one. The loop does a part of the rows (`--loop-rows`), because it
+only waits. `nothing new` is the flow's next run. The CPU seconds of the flow count the store, too; what each part took
+is in the record (--format json).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ BENCH = Benchmark(
     quick={"rows": 1000, "loop_rows": 100},
 )
 
+ALONE, TOGETHER = "each key looked up alone", "keys looked up together"
+
 SERVER = """
 import asyncio, json, sys, uvicorn
 from urllib.parse import parse_qs
@@ -63,12 +66,13 @@ async def app(scope, receive, send):
         records.setdefault(row["orderNo"], []).append(row)
         answer, status = row, 201
     else:
-        answer = {"data": records.get(parse_qs(scope["query_string"].decode())["orderNo"][0], [])}
+        keys = parse_qs(scope["query_string"].decode())["orderNo"][0].split(",")
+        answer = {"data": [row for key in keys for row in records.get(key, [])]}
     content = json.dumps(answer).encode()
     head = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": content})
-uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", timeout_keep_alive=300)
 """
 
 
@@ -76,11 +80,12 @@ def body(key: str) -> dict[str, object]:
     return {"orderNo": key, "partNo": "FG-1001", "quantity": 12.5, "unit": "pcs"}
 
 
-def flow_over(keys: list[str], concurrency: int) -> FlowConfig:
+def flow_over(keys: list[str], concurrency: int, together: str) -> FlowConfig:
     mark = uuid.uuid4().hex[:8]
     flow = load_flow("production_order_to_mes").model_dump(by_alias=True)
     payload = {"orderNo": "order_no", "partNo": "part_no", "quantity": "quantity", "unit": "unit"}
     changes = {"flow": f"bench_{mark}", "source": f"serve.bench__t{mark}", "payload": payload}
+    flow["target"]["rest"]["lookup_many"] = together
     found = FlowConfig.model_validate(flow | changes | {"chunk_rows": max(200, 8 * concurrency)})
     rows = pa.table(
         {
@@ -106,17 +111,32 @@ def loop(url: str, keys: list[str]) -> None:
             assert found[0]["quantity"] == 12.5
 
 
-async def script(url: str, keys: list[str], concurrency: int) -> None:
+_AT_ONCE = 30
+"""Keys that are looked up by one request, where they are together."""
+
+
+async def script(url: str, keys: list[str], concurrency: int, *, together: bool) -> None:
     gate = asyncio.Semaphore(concurrency)
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=concurrency)) as client:
 
         async def one(key: str) -> None:
             async with gate:
                 (await client.post(f"{url}/work-orders", json=body(key), timeout=60)).raise_for_status()
-                found = (await client.get(f"{url}/work-orders", params={"orderNo": key}, timeout=60)).json()["data"]
-                assert found[0]["quantity"] == 12.5
+                if not together:
+                    await look([key])
+
+        async def look(some: list[str]) -> None:
+            asked = {"orderNo": ",".join(some)}
+            found = (await client.get(f"{url}/work-orders", params=asked, timeout=60)).json()["data"]
+            assert [row["quantity"] for row in found] == [12.5] * len(some)
+
+        async def looked(some: list[str]) -> None:
+            async with gate:
+                await look(some)
 
         await asyncio.gather(*(one(key) for key in keys))
+        if together:
+            await asyncio.gather(*(looked(keys[at : at + _AT_ONCE]) for at in range(0, len(keys), _AT_ONCE)))
 
 
 def content(url: str, expected: int) -> pa.Table:
@@ -158,24 +178,25 @@ def once(url: str, bench: Session) -> None:
     keys = [f"K-{n:07d}" for n in range(chosen.rows)]
     looped = min(chosen.rows, chosen.loop_rows)
     if bench.takes("loop"):
-        with bench.measured("loop", "create and verify", services=(), amount=looped, unit="rows"):
+        with bench.measured("loop", ALONE, services=(), amount=looped, unit="rows"):
             loop(url, keys[:looped])
         content(url, looped)
-    if bench.takes("script"):
-        with bench.measured("script", "create and verify", services=(), amount=chosen.rows, unit="rows") as run:
-            asyncio.run(script(url, keys, chosen.concurrency))
-        run.checksum = checksum(content(url, chosen.rows))
-    if bench.takes("datong"):
-        flow = flow_over(keys, chosen.concurrency)
-        target = open_target(flow, concurrency=chosen.concurrency)
-        results: list[FlowResult] = []
-        with bench.measured("datong", "create and verify", amount=chosen.rows, unit="rows") as run:
-            results.append(run_flow(flow, target=target))
-        target.close()
-        assert results[0].ok, results[0]
-        with bench.measured("datong", "nothing new", amount=chosen.rows, unit="rows"):
-            run_flow(flow)
-        run.checksum = checksum(content(url, chosen.rows))
+    for case, together in ((ALONE, ""), (TOGETHER, "comma")):
+        if bench.takes("script"):
+            with bench.measured("script", case, services=(), amount=chosen.rows, unit="rows") as run:
+                asyncio.run(script(url, keys, chosen.concurrency, together=bool(together)))
+            run.checksum = checksum(content(url, chosen.rows))
+        if bench.takes("datong"):
+            flow = flow_over(keys, chosen.concurrency, together)
+            target = open_target(flow, concurrency=chosen.concurrency)
+            results: list[FlowResult] = []
+            with bench.measured("datong", case, amount=chosen.rows, unit="rows") as run:
+                results.append(run_flow(flow, target=target))
+            target.close()
+            assert results[0].ok, results[0]
+            with bench.measured("datong", f"nothing new ({case})", amount=chosen.rows, unit="rows"):
+                run_flow(flow)
+            run.checksum = checksum(content(url, chosen.rows))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from datong_platform.page import Markup
 from datong_infra.desk import errand
 from datong_infra.desk.errand import Errand
 from datong_infra.desk.frame import Visit, address, entry, field_of, moment, query
+from datong_infra.desk.ledger_words import in_chinese
 
 if TYPE_CHECKING:
     from datong_ingestion.write_back.config import FlowConfig
@@ -92,6 +93,15 @@ def mark(visit: Visit, of: Mapping[Any, tuple[str, str, str]], name: str) -> Mar
     """A state, an outcome or a kind of decision as a mark."""
     en, zh, tone = of.get(name, (name, name, "soft"))
     return page.mark(visit.t(en, zh), tone)
+
+
+def words(visit: Visit, told: str | None, longest: int = 0) -> Markup:
+    """What the ledger says, in the reader's language; the original stands beside. `longest`: cut after so many."""
+    if not told:
+        return Markup("")
+    own = in_chinese(told) if visit.lang == "zh" else told
+    shown = f"{own[:longest]}…" if longest and len(own) > longest else own
+    return page.element("span", shown, title=told if shown != told else None, lang=None if own != told else "en")
 
 
 def said(visit: Visit, of: Mapping[Any, tuple[str, ...]], name: str) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 from datong_platform.errors import ProtocolError
 
 from datong_ingestion.two_way.agreed import Memory
-from datong_ingestion.two_way.config import SyncConfig
+from datong_ingestion.two_way.config import SyncConfig, load_syncs
 from datong_ingestion.two_way.decide import text
 from datong_ingestion.two_way.results import SyncPreview, SyncSample
 from datong_ingestion.two_way.sides import base_of, gives_up, looked_up, opened, owners_of, record_of, settled_all
 from datong_ingestion.two_way.values import Side
-from datong_ingestion.write_back import decisions
+from datong_ingestion.write_back import decisions, ledger
 from datong_ingestion.write_back.ledger import Ledger, now
+from datong_ingestion.write_back.results import Preview, Sample
 from datong_ingestion.write_back.target import Found, Target
 
 _MAX_SAMPLES = 10
@@ -76,6 +77,46 @@ def dry_run(
         resting=dict(resting),
         holds=_holds(sync, count),
         samples=shown[:samples],
+    )
+
+
+def dry_run_of_way(name: str, *, samples: int = _MAX_SAMPLES) -> Preview | None:
+    """The same for what goes to one system, by its name in the ledger, as the dry run of a flow; None for a name that
+    no synchronisation has."""
+    found = next(
+        ((one, system) for one in load_syncs().values() for system in one.systems if one.flow_name(system) == name),
+        None,
+    )
+    if found is None:
+        return None
+    sync, system = found
+    told = dry_run(sync, samples=samples * len(sync.systems) * len(sync.fields))
+    by_key: dict[str, list[SyncSample]] = {}
+    for one in told.samples:
+        if one.system in {system, ""}:
+            by_key.setdefault(one.key, []).append(one)
+    counts = ledger.state_counts(name).get(name, {})
+    return Preview(
+        flow=name,
+        build=None,
+        new=0,
+        changed=told.changes[system],
+        deletes=0,
+        rechecks=0,
+        wrong=told.unreadable,
+        known=counts.get("verified", 0),
+        resting={state: count for state, count in counts.items() if state not in ledger.SETTLED},
+        holds=told.holds,
+        samples=[
+            Sample(
+                key,
+                "update",
+                {one.field: one.before for one in ones if one.field},
+                {one.field: one.after for one in ones if one.field},
+                next((one.words for one in ones if one.words), ""),
+            )
+            for key, ones in list(by_key.items())[:samples]
+        ],
     )
 
 

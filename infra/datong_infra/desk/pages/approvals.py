@@ -110,7 +110,7 @@ def _plan(
     facts += [(visit.t("since (UTC)", "始于 (UTC)"), moment(plan.since))]
     parts: list[Markup] = [page.element("h2", title), page.facts(facts)]
     if plan.words:
-        parts.append(page.element("div", plan.words, class_="note warn"))
+        parts.append(page.element("div", exchange.words(visit, plan.words), class_="note warn"))
     parts.append(page.element("h3", visit.t("Some of them, before and after", "变更示例（前 → 后）")))
     parts.append(_changes(visit, samples))
     fitting = [one for one in decided if one.plan in {None, plan.plan}]

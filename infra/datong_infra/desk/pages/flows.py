@@ -146,7 +146,7 @@ def _resume(visit: Visit, action: str) -> Markup:
 
 
 def _one(visit: Visit) -> Answer:
-    from datong_ingestion.write_back import decisions, load_flows, standing
+    from datong_ingestion.write_back import decisions, standing
 
     name = visit.place["flow"]
     flow, total = exchange.flows().get(name), standing.totals().get(name)
@@ -161,7 +161,7 @@ def _one(visit: Visit) -> Answer:
     if pause is not None:
         body.append(held(visit, pause))
     body += [_state(visit, name, total), _running(visit, name)]
-    if name in load_flows():
+    if flow is not None:
         words = visit.t("What would a run do now? (nothing is sent)", "预演：此刻运行会做什么？（不发送）")
         body.append(page.element("p", page.link(address("flows", name, "preview"), words)))
     if visit.decides:
@@ -399,10 +399,13 @@ def _decide_together(visit: Visit) -> Answer:
 
 def _preview(visit: Visit) -> Answer:
     """What a run would do now; the system is read, and nothing is sent."""
+    from datong_ingestion.two_way.config import ways
+    from datong_ingestion.two_way.preview import dry_run_of_way
     from datong_ingestion.write_back import dry_run, load_flow
 
-    flow = load_flow(visit.place["flow"])
-    found = dry_run(flow)
+    name = visit.place["flow"]
+    flow = ways().get(name) or load_flow(name)
+    found = dry_run_of_way(name) or dry_run(flow)
     body: list[Markup] = [page.element("div", words, class_="note warn") for words in found.holds]
     facts = [
         (visit.t("new", "新建"), found.new),
@@ -445,7 +448,7 @@ def _samples(visit: Visit, samples: Sequence[Sample]) -> Markup:
                     page.code(name, long=True),
                     page.element("div", was, class_="value"),
                     page.element("div", will, class_="value differs") if will else "",
-                    page.element("small", one.words if at == 0 else ""),
+                    page.element("small", exchange.words(visit, one.words) if at == 0 else ""),
                 )
             )
     columns = [visit.t("row", "行"), visit.t("operation", "操作"), visit.t("field", "字段")]

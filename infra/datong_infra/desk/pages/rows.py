@@ -135,7 +135,7 @@ def _table(visit: Visit, found: Sequence[Row]) -> Markup:
                 page.element("small", exchange.title(visit, defined.get(one.flow), one.flow)),
                 page.joined([exchange.mark(visit, exchange.STATES, one.state), _decided(visit, decided, one)]),
                 exchange.said(visit, exchange.OPERATIONS, one.operation),
-                page.element("div", page.element("small", _short(one.words)), class_="words"),
+                page.element("div", page.element("small", exchange.words(visit, one.words, 240)), class_="words"),
                 tried,
                 page.element("span", again, class_="line"),
                 page.element("span", moment(one.at), class_="line"),
@@ -164,10 +164,6 @@ def _decided(visit: Visit, decided: Mapping[tuple[str, str], Decision], one: Row
         visit, exchange.KINDS, made.kind
     )
     return page.joined([Markup("<br>"), page.element("small", words)])
-
-
-def _short(words: str | None) -> str:
-    return words if words is None or len(words) <= 240 else f"{words[:240]}…"  # pyright: ignore[reportReturnType]
 
 
 def _many(visit: Visit, listing: Iterable[Markup], state: str) -> Markup:
@@ -254,7 +250,7 @@ def _one(visit: Visit) -> Answer:
     body: list[Markup] = [page.facts([(name, value) for name, value in facts if value not in ("", None)])]
     if last.words:
         tone = exchange.STATES.get(last.state, ("", "", ""))[2]
-        body.append(page.element("div", last.words, class_=f"note {tone}"))
+        body.append(page.element("div", exchange.words(visit, last.words), class_=f"note {tone}"))
     body += [page.element("h2", visit.t("Both sides", "双方数据")), _sides(visit, steps)]
     if waits:
         body += [page.element("h2", visit.t("Decided, not carried out yet", "已决定，待执行"))]
@@ -386,7 +382,7 @@ def _steps(visit: Visit, steps: Sequence[Entry]) -> Markup:
             exchange.said(visit, exchange.OPERATIONS, one.operation),
             one.attempt,
             "" if one.status is None else str(one.status),
-            page.element("div", one.words or "", class_="words"),
+            page.element("div", exchange.words(visit, one.words), class_="words"),
             page.code(one.target_key, long=True),
             page.code(one.etag, long=True),
             page.code(one.run_id[:8]),
