@@ -546,6 +546,7 @@ class Session:
             ended_at=datetime.now(UTC),
             revision=revision,
             is_dirty=is_dirty,
+            is_quick=self.asked.quick,
             machine=results.this_machine(),
             load_before=self._load,
             load_after=os.getloadavg()[0],

@@ -255,8 +255,8 @@ def one_turn(bench: Session, version: str, ports: dict[int, int], fewer: int, dl
         assert delta
         without_start(run, told)
         run.checksum = content(delta, {"SalesOrder": "key", "NetAmount": "amount", "MaterialText": "text"}, rows)
-    if bench.takes("limit of a core"):
-        run = bench.command("limit of a core", [*common, "limit"], version, amount=rows, unit="rows")
+    if bench.takes("limit: a core"):
+        run = bench.command("limit: a core", [*common, "limit"], version, amount=rows, unit="rows")
         assert run
         without_start(run, run.last_json())
     if dlt and bench.takes("dlt"):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from datong_infra.bench import catalog, compare, report, results, tables
+from datong_infra.bench import catalog, charts, compare, report, results, tables
 from datong_infra.bench.results import Machine, Result, Run
 from datong_platform.errors import ConfigurationError
 
@@ -103,11 +103,23 @@ def test_records_are_found_by_file_id_revision_and_latest(own_home: Path) -> Non
     assert [one.revision[0] for one in results.kept()] == ["2", "1"]
     assert results.named("latest") == [new] == results.named("2222")
     assert results.named(old.id) == [old] == results.named(str(paths[0]))
+    trial = result(run("datong", 1, 3.0), is_quick=True, started_at=datetime(2026, 1, 3, tzinfo=UTC))
+    results.keep(trial)
+    assert results.named("latest") == [new], "a small trial is not what one compares with"
+    assert results.named("aaaa") == [trial], "unless there is nothing else"
     with pytest.raises(ConfigurationError, match="neither a file, an id, nor a revision"):
         results.named("3333")
     paths[0].write_text('{"benchmark": "p0"}')
     with pytest.raises(ConfigurationError, match="is not the record of a benchmark: title"):
         results.named("latest")
+
+
+def test_the_overview_shows_peers_and_no_limits() -> None:
+    listed = [run("datong", 1, 2.0), run("a peer", 1, 8.0), run("limit: a core", 1, 1.0, checksum=None)]
+    drawn = charts.overview([result(*listed)])
+    assert "a peer" in drawn
+    assert "4.00" in drawn
+    assert "limit" not in drawn
 
 
 def test_a_report_shows_every_contender_and_what_was_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from datong_infra.bench.results import OURS, Result, Spread, Summary
+from datong_infra.bench.results import LIMIT, OURS, Result, Spread, Summary
 from datong_infra.bench.tables import number, ratio
 
 WIDTH = 860
@@ -78,19 +78,22 @@ def _drawn(title: str, groups: Sequence[tuple[str, Sequence[_Bar]]]) -> str:
 
 
 def overview(listed: Sequence[Result]) -> str:
-    """How many times Datong's seconds each contender takes, on a logarithmic line; right of 1 Datong is faster."""
+    """How many times Datong's seconds each peer takes, on a logarithmic line; right of 1 Datong is faster.
+
+    Limits (their names begin with `limit`) are left out: they do not do the work, they bound it.
+    """
     rows: list[tuple[str, str, float]] = []
     for result in listed:
         summaries = result.summaries()
         for one in summaries:
             ours = next((each for each in summaries if each.who == OURS and each.case == one.case), None)
             times = one.times(ours)[0] if ours is not None and ours is not one else None
-            if times:
+            if times and not one.who.startswith(LIMIT):
                 rows.append((f"{result.benchmark} {one.case}".strip(), one.who, times))
     title = "Seconds of the others over Datong's"
     if not rows:
         return ""
-    left = 330
+    left = 350
     low = min(0.5, *(value for _, _, value in rows)) / 1.2
     high = max(2.0, *(value for _, _, value in rows)) * 1.2
     step = (WIDTH - left - 70) / (math.log(high) - math.log(low))
@@ -109,7 +112,7 @@ def overview(listed: Sequence[Result]) -> str:
     for name, who, value in rows:
         begin, end = sorted((x(1), x(value)))
         colour = "var(--ours)" if value >= 1 else "var(--other)"
-        parts.append(_words(left - 12, y + 14, f"{_short(name, 26)} · {_short(who, 22)}", "end"))
+        parts.append(_words(left - 12, y + 14, f"{_short(name, 27)} · {_short(who, 20)}", "end"))
         parts.append(_box(begin, y + 3, max(end - begin, 1), 13, colour))
         beyond = end + 6 if value >= 1 else x(1) + 6
         parts.append(_words(beyond, y + 14, f"{value:.2f}", "soft"))

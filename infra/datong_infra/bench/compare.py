@@ -73,11 +73,9 @@ def warnings(before: Result, after: Result) -> list[str]:
     told: list[str] = []
     if before.machine.fingerprint != after.machine.fingerprint:
         told.append(f"They ran on different machines: {before.machine}; {after.machine}.")
-    ignored = {"runs", "warm_ups", "only", "peers"}
+    first, second = before.sizes(), after.sizes()
     sizes = {
-        name: (before.arguments.get(name), after.arguments.get(name))
-        for name in {**before.arguments, **after.arguments}
-        if name not in ignored and before.arguments.get(name) != after.arguments.get(name)
+        name: (first.get(name), second.get(name)) for name in {**first, **second} if first.get(name) != second.get(name)
     }
     told += [f"They ran with different {name}: {one} and {other}." for name, (one, other) in sorted(sizes.items())]
     for result in (before, after):

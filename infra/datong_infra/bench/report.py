@@ -60,7 +60,7 @@ def _section(result: Result) -> list[Any]:
 
 def _settings(result: Result) -> Markup:
     arguments = {name: value for name, value in result.arguments.items() if value not in (None, [], "")}
-    rows: list[Sequence[Any]] = [("Datong", result.versions.get("pysail", ""), _listed(arguments))]
+    rows: list[Sequence[Any]] = [("this benchmark", result.revision[:8], _listed(arguments))]
     rows += [(who, peer.version, _listed(peer.settings)) for who, peer in result.peers.items()]
     parts = _listed(result.versions)
     inner = [page.table(("who", "version", "settings"), rows), page.element("p", parts, class_="soft")]

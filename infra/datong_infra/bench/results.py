@@ -27,6 +27,9 @@ from pydantic import BaseModel, Field, ValidationError
 OURS = "datong"
 """How Datong itself is called among the contenders: what the others are measured against."""
 
+LIMIT = "limit"
+"""How the names begin of what bounds a figure from below, and does not do the work."""
+
 _PARTS = (
     "pyspark",
     "pysail",
@@ -146,6 +149,8 @@ class Result(BaseModel):
     ended_at: datetime
     revision: str
     is_dirty: bool
+    is_quick: bool = False
+    """Whether it ran small, only to see that it works."""
     machine: Machine
     load_before: float
     load_after: float
@@ -155,6 +160,15 @@ class Result(BaseModel):
     left_out: dict[str, str] = Field(default_factory=dict[str, str])
     """Contenders that could not run, and why."""
     runs: list[Run]
+
+    def sizes(self) -> dict[str, Any]:
+        """The arguments that decide how much is done."""
+        others = {"runs", "warm_ups", "only", "peers"}
+        return {
+            name: value
+            for name, value in self.arguments.items()
+            if name not in others and value not in (None, [], "", False)
+        }
 
     @property
     def id(self) -> str:
@@ -286,8 +300,8 @@ def kept() -> Iterator[Result]:
 def named(name: str) -> list[Result]:
     """The records that `name` means, the newest first: a file, an id, the beginning of a revision, or `latest`.
 
-    `latest` and a revision mean the newest record of each benchmark on this machine. ConfigurationError when there is
-    none.
+    `latest` and a revision mean the newest record of each benchmark on this machine; one that ran small (--quick) only
+    where there is no other. ConfigurationError when there is none.
     """
     if name.endswith(".json") or os.sep in name:
         return [read(Path(name))]
@@ -308,4 +322,5 @@ def named(name: str) -> list[Result]:
             "is none that is kept: neither a file, an id, nor a revision with a record on this machine.",
             "see `datong bench list`, or run one: datong bench NAME.",
         )
+    mine.sort(key=lambda result: (result.is_quick, -result.started_at.timestamp()))
     return list({result.benchmark: result for result in reversed(mine)}.values())

@@ -42,6 +42,13 @@ def number(value: float) -> str:
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or not size else f"{value:.3g}"
 
 
+def said(value: Any) -> str:
+    """An argument, thousands parted."""
+    if isinstance(value, list):
+        return "/".join(str(each) for each in value)
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def spread(found: Spread) -> str:
     """Median (least to greatest), or the one value."""
     if found.least == found.greatest:
@@ -69,7 +76,10 @@ def content(result: Result) -> str:
 def about(result: Result) -> str:
     """Where and when, in a line."""
     revision = f"{result.revision[:8] or 'unknown'}{' and changes' if result.is_dirty else ''}"
+    sizes = ", ".join(f"{name} {said(value)}" for name, value in result.sizes().items())
+    quick = "a small trial, not the sizes of the title: " if result.is_quick else ""
     return (
+        f"{quick}{sizes}{'; ' if sizes else ''}"
         f"{result.started_at:%Y-%m-%d %H:%M} UTC, revision {revision}, {result.machine}; "
         f"load {result.load_before:.1f} before, {result.load_after:.1f} after"
     )

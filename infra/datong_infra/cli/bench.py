@@ -119,6 +119,7 @@ def listing(
             "record": result.id,
             "machine": "this" if result.machine.fingerprint == here else str(result.machine),
             "revision": f"{result.revision[:8]}{' and changes' if result.is_dirty else ''}",
+            "quick": result.is_quick,
             "load": f"{result.load_before:.1f} to {result.load_after:.1f}",
             "contenders": ", ".join(dict.fromkeys(run.who for run in result.runs)),
             "same_content": all(same is not False for same in result.same_content().values()),
