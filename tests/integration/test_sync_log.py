@@ -8,7 +8,10 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import pytest
+from datong_assets import hops
+from datong_assets.components.written_back import VERIFIED, Checked, Steps, Told, WrittenBack
 from datong_ingestion import run
 from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import load_flow
@@ -17,6 +20,7 @@ from datong_ingestion.write_back.results import FlowResult
 from datong_platform.errors import TransientError
 from datong_platform.lake import history, sync_log
 from datong_platform.lake.sync_log import SYNC_LOG, Entry
+from datong_platform.names import TableName
 from datong_platform.settings import home, subprocess_environment
 
 pytestmark = pytest.mark.usefixtures("own_bucket")
@@ -190,3 +194,36 @@ def test_a_system_that_cannot_be_connected_is_a_failed_read_of_each_of_its_table
     assert {one.table_name for one in found} == {str(system.table(entity.name)) for entity in system.entities}
     assert {(one.hop, one.outcome) for one in found} == {("extract", "failed")}
     assert "cannot be reached" in (found[0].words or "")
+
+
+def test_what_a_flow_or_a_synchronisation_does_bears_its_dagster_run_and_its_cycle() -> None:
+    def work(on_step: Steps) -> Told:
+        on_step("planned", "3 rows")
+        sync_log.record(Entry("plan", system="mes", flow="dates_to_mes", rows_in=3))
+        passed = Checked(VERIFIED, passed=False, words="1 waits", warns=True)
+        return Told(rows=2, seconds=0.1, detail="2 verified", metadata={"sent": 2}, checks=[passed])
+
+    [asset] = (
+        WrittenBack(
+            name="dates",
+            op="two_way_dates",
+            table=TableName("serve", "sync__dates"),
+            description="",
+            owner="",
+            systems=["erp", "mes"],
+            metadata={},
+            checks={VERIFIED: "read back"},
+            run=work,
+        )
+        .definitions()
+        .assets
+        or ()
+    )
+    assert isinstance(asset, dg.AssetsDefinition)
+    done = dg.materialize([asset], tags={hops.CYCLE: "cycle-7"})
+    [hop] = sync_log.entries(flow="dates_to_mes")
+    assert (hop.run_id, hop.cycle_id) == (done.run_id, "cycle-7")
+    [check] = done.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    [made] = done.asset_materializations_for_node("two_way_dates")
+    assert made.metadata["dagster/row_count"].value == 2
