@@ -1,6 +1,6 @@
 """Many writers on the same tables, upkeep and readers beside them: every acknowledged commit is there, once.
 
-That Spark loses commits in the same race with its own log store is shown in test_spark_commits.
+That Spark with its own log store loses commits when two writers meet is shown in test_spark_commits.
 """
 
 from __future__ import annotations

@@ -197,6 +197,21 @@ def test_a_checkpoint_whose_entries_were_cleared_away_comes_from_a_backup(
     assert content(LEDGER) == before
 
 
+def test_a_checkpoint_and_an_entry_after_it_are_both_made_good(lake: Repository, mend: Callable[..., Repaired]) -> None:
+    delta = history.open_table(BRONZE)
+    assert delta
+    delta.create_checkpoint()
+    load.load(land(_BATCHES + 1))
+    load.load(land(_BATCHES + 2))
+    before = content(BRONZE)
+    lose(f"{BRONZE.path}/_delta_log/{delta.version():020d}.checkpoint.parquet")
+    lose(entry(BRONZE, _BATCHES + 1))
+    assert kinds() == ["log"]
+    done = mend()
+    assert done.ok, done.left
+    assert content(BRONZE) == before
+
+
 def test_a_file_of_bronze_comes_again_from_the_landing_zone(lake: Repository, mend: Callable[..., Repaired]) -> None:
     before = content(BRONZE)
     lose(next(key for key in storage.keys(f"{BRONZE.path}/") if key.endswith(".parquet") and "_delta_log" not in key))
@@ -216,6 +231,7 @@ def test_a_table_that_builds_make_is_set_aside_to_be_built_anew(
     assert history.open_table(SILVER) is None
     aside = [key for key in storage.keys("_datong/set_aside/") if f"/{SILVER.path}/" in key]
     assert len(aside) == _BATCHES - 1, "nothing is deleted"
+    assert {item.name for item in make(lake).lake} >= set(aside), "and a backup can be made all the same"
 
 
 def test_a_landed_batch_without_its_file_is_read_again_and_not_skipped(

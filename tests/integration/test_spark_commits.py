@@ -6,14 +6,10 @@ the same version in the moment between Spark's look whether it is there and Spar
 
 from __future__ import annotations
 
-import http.client
-import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pytest
@@ -21,70 +17,18 @@ from datong_platform import engine as engines
 from datong_platform.names import parse
 from datong_platform.settings import Settings
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from go_between import GoBetween
+from many_writers import Race
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
-_COMMIT = re.compile(r"/_delta_log/\d{20}\.json$")
-
-
-class _GoBetween(ThreadingHTTPServer):
-    """Passes every request on to the store as it came; before the first commit by Spark it lets another one happen."""
-
-    daemon_threads = True
-
-    def __init__(self, store: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Passing)
-        self.store = urlsplit(store)
-        self.before_commit: Callable[[], None] | None = None
-        self.conditions: list[str | None] = []
-        self.answers: list[int] = []
-
-
-class _Passing(BaseHTTPRequestHandler):
-    server: _GoBetween
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-    def _pass(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        commit = self.command == "PUT" and _COMMIT.search(urlsplit(self.path).path) is not None
-        if commit:
-            self.server.conditions.append(self.headers.get("If-None-Match"))
-            act, self.server.before_commit = self.server.before_commit, None
-            if act:
-                act()
-        store = http.client.HTTPConnection(self.server.store.hostname or "", self.server.store.port, timeout=60)
-        # the Host header is signed: the store must see the one that Spark signed
-        store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() not in {"expect", "connection"}:
-                store.putheader(name, value)
-        store.endheaders(body)
-        answer = store.getresponse()
-        content = answer.read()
-        if commit:
-            self.server.answers.append(answer.status)
-        self.send_response_only(answer.status, answer.reason)
-        for name, value in answer.getheaders():
-            if name.lower() not in {"connection", "transfer-encoding"}:
-                self.send_header(name, value)
-        if answer.getheader("Content-Length") is None:
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-        store.close()
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass  # noqa: N815
-
 
 @pytest.fixture(scope="module")
-def go_between(services: Settings) -> Iterator[_GoBetween]:
-    server = _GoBetween(services.need("s3_endpoint"))
+def go_between(services: Settings) -> Iterator[GoBetween]:
+    server = GoBetween(services.need("s3_endpoint"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -92,7 +36,7 @@ def go_between(services: Settings) -> Iterator[_GoBetween]:
 
 
 @pytest.fixture(scope="module")
-def both_stores(services: Settings, start_spark: Callable[..., Any], go_between: _GoBetween) -> Iterator[Any]:
+def both_stores(services: Settings, start_spark: Callable[..., Any], go_between: GoBetween) -> Iterator[Any]:
     """A Spark whose `s3a` has our log store and whose `s3` has Delta's own, behind the go-between."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATONG_S3_ENDPOINT", f"http://127.0.0.1:{go_between.server_port}")
@@ -120,7 +64,7 @@ def _spark_append(session: SparkSession, uri: str, writer: str, number: int) -> 
 
 
 def test_the_stock_log_store_replaces_a_commit_that_was_acknowledged(
-    services: Settings, both_stores: Any, go_between: _GoBetween
+    services: Settings, both_stores: Any, go_between: GoBetween
 ) -> None:
     _append(services, "race_stock", "first")
     session = engines.session(both_stores.address)
@@ -134,7 +78,7 @@ def test_the_stock_log_store_replaces_a_commit_that_was_acknowledged(
 
 
 def test_our_log_store_lets_the_other_commit_stand_and_commits_after_it(
-    services: Settings, both_stores: Any, go_between: _GoBetween
+    services: Settings, both_stores: Any, go_between: GoBetween
 ) -> None:
     _append(services, "race_ours", "first")
     session = engines.session(both_stores.address)
@@ -149,8 +93,30 @@ def test_our_log_store_lets_the_other_commit_stand_and_commits_after_it(
     assert _rows(services, "race_ours") == [("delta-rs", 0), ("first", 0), ("spark", 0)]
 
 
+def test_writers_of_two_kinds_that_meet_in_the_middle_of_a_commit_lose_nothing(
+    services: Settings, both_stores: Any, go_between: GoBetween
+) -> None:
+    """Appends, merges, upkeep and readers; some of Spark's commits meet one of delta-rs between its look and its write,
+    which is where the stock log store lost one above."""
+    race = Race(services, "race_s3a", {"spark": engines.session(both_stores.address)}, scheme="s3a")
+    meetings = iter(range(3))
+
+    def meet(path: str) -> None:
+        if f"/{race.tables['log'].name}/" in path and (number := next(meetings, None)) is not None:
+            race.append("delta-rs", "between", number)
+
+    go_between.before_each_commit = meet
+    try:
+        tally = race.run({"spark": 2, "delta-rs": 2}, 6)
+    finally:
+        go_between.before_each_commit = None
+    assert tally.is_whole, tally.words()
+    assert tally.commits == 4 * 6 + 3
+    assert tally.gave_up == {"log": set(), "state": set()}
+
+
 def test_a_conflicting_change_of_another_writer_is_refused_and_not_lost(
-    services: Settings, both_stores: Any, go_between: _GoBetween
+    services: Settings, both_stores: Any, go_between: GoBetween
 ) -> None:
     _append(services, "race_change", "first")
     session = engines.session(both_stores.address)

@@ -114,21 +114,15 @@ class Race:
         commits: int,
         *,
         readers: Sequence[Kind] = ("delta-rs",),
-        merges: bool = True,
-        keep_up: bool = True,
     ) -> Tally:
         """Let so many writers of each kind make so many commits each, every other one a merge, and judge the outcome.
 
-        Whoever fails with something other than a refused commit makes the race fail. Where commits get lost, leave
-        merges and upkeep out: they may never end, because the table's log contradicts what its writers remember.
+        Whoever fails with something other than a refused commit makes the race fail.
         """
-        self._merges = merges
         names = [(kind, f"{kind}-{index}") for kind, count in writers.items() for index in range(count)]
         began = time.monotonic()
         with ThreadPoolExecutor(max_workers=len(names) + len(readers) + 1) as pool:
-            beside = [pool.submit(self._read, kind) for kind in readers]
-            if keep_up:
-                beside.append(pool.submit(self._keep_up))
+            beside = [*(pool.submit(self._read, kind) for kind in readers), pool.submit(self._keep_up)]
             try:
                 for done in [pool.submit(self._write, kind, name, commits) for kind, name in names]:
                     done.result()
@@ -154,7 +148,7 @@ class Race:
         actions: list[tuple[str, Callable[[], None], int]] = []
         for number in range(commits):
             key = f"key-{dice.randrange(KEYS)}"
-            if self._merges and number % 2:
+            if number % 2:
                 actions.append(("state", lambda n=number, k=key: self._merge(kind, writer, n, k), number))
             else:
                 actions.append(("log", lambda n=number: self._append(kind, writer, n), number))

@@ -26,7 +26,8 @@ _AT_ONCE = 8
 _NAMES_OTHERS = re.compile(r"/_delta_log/|^landing/.*/manifest/")
 # a hint that is overwritten: it may name a checkpoint that came after the listing, and readers do without it
 _LEFT_OUT = re.compile(r"/_delta_log/_last_checkpoint$")
-_COMMIT = re.compile(r"^(?P<table>.+)/_delta_log/(?P<version>\d{20})\.json$")
+# what a repair set aside is kept like any object, and is no table any more
+_COMMIT = re.compile(r"^(?!_datong/)(?P<table>.+)/_delta_log/(?P<version>\d{20})\.json$")
 
 Tell = Callable[[str], None]
 

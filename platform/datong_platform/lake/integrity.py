@@ -170,9 +170,14 @@ def _examine(log: Log, seen: tuple[str, int] | None) -> Iterator[Damage]:
     yield from _files(log, delta, thing)
 
 
+def pointed_to(table: TableName) -> int | None:
+    """The version of the checkpoint that a table's log points readers to; None when it points to none."""
+    body = storage.get(f"{table.path}/_delta_log/_last_checkpoint")
+    return None if body is None else _version(body)
+
+
 def _pointer(log: Log, thing: str) -> Damage | None:
-    body = storage.get(f"{log.table.path}/_delta_log/_last_checkpoint")
-    version = None if body is None else _version(body)
+    version = pointed_to(log.table)
     if version is None or version in log.checkpoints:
         return None
     words = f"cannot be opened: its newest checkpoint, of version {version}, is gone."

@@ -156,6 +156,10 @@ def _told_again(table: TableName, damage: Damage) -> str:
     log = integrity.look_into(table)
     if not log.commits or (min(log.commits) > 0 and not log.checkpoints):
         return ""
+    pointer = f"{table.path}/_delta_log/_last_checkpoint"
+    if integrity.pointed_to(table) not in {None, *log.checkpoints}:
+        # readers follow it to nowhere; without it they read the log as it lies there
+        storage.delete(pointer)
     written: list[str] = []
     try:
         for version in range(log.first_needed, log.last + 1):
