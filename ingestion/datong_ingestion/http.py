@@ -40,6 +40,8 @@ T = TypeVar("T")
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _WORDS = re.compile(r"<[^>]+>")
+_SHOWN = 4000
+"""Characters of an error page that are looked at."""
 
 
 class UnreadableBodyError(Exception):
@@ -432,11 +434,11 @@ def retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks to wait (RFC 9110, 10.2.3: seconds or a date); None when there is none."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return float(value.strip())
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -457,6 +459,7 @@ def error_text(response: httpx.Response) -> str:
         else:
             words = str(found)
     except ValueError:
-        words = _WORDS.sub(" ", response.text)
+        # only so much of it: each `<` of a page that has no `>` would be followed to its end
+        words = _WORDS.sub(" ", response.text[:_SHOWN])
     words = " ".join(words.split())
     return f": {words[:300]}" if words else ""

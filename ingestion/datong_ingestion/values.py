@@ -52,9 +52,11 @@ def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object of its fields (`object_pairs_hook`); one with different values for one field has them all."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        for name in found:
-            values = [value for other, value in pairs if other == name]
-            if any(value != values[0] or type(value) is not type(values[0]) for value in values):
+        sent: dict[str, list[Any]] = {}
+        for name, value in pairs:
+            sent.setdefault(name, []).append(value)
+        for name, values in sent.items():
+            if any(value != values[0] or type(value) is not type(values[0]) for value in values[1:]):
                 found[name] = Several(*values)
     return found
 
@@ -222,7 +224,10 @@ def to_decimal(value: Any, precision: int, scale: int) -> Decimal:
     _, digits, exponent = number.as_tuple()
     whole = len(digits) + int(exponent) if number else 0
     if number and (whole > precision - scale or -int(exponent) > scale):
-        trimmed = number.normalize()
+        try:
+            trimmed = number.normalize()
+        except ArithmeticError as error:
+            raise MisfitError(value) from error  # an exponent beyond what numbers have
         _, digits, exponent = trimmed.as_tuple()
         if len(digits) + int(exponent) > precision - scale or -int(exponent) > scale:
             raise MisfitError(value)

@@ -13,6 +13,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from datong_ingestion.documents.refusals import Refusal, RefusedError, table
 from datong_ingestion.documents.rows import MARKS, UNMARK, Layout, marked
 
 _BLOCK = 8 * MIB
+_COLUMNS = 10_000
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -216,9 +218,13 @@ class Delimited:
 
 def headings(found: list[str], rename: dict[str, str]) -> list[str]:
     """Headings as names of fields; RefusedError when one stands twice. One without a name is called by its place."""
+    if len(found) > _COLUMNS:
+        raise RefusedError(f"it has {len(found):,} columns, and no table has more than {_COLUMNS:,}")
     names = [rename.get(name.strip(), name.strip()) or f"column_{index}" for index, name in enumerate(found, 1)]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise RefusedError(f"the heading {', '.join(twice)} stands there twice, so its columns cannot be told apart")
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise RefusedError(
+            f"the heading {', '.join(twice[:20])} stands there twice, so its columns cannot be told apart"
+        )
     return names
 
 

@@ -34,6 +34,7 @@ _CELLS = 400_000
 _WHOLE = 16 * MIB
 _KEPT = 10_000
 _SAMPLE = 1000
+_ATTRIBUTES = 2000
 _ENCODING = re.compile(rb"^(?:\xef\xbb\xbf)?\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)[\"']")
 # in others, such as UTF-7, a document type could hide from the search for it
 _KNOWN = re.compile(
@@ -338,7 +339,7 @@ class _Page:
         self.count += 1
 
     def _walk(self, element: Any, node: _Node, row: list[Any], path: str) -> None:  # noqa: PLR0912 one pass, the hot one
-        for key, value in element.items():
+        for key, value in _attributes(element):
             self._attribute(node, key, value, row, path)
         for child in element:
             if (behind := child.tail) and not behind.isspace():
@@ -519,13 +520,22 @@ class _Several(list[Any]):
     """The contents of an element that came several times where one was expected."""
 
 
+def _attributes(element: Any) -> list[tuple[str, str]]:
+    """The attributes of an element; RefusedError for so many that looking each up, as lxml does, would take hours."""
+    if len(element.attrib) > _ATTRIBUTES:
+        raise RefusedError(f"its element {_local(element.tag)[:100]} has more than {_ATTRIBUTES:,} attributes")
+    return element.items()
+
+
 def _text_of(element: Any) -> str:
     return element.text or ""
 
 
 def _content(element: Any) -> Any:
     """An element as JSON: its text, or its attributes (`@name`), children and text (`#text`, all pieces of it)."""
-    found: dict[str, Any] = {f"@{_local(key)}": value for key, value in element.items() if not key.startswith(_XSI)}
+    found: dict[str, Any] = {
+        f"@{_local(key)}": value for key, value in _attributes(element) if not key.startswith(_XSI)
+    }
     texts = [(element.text or "") if not len(element) else (element.text or "").strip()]
     for child in element:
         name, value = _local(child.tag), _content(child)

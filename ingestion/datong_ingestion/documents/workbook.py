@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -178,15 +179,18 @@ def _errors(path: Path, sheet: str) -> dict[tuple[int, int], str]:
 
 def _part(archive: zipfile.ZipFile, sheet: str) -> str | None:
     """The part of the archive that holds a worksheet."""
-    book, links = (archive.read(name).decode("utf-8", "replace") for name in ("xl/workbook.xml", _LINKS))
-    for tag in re.findall(r"<(?:\w+:)?sheet\b[^>]*>", book):
-        about = dict(re.findall(r'([\w:]+)="([^"]*)"', tag))
-        if html.unescape(about.get("name", "")) == sheet:
-            for link in re.findall(r"<Relationship\b[^>]*>", links):
-                target = dict(re.findall(r'(\w+)="([^"]*)"', link))
-                if target.get("Id") == about.get("r:id"):
-                    name = target.get("Target", "")
-                    return name.lstrip("/") if name.startswith("/") else f"xl/{name}"
+    try:
+        # document types were refused before (`_check_size`)
+        book, links = (ElementTree.fromstring(archive.read(name)) for name in ("xl/workbook.xml", _LINKS))  # noqa: S314
+    except (KeyError, ElementTree.ParseError) as error:
+        raise RefusedError(f"it is not a whole workbook: {error}") from error
+    targets = {link.get("Id"): link.get("Target", "") for link in links.iter() if link.tag.endswith("}Relationship")}
+    for element in book.iter():
+        if element.tag.endswith("}sheet") and element.get("name") == sheet:
+            own = next((value for name, value in element.items() if name.endswith("}id")), None)
+            name = targets.get(own, "")
+            if name:
+                return name.lstrip("/") if name.startswith("/") else f"xl/{name}"
     return None
 
 

@@ -180,15 +180,17 @@ def parse_service(body: bytes, thing: str, kind: Callable[[ET.Element, str], pa.
 
     def lineage(name: str) -> list[ET.Element]:
         found: list[ET.Element] = []
+        seen: set[int] = set()
         while name:
             element = types.get(name)
             if element is None:
                 raise SchemaError(thing, f"$metadata names the type {name} and does not define it.", "ask its maker.")
-            if element in found:
+            if id(element) in seen:
                 if found[-1] is element:
                     break
                 raise SchemaError(thing, f"$metadata lets the type {name} be based on itself.", "ask its maker.")
             found.append(element)
+            seen.add(id(element))
             name = element.get("BaseType") or ""
         return found[::-1]
 
