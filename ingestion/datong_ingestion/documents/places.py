@@ -421,6 +421,10 @@ class _S3(_Retrying):
             self._made.close()
 
 
+_GONE = ("SFTPNoSuchFile", "SFTPNoSuchPath")
+"""What the driver calls a file that is not there."""
+
+
 class _Sftp(_Retrying):
     atomic = False
 
@@ -447,7 +451,7 @@ class _Sftp(_Retrying):
             return asyncio.run_coroutine_threadsafe(run(), loop).result()
         except DatongError:
             raise
-        except (OSError, TimeoutError, EOFError) as error:
+        except (OSError, TimeoutError, EOFError, _asyncssh(thing).Error) as error:
             self._session = None
             raise self._away(thing, error) from error
 
@@ -483,7 +487,9 @@ class _Sftp(_Retrying):
                 known_hosts=keys,
                 connect_timeout=own.timeout_seconds,
                 login_timeout=own.timeout_seconds,
-                keepalive_interval=15,
+                # nothing else ends the wait for an answer on a connection that stays open and silent
+                keepalive_interval=own.timeout_seconds / 3,
+                keepalive_count_max=2,
             )
             client = await session.start_sftp_client()
         except asyncssh.HostKeyNotVerifiable as error:
@@ -517,7 +523,8 @@ class _Sftp(_Retrying):
                 try:
                     entries = [entry async for entry in client.scandir(self._path(folder))]
                 except sftp_error as error:
-                    if level == 0:
+                    if level == 0 or type(error).__name__ not in {*_GONE, "SFTPPermissionDenied"}:
+                        # what was not seen because the connection broke must not look as if it were not there
                         raise self._named(error, folder, thing) from error
                     continue  # a folder below may be another's
                 for entry in entries:
@@ -578,8 +585,10 @@ class _Sftp(_Retrying):
         async def look(client: asyncssh.SFTPClient) -> bool:
             try:
                 return _seen(found.name, await client.stat(self._path(found.name))) == found
-            except self._sftp_error():
-                return False
+            except self._sftp_error() as error:
+                if type(error).__name__ in _GONE:
+                    return False
+                raise self._named(error, found.name, thing) from error
 
         return self._patiently(lambda: self._run(look, thing))
 
@@ -622,7 +631,7 @@ class _Sftp(_Retrying):
             try:
                 await client.remove(self._path(name))
             except self._sftp_error() as error:
-                if type(error).__name__ not in {"SFTPNoSuchFile", "SFTPNoSuchPath"}:
+                if type(error).__name__ not in _GONE:
                     raise self._named(error, name, thing) from error
 
         self._patiently(lambda: self._run(delete, thing))
@@ -633,7 +642,7 @@ class _Sftp(_Retrying):
                 async with client.open(self._path(name), "rb") as file:
                     return bytes(await file.read())  # pyright: ignore[reportArgumentType] opened as bytes
             except self._sftp_error() as error:
-                if type(error).__name__ in {"SFTPNoSuchFile", "SFTPNoSuchPath"}:
+                if type(error).__name__ in _GONE:
                     return None
                 raise self._named(error, name, thing) from error
 

@@ -35,6 +35,7 @@ from psycopg import conninfo, sql
 
 from datong_ingestion.connections.database_log import PostgresqlLogConnection
 from datong_ingestion.protocols.database_log import Changes, placed, without_filter
+from datong_ingestion.protocols.databases.silence import patient
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import MisfitError, Rescue, cast_texts, column, converter
@@ -379,7 +380,7 @@ class PostgresqlLog:
     def _connected(self, thing: str) -> psycopg.Connection[Any]:
         for attempt in range(self.connection.attempts):
             try:
-                return psycopg.connect(self._conninfo, autocommit=True)
+                return patient(self._conninfo, self.connection.timeout_seconds)
             except psycopg.Error as error:
                 translated = self._translated(error, thing)
                 if not isinstance(translated, TransientError) or attempt == self.connection.attempts - 1:

@@ -19,6 +19,7 @@ from psycopg import conninfo
 
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.databases.dialect import CURSOR, Column, Dialect, Meaning, Relation, Snapshot, cast
+from datong_ingestion.protocols.databases.silence import Watch, patient
 from datong_ingestion.systems_config import EntityConfig
 from datong_ingestion.values import Rescue, column, converter
 
@@ -148,11 +149,17 @@ class PostgreSql(Dialect):
         """Repeatable read."""
         from adbc_driver_postgresql import dbapi
 
-        return _Snapshot(dbapi.connect(self._conninfo))
+        watch = Watch(self._conninfo, self.connection.timeout_seconds)
+        try:
+            with watch.waiting():
+                return _Snapshot(dbapi.connect(self._conninfo), watch)
+        except BaseException:
+            watch.end()
+            raise
 
     def writer(self, thing: str) -> psycopg.Connection[tuple[Any, ...]]:
         """Read committed, as the server has it by default."""
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection = patient(self._conninfo, self.connection.timeout_seconds)
         connection.execute("set time zone 'UTC'")
         connection.autocommit = False
         return connection
@@ -161,7 +168,7 @@ class PostgreSql(Dialect):
         return isinstance(error, psycopg.errors.UniqueViolation)
 
     def _catalog(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self._conninfo, autocommit=True)
+        return patient(self._conninfo, self.connection.timeout_seconds)
 
     def meaning(self, error: Exception) -> Meaning:
         """Both drivers speak through libpq, whose messages carry the SQLSTATE or not."""
@@ -195,28 +202,36 @@ class PostgreSql(Dialect):
 
 
 class _Snapshot(Snapshot):
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, watch: Watch) -> None:
+        self._connection, self._watch = connection, watch
 
     def __enter__(self) -> _Snapshot:
         try:
-            with self._connection.cursor() as first:
+            with self._watch.waiting(), self._connection.cursor() as first:
                 first.execute("set transaction isolation level repeatable read, read only")
+                first.execute("select pg_backend_pid()")
+                self._watch.backend = first.fetchone()[0]
         except BaseException:
-            self._connection.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        try:
+            with self._watch.waiting():
+                self._connection.close()
+        finally:
+            self._watch.end()
 
     def batches(self, statement: str) -> Iterator[pa.Table]:
         with self._connection.cursor() as rows:
-            rows.execute(statement)
-            reader = rows.fetch_record_batch()
+            with self._watch.waiting():
+                rows.execute(statement)
+                reader = rows.fetch_record_batch()
             while True:
                 try:
-                    batch = reader.read_next_batch()
+                    with self._watch.waiting():
+                        batch = reader.read_next_batch()
                 except StopIteration:
                     return
                 yield pa.Table.from_batches([batch])
