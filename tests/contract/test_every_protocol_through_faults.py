@@ -24,7 +24,7 @@ BY_HTTP = ("odata_v2", "odata_v4", "rest", "soap")
 BY_BYTES = ("sql", "mysql", "mongodb", "files", "xml")
 RECOVERED = {"reply lost", "cut off", "chunks cut off", "no length", "too long", "too short", "503", "429", "skewed"}
 """What strikes one answer to a reading request over HTTP costs another request, and nothing more."""
-HELD_BACK = {"half open", "slow"}
+HELD_BACK = {"half open", "slow", "corrupt"}
 LIMIT = 240
 """Seconds within which a read that meets a fault is over: no measure of speed, only the proof that nothing hangs."""
 
@@ -41,8 +41,8 @@ def some(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """A part of the matrix in which every connector and every fault is; what waits for time limits once."""
     quick = [(kind, fault) for kind, fault in pairs if fault not in HELD_BACK]
     by_http = [pair for number, pair in enumerate(quick) if pair[0] in BY_HTTP and number % 5 == 0]
-    by_bytes = [pair for pair in quick if pair[0] in BY_BYTES and pair[1] in {"reset", "truncated", "corrupt"}]
-    return [*by_http, *by_bytes, ("rest", "half open"), ("sql", "half open"), ("mongodb", "slow")]
+    by_bytes = [pair for pair in quick if pair[0] in BY_BYTES and pair[1] in {"reset", "truncated"}]
+    return [*by_http, *by_bytes, ("rest", "half open"), ("sql", "half open"), ("mongodb", "slow"), ("files", "corrupt")]
 
 
 def named(pairs: list[tuple[str, str]]) -> list[Any]:
