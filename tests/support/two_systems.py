@@ -163,6 +163,7 @@ def sync_over(systems: Systems, orders: Sequence[str] | None = None, **changes: 
                     "identity": ["workOrderNo"],
                     "etag_field": "version",
                     "timezone": "Asia/Shanghai",
+                    "rest": {"lookup_many": "comma"},
                 },
             },
             "fields": {
