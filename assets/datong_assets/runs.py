@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import dagster as dg
-from datong_platform.errors import ConfigurationError, DatongError
+from datong_platform.errors import ConfigurationError, DatongError, ServiceError
 from datong_platform.lake import sync_log
 from datong_platform.names import SCHEMAS
 from datong_platform.settings import settings
@@ -356,13 +357,14 @@ def _run(
 
     with watching(listen):
         tell(Progress("step started", name))
-        done = _job(job).execute_in_process(
-            instance=instance or instances.instance(),
-            asset_selection=list(keys) if keys is not None else None,
-            tags={**(tags or {}), instances.PROCESS: instances.this_process()},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
+        with _storage_named(name):
+            done = _job(job).execute_in_process(
+                instance=instance or instances.instance(),
+                asset_selection=list(keys) if keys is not None else None,
+                tags={**(tags or {}), instances.PROCESS: instances.this_process()},
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
         if _interrupted(done):
             # Dagster records an interrupted run as failed and goes on; who pressed Ctrl-C wants all of it to stop
             raise KeyboardInterrupt
@@ -374,6 +376,22 @@ def _run(
         tell(Progress("step finished", name, ok=done.success, rows=rows, seconds=seconds))
     happened = [event for event in events if not event.kind.startswith("step")]
     return StepResult(name, done.success, errors, rows, seconds, done.run_id, happened)
+
+
+@contextmanager
+def _storage_named(name: str) -> Generator[None]:
+    """The loss of Dagster's storage in the middle of a run as a ServiceError, as when it is not there at all."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (DagsterPostgresException, DBAPIError) as error:
+        raise ServiceError(
+            "Dagster's storage",
+            f"broke off while {name} ran: {str(error).splitlines()[0].strip()}",
+            "run `datong doctor`, then `datong up`, then this again: it goes on where it stopped.",
+        ) from error
 
 
 def definitions() -> dg.Definitions:
