@@ -43,7 +43,9 @@ def make(repository: Repository, tell: Tell = lambda _text: None) -> Backup:
     first = {seen.key: seen for prefix in ("ops/", "") for seen in _naming(prefix)}
     dumps = [Item(name, size, sha256) for name in databases.names() for sha256, size in [_dump(repository, name)]]
     tell(f"{len(dumps)} databases")
-    objects = first | {seen.key: seen for seen in storage.listing() if not _NAMES_OTHERS.search(seen.key)}
+    # the witness tells of the lake where it lies: brought back with an older lake it would accuse it
+    unnamed = (one for one in storage.listing() if not _NAMES_OTHERS.search(one.key) and one.key != integrity.WITNESS)
+    objects = first | {seen.key: seen for seen in unnamed}
     tables = _tables(objects)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         kept = list(pool.map(lambda name: _keep(repository, objects[name], before.get(name)), objects))

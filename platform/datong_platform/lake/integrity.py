@@ -87,9 +87,9 @@ def look_into(table: TableName) -> Log:
     """The log of a table as its folder shows it; empty when there is none."""
     found = Log(table)
     parts: dict[int, list[re.Match[str]]] = {}
-    for key, changed_at in storage.dated_keys(f"{table.path}/"):
-        name = key.removeprefix(f"{table.path}/")
-        found.objects[name] = changed_at
+    for listed in storage.listing(f"{table.path}/"):
+        name = listed.key.removeprefix(f"{table.path}/")
+        found.objects[name] = listed.written_at
         entry = name.removeprefix("_delta_log/")
         if entry == name:
             continue
