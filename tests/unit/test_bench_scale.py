@@ -56,6 +56,7 @@ def asked(expression: str) -> Any:
         ),
         ("cast(from_utc_timestamp(timestamp '2026-11-22 16:30:00', 'Asia/Shanghai') as date)", date(2026, 11, 23)),
         ("explode(sequence(date '2026-11-22', date '2026-11-23', interval 1 day))", date(2026, 11, 22)),
+        ("explode(sequence(trunc(date '2026-11-22', 'MM'), date '2026-11-23', interval 1 month))", date(2026, 11, 1)),
     ],
 )
 @pytest.mark.usefixtures("bench")

@@ -78,9 +78,6 @@ def as_duckdb(tree: Any) -> str:
             return exp.Paren(this=exp.Add(this=exp.DayOfWeek(this=node.this.copy()), expression=exp.Literal.number(1)))
         if isinstance(node, exp.DateTrunc) and node.text("unit") == "MM":
             return days(exp.DateTrunc(unit=exp.Literal.string("month"), this=node.this.copy()), "date")
-        if isinstance(node, exp.GenerateSeries):
-            # of days, which come as times here
-            return days(node, "date[]")
         if isinstance(node, exp.Trim) and not node.expression:
             # only the blank goes there, every Unicode space here
             node.set("expression", exp.Literal.string(" "))
@@ -93,7 +90,12 @@ def as_duckdb(tree: Any) -> str:
             return exp.Paren(this=exp.GT(this=exp.ArraySize(this=those), expression=exp.Literal.number(0)))
         return node
 
-    return tree.transform(one).sql(dialect="duckdb")
+    def series(node: Any) -> Any:
+        # of days, which come as times here
+        return days(node, "date[]") if isinstance(node, exp.GenerateSeries) else node
+
+    # what replaces a node is not looked into again: the ends of a series go first
+    return tree.transform(one).transform(series).sql(dialect="duckdb")
 
 
 def copied(name: str, place: Path) -> list[str]:
