@@ -260,6 +260,8 @@ class Benchmark:
         session = Session(self, asked)
 
         def stop(*_: object) -> None:
+            # a second one (to the whole group, and from `datong bench`) must not break off the tidying up
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise SystemExit(143)
 
         # so that what the block started is stopped and removed
