@@ -546,14 +546,16 @@ def remove_old(system: str, entity: str, sequence: int) -> None:
             storage.delete(key)
 
 
-def remove_left_over(system: str, entity: str, age: timedelta) -> int:
+def remove_left_over(system: str, entity: str, age: timedelta, loaded: int) -> int:
     """Remove files older than `age` that no manifest of the last batches names; how many.
 
-    What a batch that waits to be loaded names is kept however old it is: the last KEPT_BATCHES are the newest ones.
+    What a batch that waits to be loaded names, one after number `loaded`, is kept however old it is.
     """
     folder = f"{root(system, entity)}/manifest/"
     last = max((int(key[len(folder) :].removesuffix(".json")) for key in storage.keys(folder)), default=0)
-    kept = [read_manifest(system, entity, number) for number in range(max(1, last - KEPT_BATCHES), last + 1)]
+    kept = [
+        read_manifest(system, entity, number) for number in range(max(1, min(last, loaded) - KEPT_BATCHES), last + 1)
+    ]
     named = {file.key for manifest in kept if manifest for file in manifest.all_files}
     limit, removed = datetime.now(UTC) - age, 0
     for found in list(storage.listing(f"{root(system, entity)}/data/")):

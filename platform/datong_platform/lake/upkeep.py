@@ -29,7 +29,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from datong_platform.lake import history, landing, storage
-from datong_platform.names import CANDIDATES, Schema, TableName, parse
+from datong_platform.names import CANDIDATES, Schema, TableName, bronze, parse
 from datong_platform.settings import settings
 
 if TYPE_CHECKING:
@@ -298,7 +298,14 @@ def clear_log(table: TableName) -> int:
 def clear_landing(entities: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Remove landed files that no batch of the last KEPT_BATCHES names and that are older than KEPT_DAYS: left-overs of
     readers that were killed, or of batches whose removal was. How many, by system and entity."""
-    return {one: removed for one in entities if (removed := landing.remove_left_over(*one, timedelta(days=KEPT_DAYS)))}
+    removed: dict[tuple[str, str], int] = {}
+    for system, entity in entities:
+        table = bronze(system, entity)
+        delta = history.open_table(table)
+        loaded = delta.transaction_version(history.application_id(table)) or 0 if delta else 0
+        if found := landing.remove_left_over(system, entity, timedelta(days=KEPT_DAYS), loaded):
+            removed[system, entity] = found
+    return removed
 
 
 if __name__ == "__main__":
