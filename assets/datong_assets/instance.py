@@ -14,6 +14,8 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from datong_platform import settings
 from datong_platform.errors import ServiceError
 
+from datong_assets import event_log
+
 PROCESS = ".dagster/datong_process"
 """Tag of a run that works inside a command: host, process id and the process's start. The UI hides such a prefix."""
 
@@ -53,6 +55,7 @@ def pooled(of: dg.DagsterInstance) -> None:
     if isinstance(storage, SqlEventLogStorage):
         # asked twice for every check, and a table of Dagster's that is there stays there
         storage.has_table = cache(storage.has_table)
+    event_log.lean(of)
 
 
 def this_process() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,12 @@ class TableFacts:
         }
 
 
-def read(table: TableName) -> TableFacts | None:
-    """The facts of a table, or None where there is no Delta table (a view, or not built yet)."""
-    from datong_platform.lake import history
+def read(table: TableName, *, built: bool = False) -> TableFacts | None:
+    """The facts of a table, or None where there is no Delta table (a view, or not built yet).
+
+    One that was just `built` gets a checkpoint when its log has grown.
+    """
+    from datong_platform.lake import history, upkeep
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
@@ -49,6 +53,8 @@ def read(table: TableName) -> TableFacts | None:
         delta = DeltaTable(now.table_uri(table), storage_options=now.storage_options())
     except TableNotFoundError:
         return None
+    if built:
+        upkeep.sum_up(delta)
     files = delta.get_add_actions(flatten=True)
     rows, sizes = files.column("num_records").to_pylist(), files.column("size_bytes").to_pylist()
     return TableFacts(
@@ -60,16 +66,17 @@ def read(table: TableName) -> TableFacts | None:
     )
 
 
-def identity(table: TableName) -> str | None:
-    """The identity of a table as it is now, or None where there is none."""
+def identity(table: TableName) -> tuple[str, str] | None:
+    """The identity of a table as it is now and a fingerprint of its columns, or None where there is none."""
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
     now = settings()
     try:
-        return _identity(DeltaTable(now.table_uri(table), storage_options=now.storage_options()))
+        delta = DeltaTable(now.table_uri(table), storage_options=now.storage_options())
     except TableNotFoundError:
         return None
+    return _identity(delta), hashlib.sha256(delta.schema().to_json().encode()).hexdigest()[:24]
 
 
 def _identity(delta: Any) -> str:

@@ -301,7 +301,8 @@ class EntityIngest:
         delta = read.delta or history.open_table(self.table)
         if delta is None:
             raise ServiceError(f"table {self.table}", "is not there after its load.", "run `datong doctor`.")
-        last = history.watermark(self.table, delta)
+        mine = read.loaded.loaded if read.loaded else None
+        last = mine if mine and mine.version == delta.version() else history.watermark(self.table, delta)
         self._confirm(last)
         self._settled = True
         if any(one.widened_columns or one.loaded.kind == "rebuild" for one in loads):
@@ -356,6 +357,9 @@ class EntityIngest:
                 hop.words = "another run was faster" if read.raced else hop.words
         if landed is not None:
             read.loaded = self.load(landed, plan.delta)
+            if read.loaded and plan.delta is not None and plan.delta.version() == read.loaded.loaded.version:
+                # the load brought it up to date
+                read.delta = plan.delta
         return read
 
     def load(self, manifest: Manifest, delta: DeltaTable | None = None) -> load.LoadResult | None:

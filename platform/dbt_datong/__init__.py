@@ -8,7 +8,6 @@ for a local Spark. Projects other than Datong's are left alone.
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
 from typing import Any
 
@@ -17,6 +16,8 @@ from datong_platform.settings import export, settings
 from dbt.plugins.manager import dbtPlugin
 from dbt_common.context import get_invocation_context
 from dbt_common.exceptions import DbtRuntimeError
+
+from dbt_datong import statements
 
 
 class DatongServices(dbtPlugin):
@@ -29,8 +30,6 @@ class DatongServices(dbtPlugin):
         # the environment was copied when dbt started, so a macro's env_var() reads the copy
         environment: Any = get_invocation_context().env
         environment["DATONG_BUCKET"] = settings().bucket
-        # dbt-spark asks for Hive support before every statement; no engine lets itself be asked while it runs
-        warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
         _connect.cache_clear()
         _open_with_engine()
         _offer_matching()
@@ -82,7 +81,7 @@ def _connect(address: str) -> None:
     from datong_platform.standard import decisions
 
     export("SPARK_REMOTE", address)
-    engine.session(address)
+    statements.take_over(engine.session(address))
     decisions.refresh()
     catalog.ensure()
     catalog.register([decisions.ACTIVE])

@@ -421,16 +421,18 @@ class Session:
         case: str = "",
         *,
         services: Iterable[str] | None = None,
+        pid: int | None = None,
         amount: float | None = None,
         unit: str = "",
         turn: int | None = None,
     ) -> Generator[Measured]:
         """Measure the block: this process, all it starts, and `services` of the home (all, when none is named).
 
-        `turn`: its number where it is not that of `turns`, for what is done once.
+        `turn`: its number where it is not that of `turns`, for what is done once. With `pid` that process stands for
+        this one: a contender that is warm and told what to do.
         """
         found = self._services(services)
-        meter = Meter(lambda: {"command": os.getpid(), **found()}, apart=lambda: self._others(services))
+        meter = Meter(lambda: {"command": pid or os.getpid(), **found()}, apart=lambda: self._others(services))
         run = self._run(who, case, amount, unit)
         if turn is not None:
             run.turn, run.is_warm_up = turn, turn < 1
@@ -441,8 +443,9 @@ class Session:
             yield run
             run.seconds = time.perf_counter() - began
         finally:
-            parts = meter.stop(itself="command")
-        parts["command"] = max(parts["command"] - (self._aside_cpu - aside), 0.0)
+            parts = meter.stop(itself="" if pid else "command")
+        if not pid:
+            parts["command"] = max(parts["command"] - (self._aside_cpu - aside), 0.0)
         self._note(run, meter, parts)
 
     def command(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from datong_platform.lake import history, upkeep
+from datong_platform.lake import history, storage, upkeep
 
 Make = Callable[..., dict[str, Any]]
 
@@ -36,6 +36,21 @@ def test_small_files_are_put_together_and_every_row_stays(sql: Any, row: Make) -
     loaded = history.watermark(sql.table, delta)
     assert loaded
     assert loaded.sequence == 9
+    assert sql.ingest().batches == []
+
+
+def test_a_log_of_many_loads_is_summed_up_and_every_load_is_still_told(
+    sql: Any, row: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "CHECKPOINT_EVERY", 3)
+    for number in range(7):
+        sql.put(row(number, ChangedAt=row(number * 60)["ChangedAt"]))
+        assert sql.ingest().rows == 1
+    log = list(storage.keys(f"{sql.table.path}/_delta_log/"))
+    assert len([key for key in log if ".checkpoint" in key]) == 2, "seven loads"
+    assert [loaded.sequence for loaded in history.loads(sql.table)] == [7, 6, 5, 4, 3, 2, 1]
+    assert sorted(history.loads_of(sql.table, ["000000000007", "000000000002"])) == ["000000000002", "000000000007"]
+    assert [found["Id"] for found in sql.bronze()] == [f"{number:05d}" for number in range(7)]
     assert sql.ingest().batches == []
 
 

@@ -276,6 +276,57 @@ def test_what_is_up_to_date_is_left_out_and_its_checks_hold(
     assert built_anew(project, instance, tags={REBUILD: "all"}) == both
 
 
+def test_a_view_is_not_made_again_for_news_and_what_reads_it_is(
+    project: Path, instance: dg.DagsterInstance, services: Settings
+) -> None:
+    from datong_platform.names import parse
+    from deltalake import DeltaTable
+
+    view, table = (project / f"models/silver/dagster_pump_{name}.sql" for name in ("seen", "copied"))
+    tested = project / "models/silver/dagster_pump_seen.yml"
+    view.write_text("{{ config(materialized='view') }} select * from {{ ref('dagster_pump') }}", encoding="utf-8")
+    table.write_text("select * from {{ ref('dagster_pump_seen') }}", encoding="utf-8")
+
+    def built() -> set[str]:
+        done = run(project, "build", instance)
+        assert done.success
+        return {event.asset_key.path[-1] for event in done.get_asset_materialization_events()}
+
+    def names(of: str) -> list[str]:
+        return engine.query(f"select pump_name from silver.{of} order by 1").column("pump_name").to_pylist()
+
+    try:
+        write_pumps(project, PUMP.format(id=1, name="Vortex"))
+        assert built() >= {"dagster_pump_seen", "dagster_pump_copied"}
+        assert built() == set()
+        # news: the view tells what its table holds, and what reads the view is built
+        delta = DeltaTable(services.table_uri(parse("silver.dagster_pump")), storage_options=services.storage_options())
+        delta.update({"pump_name": "'Smuggled'"})
+        assert names("dagster_pump_seen") == ["Smuggled"]
+        assert built() == {"dagster_pump", "dagster_pump_copied", "bi__dagster_pump"}
+        assert names("dagster_pump_seen") == names("dagster_pump_copied") == ["Vortex"]
+        assert built() == set()
+        # people read what was built above the view
+        assert reading() == [("1", "Vortex")]
+        # another definition of what the view reads may bring other columns
+        write_pumps(project, PUMP.format(id=1, name="Gear"))
+        assert built() == {"dagster_pump", "dagster_pump_seen", "dagster_pump_copied", "bi__dagster_pump"}
+        assert names("dagster_pump_copied") == ["Gear"]
+        # a test that asks the view for its rows
+        tested.write_text(
+            "models: [{name: dagster_pump_seen, data_tests: [{key: {columns: [pump_id]}}]}]",
+            encoding="utf-8",
+        )
+        built()
+        run(project, "build", instance, asset_selection=[dg.AssetKey(["silver", "dagster_pump"])])
+        assert built() == {"dagster_pump_seen", "dagster_pump_copied", "bi__dagster_pump"}
+    finally:
+        for file in (view, table, tested):
+            file.unlink(missing_ok=True)
+        write_pumps(project, PUMP.format(id=1, name="Vortex"))
+        built()
+
+
 def test_what_passed_and_was_not_shown_before_a_build_died_is_work_for_the_next(
     project: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,13 +6,15 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
 import psycopg
 import pytest
+import sqlalchemy
+from datong_assets import event_log, runs
 from datong_assets import instance as instances
-from datong_assets import runs
 from datong_assets.alone import alone
 from datong_assets.dbt import client
 from datong_assets.progress import Progress
@@ -128,3 +130,69 @@ def test_without_dagsters_storage_the_next_step_is_named(
     assert home() == tmp_path
     with pytest.raises(ServiceError, match="datong up"):
         instances.instance()
+
+
+def told_of_a_run(instance: dg.DagsterInstance, name: str) -> tuple[list[str], list[tuple[object, ...]], int]:
+    """The kinds of events of a run of ten assets with a check each, what Dagster knows of them after it, and the
+    statements that this took."""
+    keys = [dg.AssetKey([name, f"part_{number}"]) for number in range(10)]
+    statements: list[str] = []
+    storage: Any = instance.event_log_storage
+
+    @dg.multi_asset(
+        name=name,
+        specs=[
+            dg.AssetSpec(key, deps=[before] if before else [])
+            for key, before in zip(keys, [None, *keys[:-1]], strict=True)
+        ],
+        check_specs=[dg.AssetCheckSpec("is_whole", asset=key) for key in keys],
+    )
+    def make() -> Iterator[Any]:
+        event_log.remembering(dg.AssetExecutionContext.get())
+        for number, key in enumerate(keys):
+            yield dg.MaterializeResult(asset_key=key, metadata={"number": number})
+            yield dg.AssetCheckResult(asset_key=key, check_name="is_whole", passed=number != 3)
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    sqlalchemy.event.listen(storage._engine, "before_cursor_execute", count)
+    try:
+        done = dg.materialize([make], instance=instance, raise_on_error=False)
+    finally:
+        sqlalchemy.event.remove(storage._engine, "before_cursor_execute", count)
+    kinds = [entry.dagster_event.event_type_value for entry in instance.all_logs(done.run_id) if entry.dagster_event]
+    checks = storage.get_latest_asset_check_execution_by_key([dg.AssetCheckKey(key, "is_whole") for key in keys])
+    known: list[tuple[object, ...]] = []
+    for record in sorted(instance.get_asset_records(keys), key=lambda record: record.asset_entry.asset_key.path):
+        entry = record.asset_entry
+        assert entry.last_materialization
+        assert entry.last_materialization.asset_materialization
+        check = checks[dg.AssetCheckKey(entry.asset_key, "is_whole")]
+        evaluation = check.event.dagster_event.asset_check_evaluation_data
+        known.append(
+            (
+                entry.asset_key.path[-1],
+                entry.last_materialization.asset_materialization.metadata["number"].value,
+                entry.last_run_id == done.run_id,
+                check.status.value,
+                evaluation.target_materialization_data.storage_id == entry.last_materialization_storage_id,
+            )
+        )
+    return kinds, known, len(statements)
+
+
+def test_dagster_knows_the_same_after_half_of_the_statements(instance: dg.DagsterInstance) -> None:
+    storage: Any = instance.event_log_storage
+    lean = {name: vars(storage).pop(name) for name in ("store_event", "store_event_batch", event_log.MADE)}
+    try:
+        plain_kinds, plain, statements = told_of_a_run(instance, "told_plainly")
+    finally:
+        vars(storage).update(lean)
+    kinds, known, fewer = told_of_a_run(instance, "told_in_few_words")
+    assert known == plain
+    assert [each[3] for each in known].count("FAILED") == 1
+    assert all(each[2] and each[4] for each in known)
+    assert sorted(kinds) == sorted(kind for kind in plain_kinds if kind != "STEP_OUTPUT")
+    assert "STEP_OUTPUT" in plain_kinds
+    assert fewer < statements / 2, f"{fewer} statements instead of {statements}"

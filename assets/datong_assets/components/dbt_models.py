@@ -16,7 +16,7 @@ from datong_platform.errors import DatongError, ServiceError, TerminalError
 from datong_platform.standard import cases, conservation, decisions
 from pydantic import Field
 
-from datong_assets import hops, lake_facts
+from datong_assets import event_log, hops, lake_facts
 from datong_assets.alone import alone
 from datong_assets.dbt import client, graph, units
 from datong_assets.dbt.audit import Audit
@@ -77,6 +77,7 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     failures: list[DatongError] = []
     parsed, select = facts.graph, _chosen(context, facts)
     pooled(context.instance)
+    event_log.remembering(context)
     with alone("build"):
         decisions.refresh()
         inputs = UpToDate(facts, context.instance)
@@ -248,7 +249,7 @@ def _with_lake_facts(
     with ThreadPoolExecutor(max_workers=4) as pool:
         for event in events:
             table = _made(event, facts)
-            waiting.append((event, pool.submit(lake_facts.read, table) if table else None))
+            waiting.append((event, pool.submit(lake_facts.read, table, built=True) if table else None))
             while waiting and (waiting[0][1] is None or waiting[0][1].done()):
                 first, known = waiting.pop(0)
                 yield first, known.result() if known else None

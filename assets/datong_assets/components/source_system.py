@@ -6,7 +6,6 @@ one run, one process, threads towards the system. An entity that fails does not 
 names each.
 """
 
-import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +21,14 @@ from datong_platform.standard import conservation
 from datong_platform.standard.conservation import Count
 from pydantic import BaseModel
 
-from datong_assets import hops
+from datong_assets import event_log, hops
 from datong_assets.components.as_written import as_written
 from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
     from datong_ingestion.run import IngestOutcome, IngestResult
+    from datong_platform.lake.history import Loaded
 
 CONSERVATION = "conservation"
 SCHEMA = "schema_unchanged"
@@ -182,7 +182,10 @@ def _ingest(
     context: dg.AssetExecutionContext, config: SystemConfig, entities: Sequence[str]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
+    from datong_platform.lake import history
+
     failures: list[DatongError] = []
+    event_log.remembering(context)
     step = f"ingest {config.system}"
     counts: list[Count] = []
     for outcome in _outcomes(config, entities):
@@ -193,9 +196,10 @@ def _ingest(
             tell(Progress("entity", step, outcome.entity, ok=False, error=result))
             continue
         started_at = datetime.now(UTC)
-        checks = list(_evaluate(config, outcome.entity, result))
+        loads = history.loads_of(result.table, result.batches)
+        checks = list(_evaluate(config, outcome.entity, result, loads))
         _checked(result, checks, started_at)
-        counts += counted(config.system, outcome.entity, result)
+        counts += counted(config.system, outcome.entity, result, loads)
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=metadata_of(result)
         )
@@ -295,9 +299,11 @@ def metadata_of(result: "IngestResult") -> Mapping[str, Any]:
     }
 
 
-def _evaluate(config: SystemConfig, entity: str, result: "IngestResult") -> Iterator[dg.AssetCheckResult]:
+def _evaluate(
+    config: SystemConfig, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded]"
+) -> Iterator[dg.AssetCheckResult]:
     key = dg.AssetKey([result.table.schema, result.table.name])
-    wrong = disagreements(config.system, entity, result)
+    wrong = disagreements(config.system, entity, result, loads)
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name=CONSERVATION,
@@ -364,14 +370,13 @@ def _refusals(system: str, entity: str, result: "IngestResult", key: dg.AssetKey
     )
 
 
-def counted(system: str, entity: str, result: "IngestResult") -> "list[Count]":
-    """What became of the rows of the batches loaded now, as their manifests and the table's log tell it."""
-    from datong_platform.lake import history, landing
+def counted(system: str, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded]") -> "list[Count]":
+    """What became of the rows of the batches loaded now, as their manifests and `loads`, the table's log, tell it."""
+    from datong_platform.lake import landing
 
     if not result.batches:
         return []
     rows_in = published = quarantined = deduplicated = lost = 0
-    loads = {loaded.batch_id: loaded for loaded in history.loads(result.table, 2 * len(result.batches) + 20)}
     for batch in result.batches:
         manifest, loaded = landing.read_manifest(system, entity, int(batch)), loads.get(batch)
         if manifest is None or loaded is None:
@@ -390,28 +395,22 @@ def counted(system: str, entity: str, result: "IngestResult") -> "list[Count]":
     ]
 
 
-def disagreements(system: str, entity: str, result: "IngestResult") -> list[str]:
-    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit, and against
-    what is in quarantine."""
+def disagreements(
+    system: str, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded] | None" = None
+) -> list[str]:
+    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit (`loads`,
+    the table's log), and against what is in quarantine."""
     from datong_platform.lake import history, landing, quarantine
 
-    delta = history.open_table(result.table) if result.batches else None
-    if delta is None:
-        return []
-    committed: dict[str, tuple[int, int]] = {}
-    # another run can have committed meanwhile, so a few more than ours
-    for entry in delta.history(2 * len(result.batches) + 20):
-        said = json.loads(entry.get(history.METADATA_KEY) or "{}")
-        if "batch_id" in said:
-            added = history.added_rows(result.table, entry["version"])
-            committed[said["batch_id"]] = (added or 0, int(said["rows"]) + int(said["deletes"]))
+    loads = history.loads_of(result.table, result.batches) if loads is None else loads
     wrong: list[str] = []
     for batch in result.batches:
         manifest = landing.read_manifest(system, entity, int(batch))
-        if manifest is None or batch not in committed:
+        loaded = loads.get(batch)
+        if manifest is None or loaded is None:
             wrong.append(f"batch {batch} has no {'commit' if manifest else 'manifest'}")
             continue
-        added, claimed = committed[batch]
+        added, claimed = history.added_rows(result.table, loaded.version) or 0, loaded.rows + loaded.deletes
         # a baseline adds a delete for each key that vanished: more than was landed, never less
         if added != claimed or added < manifest.row_count:
             wrong.append(f"batch {batch}: {manifest.row_count} rows landed, {added} committed")

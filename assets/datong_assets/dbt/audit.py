@@ -175,8 +175,18 @@ class Audit:
         """What reads each node: it is out of date as soon as the node is built anew."""
         found: dict[str, list[str]] = defaultdict(list)
         for reader in self._graph.built:
-            for parent in self._graph.parents(reader):
+            for parent in self._read_by(reader):
                 found[parent].append(reader)
+        return found
+
+    def _read_by(self, reader: str) -> set[str]:
+        """What a node reads, also through views that need not be made again for news."""
+        found, left = set[str](), list(self._graph.parents(reader) if self._inputs.holds_news(reader) else ())
+        while left:
+            if (parent := left.pop()) not in found:
+                found.add(parent)
+                if parent in self._graph.built and not self._inputs.holds_news(parent):
+                    left.extend(self._graph.parents(parent))
         return found
 
     @cached_property

@@ -5,9 +5,13 @@ is still as that build left it, and when every check on it passed then. What was
 own materialization in Dagster (`INPUTS`), beside the Delta version that it made: there is no other record that could
 disagree, and without one the table is simply built.
 
-What a table reads is told by identities: of a Delta table its id and version, of a view its own fingerprint. They are
-taken before the build begins, so a load that commits beside it counts as news for the next one. Models must be
-functions of what they read: a test of the project's conventions refuses the time of the day in them.
+What a table reads is told by identities: of a Delta table its id and version, of a view its own fingerprint and the
+identities of what it reads. They are taken before the build begins, so a load that commits beside it counts as news for
+the next one. Models must be functions of what they read: a test of the project's conventions refuses the time of the
+day in them.
+
+A view holds nothing that news could change, unless a test asks for its rows: it is made again when its code is
+another, or the columns or the code of what it reads. What reads it is built with every news all the same.
 """
 
 from __future__ import annotations
@@ -53,7 +57,10 @@ class UpToDate:
 
     def __init__(self, facts: Facts, instance: dg.DagsterInstance) -> None:
         self._facts, self._graph = facts, facts.graph
-        self._identities = self._stored()
+        stored = self._stored()
+        self._identities = {unique_id: found[0] if found else None for unique_id, found in stored.items()}
+        self._shapes = {unique_id: found[1] if found else None for unique_id, found in stored.items()}
+        self._made_of: dict[str, str] = {}
         self._records = self._recorded(instance)
         self.rows: dict[str, int | None] = {
             unique_id: _value(record, "dagster/row_count") for unique_id, record in self._records.items()
@@ -63,36 +70,45 @@ class UpToDate:
         """The results of the checks on each table that passed them all at its last build."""
         # read after the identities of the tables: what is decided meanwhile is news for the next build
         self._decisions = decisions.identities() if self._reads_decisions() else {}
-        # a view is what it was last built as
-        for unique_id, record in self._records.items():
-            if self._is_view(unique_id):
-                self._identities[unique_id] = _value(record, INPUTS)
 
     def stale(self) -> list[str]:
         """The nodes that have to be built, what reads them included, in the order of the flow."""
         found: dict[str, None] = {}
+        news: set[str] = set()
         for unique_id in self._graph.in_order:
             record = self._records.get(unique_id)
+            reads_news = any(parent in news for parent in self._graph.parents(unique_id))
+            if reads_news:
+                news.add(unique_id)
             if (
                 record is None
                 or unique_id not in self.checks
-                or any(parent in found for parent in self._graph.parents(unique_id))
+                or (reads_news and self.holds_news(unique_id))
                 or _value(record, INPUTS) != self._fingerprint(unique_id)
                 or not self._is_as_built(unique_id, record)
             ):
                 found[unique_id] = None
+                news.add(unique_id)
         return list(found)
 
     def built(self, unique_id: str, known: TableFacts | None) -> str:
         """The fingerprint to record for a node that was just built; `known` is the table that it made."""
         fingerprint = self._fingerprint(unique_id)
-        self._identities[unique_id] = known.identity if known else fingerprint
+        if known:
+            self._identities[unique_id] = known.identity
         return fingerprint
 
     def holds(self, unique_id: str) -> bool:
         """Whether the node passed every check at its last build, and is still as that build left it."""
         record = self._records.get(unique_id)
         return record is not None and unique_id in self.checks and self._is_as_built(unique_id, record)
+
+    def holds_news(self, unique_id: str) -> bool:
+        """Whether news of what the node reads changes anything in it: its rows, or what a test finds.
+
+        A test that reads a view, and speaks of a table that is built from it, runs with that table.
+        """
+        return unique_id not in self._still
 
     def identity(self, unique_id: str) -> str | None:
         """The identity of a node's table as it is now (`id@version`), or None where there is none."""
@@ -106,12 +122,21 @@ class UpToDate:
             "config": node["config"],
             "tests": self._tests.get(unique_id, []),
             "matching": self._matching(node),
-            "inputs": {parent: self._identity(parent, node) for parent in self._graph.parents(unique_id)},
+            "inputs": {
+                parent: self._identity(parent, node)
+                if self.holds_news(unique_id) or self._is_decisions(parent)
+                else self._shape(parent)
+                for parent in self._graph.parents(unique_id)
+            },
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
     def _identity(self, parent: str, reader: Node) -> Any:
         """What `reader` reads of a parent: of people's decisions only those that it heeds."""
+        if parent in self._graph.built and self._is_view(parent):
+            view = self._graph.built[parent]
+            read = [self._identity(each, view) for each in self._graph.parents(parent)]
+            return hashlib.sha256(json.dumps([self._shape(parent), read]).encode()).hexdigest()[:24]
         if not self._is_decisions(parent) or (heeded := self._facts.decisions_heeded(reader)) is None:
             return self._identities.get(parent)
         kinds, entities = heeded
@@ -121,6 +146,46 @@ class UpToDate:
             for (kind, entity), identity in found
             if (not kinds or kind in kinds) and (not entities or entity in entities)
         )
+
+    def _shape(self, unique_id: str) -> str | None:
+        """What decides a node's columns: those of a source, else its code and the shapes of what it reads."""
+        if unique_id not in self._graph.built:
+            return self._shapes.get(unique_id)
+        if unique_id not in self._made_of:
+            node = self._graph.built[unique_id]
+            read = [self._shape(parent) for parent in self._graph.parents(unique_id)]
+            content = [self.project, node["checksum"]["checksum"], node["config"], read]
+            digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode())
+            self._made_of[unique_id] = digest.hexdigest()[:24]
+        return self._made_of[unique_id]
+
+    @cached_property
+    def _still(self) -> set[str]:
+        """The views that hold no news."""
+
+        def is_asked(view: str) -> bool:
+            tested = (self._graph.tested.get(test) for test in self._tests_that_read.get(view, []))
+            return any(table in (None, view) or view not in self._ancestors(table) for table in tested)
+
+        return {unique_id for unique_id in self._graph.built if self._is_view(unique_id) and not is_asked(unique_id)}
+
+    def _ancestors(self, unique_id: str | None) -> set[str]:
+        """All that a node is built from, itself included."""
+        found: set[str] = set()
+        left: list[str] = [unique_id] if unique_id else []
+        while left:
+            if (each := left.pop()) not in found:
+                found.add(each)
+                left.extend(self._graph.parents(each) if each in self._graph.built else ())
+        return found
+
+    @cached_property
+    def _tests_that_read(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for test in self._graph.tests:
+            for parent in self._graph.parents(test):
+                found.setdefault(parent, []).append(test)
+        return found
 
     def _matching(self, node: Node) -> str | None:
         """How the records of a crosswalk of golden records are matched."""
@@ -143,8 +208,8 @@ class UpToDate:
     def _is_view(self, unique_id: str) -> bool:
         return self._graph.built[unique_id]["config"].get("materialized") == "view"
 
-    def _stored(self) -> dict[str, str | None]:
-        """The identities of all tables and sources that are in the lake."""
+    def _stored(self) -> dict[str, tuple[str, str] | None]:
+        """The identities and the columns' fingerprints of all tables and sources that are in the lake."""
         nodes: dict[str, Node] = {**self._graph.sources, **self._graph.built}
         tables = {id_: table for id_, node in nodes.items() if (table := self._facts.table(node))}
         tables = {id_: table for id_, table in tables.items() if id_ in self._graph.sources or not self._is_view(id_)}

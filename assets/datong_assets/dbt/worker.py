@@ -77,11 +77,14 @@ def _parse(project: Path, folder: Path, options: list[str], tell: _Tell) -> Any:
     with (folder / "parse.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = graph.stamp(project)
-        parsed = dbtRunner().invoke(["parse", *options])
+        # to write the manifest takes as long as to parse a project that nobody changed
+        is_known = graph.is_current(project)
+        parsed = dbtRunner().invoke(["parse", *options, *(("--no-write-json",) if is_known else ())])
         if not parsed.success:
             tell(event="refused", message=_words(parsed.exception))
             return None
-        graph.write(project, stamp, folder / "target" / "manifest.json")
+        if not is_known:
+            graph.write(project, stamp, folder / "target" / "manifest.json")
     return parsed.result
 
 

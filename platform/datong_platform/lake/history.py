@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,20 @@ def loads(table: TableName, limit: int | None = None) -> list[Loaded]:
     delta = open_table(table)
     entries = delta.history(limit) if delta else []
     return [loaded for entry in entries if (loaded := _loaded(entry))]
+
+
+def loads_of(table: TableName, batches: Collection[str]) -> dict[str, Loaded]:
+    """The loads of these batches, by batch, as far as the last commits tell them: each entry is a request."""
+    delta = open_table(table) if batches else None
+    found: dict[str, Loaded] = {}
+    # another run can have committed meanwhile, but seldom
+    for limit in (len(batches) + 1, 2 * len(batches) + 20):
+        entries = delta.history(limit) if delta else []
+        loaded = [one for entry in entries if (one := _loaded(entry)) and one.batch_id in batches]
+        found = {one.batch_id: one for one in loaded}
+        if len(found) == len(set(batches)) or len(entries) < limit:
+            break
+    return found
 
 
 def added_rows(table: TableName, version: int) -> int | None:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
+CHECKPOINT_EVERY = 10
+"""Commits between two checkpoints of a table's log: who opens a table reads its last checkpoint and every commit since,
+and a cycle opens a table some ten times. delta-rs itself makes one every hundred commits, and Sail none."""
 EVERY = 100
 """Loads between two compactions."""
 VACUUM_EVERY = 2000
@@ -80,6 +83,8 @@ def after_load(table: TableName, sequence: int) -> None:
     from deltalake.exceptions import DeltaError
 
     try:
+        if sequence % CHECKPOINT_EVERY == 0 and (delta := history.open_table(table)):
+            delta.create_checkpoint()
         if sequence % EVERY == 0:
             compact(table)
         if sequence % VACUUM_EVERY == 0:
@@ -89,15 +94,29 @@ def after_load(table: TableName, sequence: int) -> None:
         _LOG.warning("upkeep of %s was put off: %s", table, error)
 
 
+def sum_up(delta: DeltaTable) -> None:
+    """Sum up the log of an open table that was just built, when it is due."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        if delta.version() and delta.version() % CHECKPOINT_EVERY == 0:
+            delta.create_checkpoint()
+    except (DeltaError, OSError) as error:
+        # nothing depends on it, and the next one does what this one did not
+        _LOG.warning("a checkpoint of %s was put off: %s", delta.table_uri, error)
+
+
 def after_build(number: int) -> None:
     """What is due after the build of this number; usually nothing. What people read, or look back at, is kept."""
     from deltalake.exceptions import DeltaError
 
     from datong_platform.lake import builds
 
-    if number % EVERY:
-        return
     try:
+        if number % CHECKPOINT_EVERY == 0 and (delta := history.open_table(builds.BUILDS)):
+            delta.create_checkpoint()
+        if number % EVERY:
+            return
         compact(builds.BUILDS)
         vacuum_builds()
     except (DeltaError, OSError) as error:

@@ -226,9 +226,11 @@ def _identity(table: TableName) -> str | None:
 
 def _compared(log: DeltaTable) -> dict[str, str]:
     """The identity of each quarantine table when it was compared last; upkeep's commits do not say it."""
-    for entry in log.history(50):
-        if text := entry.get(_METADATA):
-            return json.loads(text)
+    # each entry is a request, and the newest is nearly always ours
+    for limit in (1, 50):
+        for entry in log.history(limit):
+            if text := entry.get(_METADATA):
+                return json.loads(text)
     return {}
 
 

@@ -165,9 +165,11 @@ def _append(run_id: str, counts: Sequence[Count], at: datetime, seen: dict[str, 
 def _seen() -> dict[str, str]:
     """Which version of each table of counts was kept last; every commit of ours says it, upkeep's do not."""
     log = history.open_table(CONSERVATION)
-    for entry in log.history(50) if log else ():
-        if text := entry.get(_METADATA):
-            return json.loads(text)
+    # each entry is a request, and the newest is nearly always ours
+    for limit in (1, 50):
+        for entry in log.history(limit) if log else ():
+            if text := entry.get(_METADATA):
+                return json.loads(text)
     return {}
 
 

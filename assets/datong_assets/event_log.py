@@ -1,0 +1,127 @@
+"""Dagster's event log in a third of the statements: what a cycle writes to it was most of what a cycle cost.
+
+For an asset Dagster stores that its output came and that it was materialized, each with a NOTIFY that nobody listens
+to; and of hundreds of planned assets and checks one by one. Here the first is left out (nobody passes values between
+our assets, and the materialization says it), NOTIFY is not sent, and what a run plans is written together. What
+Dagster reads is as it was: events, index of assets, executions of checks. A step that asks which materialization its
+checks and its next tables are about is told from memory where it made it itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.definitions.data_version import extract_data_version_from_entry
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
+from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
+from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+
+if TYPE_CHECKING:
+    from dagster._core.events.log import EventLogEntry
+
+_PLANNED = 500
+"""Planned events that are written together."""
+MADE = "datong_made"
+"""Where the storage keeps the last materialization of each asset that this process stored."""
+
+
+def lean(of: dg.DagsterInstance) -> None:
+    """Have this instance write its event log so, where PostgreSQL holds it."""
+    storage: Any = of.event_log_storage
+    if type(storage).__name__ != "PostgresEventLogStorage":
+        return
+    setattr(storage, MADE, getattr(storage, MADE, {}))
+    storage.store_event = lambda event: _store(storage, event)
+    storage.store_event_batch = lambda events: _store_together(storage, events)
+    instance: Any = of
+    instance._get_event_batch_size = lambda: _PLANNED
+
+
+def remembering(context: dg.AssetExecutionContext) -> None:
+    """Let this step know its own materializations without asking the storage for each of them again."""
+    made: dict[dg.AssetKey, tuple[int, EventLogEntry]] | None
+    made = getattr(context.instance.event_log_storage, MADE, None)
+    if made is None:
+        return
+    step: Any = context.get_step_execution_context()
+    cache = step._data_version_cache
+    fetch, run_id = cache._fetch_input_asset_version_info, context.run.run_id
+
+    def from_memory(keys: Sequence[dg.AssetKey]) -> None:
+        unknown: list[dg.AssetKey] = []
+        for key in keys:
+            event_id, event = made.get(key, (0, None))
+            if event is None or event.run_id != run_id:
+                unknown.append(key)
+                continue
+            cache.input_asset_version_info[key] = InputAssetVersionInfo(
+                event_id,
+                dg.DagsterEventType.ASSET_MATERIALIZATION,
+                extract_data_version_from_entry(event),
+                event.run_id,
+                event.timestamp,
+            )
+        if unknown:
+            fetch(unknown)
+
+    cache._fetch_input_asset_version_info = from_memory
+
+
+def _says_nothing(event: EventLogEntry) -> bool:
+    about = event.dagster_event
+    if about is None or about.event_type != dg.DagsterEventType.STEP_OUTPUT:
+        return False
+    checked = about.step_output_data.type_check_data
+    return checked is None or checked.success
+
+
+def _store(storage: Any, event: EventLogEntry) -> None:
+    if _says_nothing(event):
+        return
+    about = event.dagster_event
+    with storage._connect() as connection:
+        inserted = storage.prepare_insert_event(event).returning(SqlEventLogStorageTable.c.id)
+        event_id = int(connection.execute(inserted).scalar_one())
+        if about is not None and about.event_type in ASSET_EVENTS and about.asset_key:
+            storage._store_asset_event_tags(connection, [event], [event_id])
+            storage._store_asset_event(connection, event, event_id)
+            if about.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+                getattr(storage, MADE)[about.asset_key] = (event_id, event)
+    if about is not None and about.event_type in ASSET_CHECK_EVENTS:
+        storage.store_asset_check_event(event, event_id)
+
+
+def _store_together(storage: Any, events: Sequence[EventLogEntry]) -> None:
+    from sqlalchemy.dialects import postgresql
+
+    if any(_kind(event) is None for event in events):
+        type(storage).store_event_batch(storage, events)
+        return
+    with storage._connect() as connection:
+        inserted = storage.prepare_insert_event_batch(events).returning(SqlEventLogStorageTable.c.id)
+        ids = [int(row[0]) for row in connection.execute(inserted).fetchall()]
+        assets: dict[str, dict[str, Any]] = {}
+        for event, event_id in zip(events, ids, strict=True):
+            about = event.get_dagster_event()
+            if _kind(event) == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and about.asset_key:
+                key = about.asset_key.to_string()
+                assets[key] = {"asset_key": key, **storage._get_asset_entry_values(event, event_id, True)}
+        if assets:
+            query = postgresql.insert(AssetKeyTable).values(list(assets.values()))
+            changed = {name: query.excluded[name] for name in next(iter(assets.values())) if name != "asset_key"}
+            connection.execute(query.on_conflict_do_update(index_elements=[AssetKeyTable.c.asset_key], set_=changed))
+    for event, event_id in zip(events, ids, strict=True):
+        if _kind(event) == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+            storage.store_asset_check_event(event, event_id)
+
+
+def _kind(event: EventLogEntry) -> dg.DagsterEventType | None:
+    """The kind of a planned event; None for any other."""
+    about = event.dagster_event
+    planned = (
+        dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+    )
+    return about.event_type if about is not None and about.event_type in planned else None
