@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,7 @@ class Source:
         self._connection.execute("create schema bench; set search_path = bench")
         self._connection.execute("set timezone = 'UTC'")
         for name in tables:
-            self._connection.execute(TABLE.format(name=name, rows=rows))  # pyright: ignore[reportArgumentType]
+            self._connection.execute(TABLE.format(name=name, rows=rows).encode())
         self._connection.execute("analyze")
 
     def change(self) -> None:
@@ -243,7 +243,7 @@ class Source:
                 inserts=inserts,
                 first=(self._turn - 1) * inserts,
             )
-            self._connection.execute(text)  # pyright: ignore[reportArgumentType]
+            self._connection.execute(text.encode())
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -282,7 +282,7 @@ def together(found: list[str]) -> str:
 
 
 @contextmanager
-def _workers(bench: Session, folder: Path, tables: list[str], url: str) -> Iterator[dict[str, Worker]]:
+def _workers(bench: Session, folder: Path, tables: list[str], url: str) -> Generator[dict[str, Worker]]:
     found: dict[str, Worker] = {}
     try:
         if any(bench.takes(who) for who in ("datong", "datong, nothing new")):
