@@ -46,6 +46,7 @@ def asked(expression: str) -> Any:
         ("concat('a', cast(null as string))", None),
         ("concat_ws('/', 'a', cast(null as string), 'b')", "a/b"),
         ("pmod(-1, 7)", 6),
+        ("cast(cast(cast(129.605 as decimal(18, 3)) / 2 as decimal(18, 3)) as string)", "64.803"),
         ("dayofweek(date '2026-11-22')", 1),
         ("trunc(date '2026-11-22', 'MM')", date(2026, 11, 1)),
         ("exists(array(1, 2), x -> x > 1)", True),

@@ -91,6 +91,9 @@ def as_duckdb(tree: Any) -> str:
         return node
 
     def series(node: Any) -> Any:
+        if isinstance(node, exp.Div):
+            # a double here, whose half is not always rounded up
+            return days(node, "decimal(38, 12)")
         # of days, which come as times here
         return days(node, "date[]") if isinstance(node, exp.GenerateSeries) else node
 
