@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from datong_infra.cli import quarantine as replaying
+from datong_infra.cli.output import Format
 from datong_ingestion import reread as rereading
-from datong_ingestion import run
+from datong_ingestion import run, systems_config
 from datong_ingestion.reread import reread
 from datong_ingestion.run import IngestResult, ingest_entity
 from datong_ingestion.source import REFUSED, Description, Page
@@ -19,6 +21,7 @@ from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, ProtocolKin
 from datong_platform.errors import ConfigurationError, PositionLostError, TransientError
 from datong_platform.lake import history, landing, load, quarantine, refused, storage
 from datong_platform.names import bronze
+from datong_platform.standard import conservation
 from kills import Step, killed_at
 
 SCHEMA = pa.schema([("id", pa.string()), ("name", pa.string())])
@@ -228,6 +231,22 @@ def test_what_can_be_read_after_all_leaves_quarantine_for_bronze_once(feed: Queu
     feed.mended.add(b"8 y")
     assert reread(system, "thing").still_held == 0
     assert quarantine.summary(system.system, "thing") is None
+
+
+def test_the_command_that_replays_tells_what_it_read_and_counts_it(
+    feed: Queue, system: SystemConfig, own_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.messages = [("insert", "1", "a"), b"7 x", b"8 y"]
+    ingest_entity(system, "thing")
+    feed.mended = {b"7 x"}
+    monkeypatch.setattr(systems_config, "load_systems", lambda: {system.system: system})
+    told, troubles = replaying.read_again(Format.json)
+    assert troubles == []
+    about = {"entity": "thing", "system": system.system, "field": "", "rule": "unreadable"}
+    assert told == [about | {"before": 2, "now": 1}]
+    assert ids(system) == ["1", "7"]
+    [counted] = conservation.latest()
+    assert (counted.source_system, counted.published, counted.rows_lost) == (system.system, 1, 0)
 
 
 @pytest.mark.parametrize("step", [step for step in KILLS if "confirmation" not in step])

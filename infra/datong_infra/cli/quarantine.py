@@ -188,7 +188,7 @@ def replay(format_: Format) -> None:
 
     from datong_infra.cli.work import print_errors, reporter
 
-    read, troubles = _read_again(format_)
+    read, troubles = read_again(format_)
     before = {(group.entity, group.system, group.field, group.rule): group.rows for group in withheld.groups()}
     result = runs.build(on_progress=reporter())
     after = {(group.entity, group.system, group.field, group.rule): group.rows for group in withheld.groups()}
@@ -207,13 +207,14 @@ def replay(format_: Format) -> None:
         raise typer.Exit(1)
 
 
-def _read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError]]:
+def read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError]]:
     """What sources refused, read again by their definitions as they are now: what changed, and what went wrong."""
     import uuid
 
     from datong_assets.components.source_system import counted
     from datong_ingestion.reread import reread
     from datong_ingestion.systems_config import load_systems
+    from datong_platform.lake import history
     from datong_platform.standard import conservation
 
     systems = load_systems()
@@ -232,7 +233,8 @@ def _read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError
             troubles.append(error)
             continue
         if done.result is not None:
-            conservation.record(uuid.uuid4().hex, counted(name, entity, done.result))
+            loads = history.loads_of(done.result.table, done.result.batches)
+            conservation.record(uuid.uuid4().hex, counted(name, entity, done.result, loads))
             about = {"entity": entity, "system": name, "field": "", "rule": "unreadable"}
             changed.append(about | {"before": done.held, "now": done.still_held})
     return changed, troubles
