@@ -84,6 +84,7 @@ def ingest(
 def build(
     selection: str | None = None,
     *,
+    nodes: Sequence[str] = (),
     everything: bool = False,
     on_progress: Listener | None = None,
     tags: Mapping[str, str] | None = None,
@@ -91,32 +92,33 @@ def build(
 ) -> StepResult:
     """Build and test what is not up to date, or a selection in dbt's syntax; `everything` builds the rest as well.
 
-    Where all is up to date there is nothing to run: the result bears no run id. ConfigurationError when a selection
-    selects nothing.
+    `nodes`, unique ids of dbt, are a selection that dbt need not be asked about. Where all is up to date there is
+    nothing to run: the result bears no run id. ConfigurationError when a selection selects nothing.
     """
     client.warm()
     common: dict[str, Any] = {"on_progress": on_progress, "tags": tags, "instance": instance}
-    if not selection and not everything and (done := _nothing_to_build(on_progress, instance)):
+    if not selection and not nodes and not everything and (done := _nothing_to_build(on_progress, instance)):
         return done
-    return _build(selection, everything=everything, **common)
+    return _build(selection, nodes=nodes, everything=everything, **common)
 
 
 def _build(
     selection: str | None = None,
     *,
+    nodes: Sequence[str] = (),
     everything: bool = False,
     on_progress: Listener | None,
     tags: Mapping[str, str] | None,
     instance: dg.DagsterInstance | None,
 ) -> StepResult:
-    from datong_assets.components.dbt_models import REBUILD
+    from datong_assets.components.dbt_models import REBUILD, chosen_keys, facts_of
 
     keys = None
     if everything:
         tags = {**(tags or {}), REBUILD: "all"}
-    if selection:
-        from datong_assets.components.dbt_models import chosen_keys, facts_of
-
+    if nodes:
+        keys = chosen_keys(facts_of(graph.load()), nodes)
+    elif selection:
         with client.process() as dbt:
             unique_ids = dbt.list(selection.split())
             keys = chosen_keys(facts_of(graph.load()), unique_ids)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -41,16 +41,32 @@ def folder(project: Path) -> Path:
     return settings.home() / "dbt" / project.name
 
 
-def stamp(project: Path) -> str:
-    """A fingerprint of the project's files (path, size, time of change) and of dbt's versions."""
-    digest = hashlib.sha256(f"{project} {version('dbt-core')} {version('dbt-spark')}".encode())
-    paths = [path for path in project.iterdir() if path.is_file() and path.suffix in {".yml", ".yaml"}]
+def stamp(project: Path = settings.DBT_PROJECT) -> str:
+    """A fingerprint of the project's files (path, size, time of change) and of dbt's versions.
+
+    What an editor leaves beside a file while it is open does not count.
+    """
+    digest = hashlib.sha256(f"{project} {_versions()}".encode())
+    # by names, not by paths: somebody who watches a project asks several times a second
+    paths = [str(path) for path in project.iterdir() if path.suffix in {".yml", ".yaml"} and path.is_file()]
     for name in _FOLDERS:
-        paths.extend(Path(where, file) for where, _, files in os.walk(project / name) for file in files)
+        for where, _, files in os.walk(project / name):
+            paths.extend(f"{where}{os.sep}{file}" for file in files if not _is_scratch(file))
     for path in sorted(paths):
-        status = path.stat()
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        # an editor saves by renaming, so a file may be gone for a moment
+        with suppress(FileNotFoundError):
+            status = os.stat(path)  # noqa: PTH116
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _versions() -> str:
+    return f"{version('dbt-core')} {version('dbt-spark')}"
+
+
+def _is_scratch(name: str) -> bool:
+    return name.startswith((".", "#")) or name.endswith(("~", ".swp", ".tmp")) or "." not in name
 
 
 def write(project: Path, stamp_: str, manifest: Path) -> None:

@@ -144,6 +144,8 @@ def _build(manifest: Any, request: dict[str, Any], options: list[str], tell: _Te
         # unit tests try the logic on made-up rows: they belong to development, and run in plain `dbt build`
         *("--exclude-resource-type", "unit_test"),
         *(("--full-refresh",) if request.get("full_refresh") else ()),
+        # its manifest is the one that was parsed, and another process may be reading that file
+        "--no-write-json",
         *options,
     ]
     done = dbtRunner(manifest=manifest, callbacks=[lambda event: _node(event, tell)]).invoke(arguments)

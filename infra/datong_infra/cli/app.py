@@ -208,11 +208,17 @@ def stream(
 def build(
     selection: Annotated[str | None, typer.Argument(help="What to build, in dbt's selection syntax.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Build what is up to date as well.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay: build each model when it is saved, and show its first rows.")
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Build and check what is not up to date, or the part of the dbt project that SELECTION names."""
     from datong_infra.cli import work
 
+    if watch:
+        work.watch(selection, everything, format_)
+        return
     work.build(selection, everything, format_)
 
 

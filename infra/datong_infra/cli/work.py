@@ -6,11 +6,12 @@ Each is a Dagster run inside this process, so that the Dagster UI shows it with 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import typer
-from datong_platform.errors import DatongError
+from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.settings import settings
 
 from datong_infra.cli.output import Format, console, print_error, print_json, print_line, print_rows
@@ -18,6 +19,7 @@ from datong_infra.cli.output import Format, console, print_error, print_json, pr
 if TYPE_CHECKING:
     from datong_assets.progress import Progress
     from datong_assets.runs import CycleResult, StepResult
+    from datong_assets.watch import Edit
 
 
 def reporter() -> Callable[[Progress], None]:
@@ -77,6 +79,56 @@ def build(selection: str | None, everything: bool, format_: Format) -> None:
     from datong_assets import runs
 
     _finish([runs.build(selection, everything=everything, on_progress=reporter())], format_)
+
+
+def watch(selection: str | None, everything: bool, format_: Format) -> None:
+    """Build each model when it is saved, until Ctrl-C."""
+    if selection or everything:
+        raise ConfigurationError(
+            "option --watch", "builds what is saved, whatever that is.", "leave SELECTION and --all out."
+        )
+    quiet()
+    out = console(error=True)
+    try:
+        from datong_assets.watch import edits
+
+        for edit in edits(
+            reporter(), ready=lambda: out.print("Watching dbt_project: save a model to build it. Ctrl-C ends.")
+        ):
+            _show_edit(edit, format_)
+    except KeyboardInterrupt:
+        out.print("The watch has ended.")
+
+
+def _show_edit(edit: Edit, format_: Format) -> None:
+    if format_ is Format.json:
+        rows = {name: table.to_pylist() for name, table in edit.rows.items()}
+        print_json(
+            {
+                "models": edit.models,
+                "ok": not edit.errors,
+                "seconds": round(edit.seconds, 2),
+                "errors": [_error(error) for error in edit.errors],
+                "rows": rows,
+            }
+        )
+        sys.stdout.flush()
+        return
+    for name, table in edit.rows.items():
+        # lying on its side: a model has more columns than a terminal has room for
+        rows = [
+            {"column": column, **{f"row {number}": value for number, value in enumerate(values.to_pylist(), 1)}}
+            for column, values in zip(table.column_names, table.columns, strict=True)
+        ]
+        print_rows(rows, Format.table, title=name if table.num_rows else f"{name} has no rows")
+    print_errors(edit.errors)
+    if edit.models:
+        state = "failed, and tried again at the next save" if edit.errors else "ok"
+        print_line(f"{', '.join(edit.models)}: {state} ({edit.seconds:.1f} s).")
+    elif edit.errors:
+        print_line("Nothing is built until dbt can read the project.")
+    else:
+        print_line("Saved, and no model's code, settings or tests are others. What a macro changes: datong build.")
 
 
 def publish(format_: Format) -> None:
@@ -163,9 +215,7 @@ def _step(step: StepResult) -> dict[str, Any]:
         "rows": step.rows,
         "seconds": step.seconds,
         "run_id": step.run_id,
-        "errors": [
-            {"thing": error.thing, "reason": error.reason, "next_step": error.next_step} for error in step.errors
-        ],
+        "errors": [_error(error) for error in step.errors],
         "events": [
             {
                 "kind": event.kind,
@@ -178,6 +228,10 @@ def _step(step: StepResult) -> dict[str, Any]:
             for event in step.events
         ],
     }
+
+
+def _error(error: DatongError) -> dict[str, str]:
+    return {"thing": error.thing, "reason": error.reason, "next_step": error.next_step}
 
 
 def _finish(steps: list[StepResult], format_: Format) -> None:

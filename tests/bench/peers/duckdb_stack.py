@@ -1,6 +1,6 @@
 """The peers dlt and dbt-duckdb as one warm process: dlt's sql_database into a DuckDB file, and dbt-duckdb on that file.
 
-Run by `tests/bench/small_tables.py`; its Python has `dlt[duckdb,sql_database]` and `dbt-duckdb`; as their
+Run by `small_tables.py` and `edited_model.py`; their Python has `dlt[duckdb,sql_database]` and `dbt-duckdb`; as their
 documents have it: backend pyarrow, a cursor column, appended to what was loaded before; dbt by its `dbtRunner`, with
 partial parsing and four threads.
 """
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import dlt  # pyright: ignore[reportMissingImports]
+import duckdb
 from dbt.cli.main import dbtRunner
 from dlt.sources.sql_database import sql_database  # pyright: ignore[reportMissingImports]
 from workers import serve
@@ -26,7 +27,7 @@ peer:
 
 
 def main() -> None:
-    """Serve `cycle`: load what is new, then build."""
+    """Serve: load what is new, build, show."""
     folder = Path(sys.argv[1])
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
     os.environ["NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID"] = "true"
@@ -52,10 +53,10 @@ def main() -> None:
         pipeline.run(source).raise_on_failed_jobs()
         return time.perf_counter() - began
 
-    def build() -> float:
+    def build(*select: str) -> float:
         began = time.perf_counter()
         options = ["--project-dir", str(folder), "--profiles-dir", str(folder), "--quiet"]
-        done = dbtRunner().invoke(["build", *options, "--no-send-anonymous-usage-stats"])
+        done = dbtRunner().invoke(["build", *options, "--no-send-anonymous-usage-stats", *select])
         if not done.success:
             results = getattr(done.result, "results", [])
             said = [result.message for result in results if result.status in {"error", "fail"}]
@@ -66,7 +67,23 @@ def main() -> None:
         DuckDBConnectionManager.close_all_connections()
         return time.perf_counter() - began
 
-    serve({"cycle": lambda: {"ingest": load(), "build": build()}})
+    def rows(name: str) -> list[list[str]]:
+        with duckdb.connect(str(file), read_only=True) as connection:
+            return [[str(value) for value in row] for row in connection.table(f"main_gold.{name}").fetchall()]
+
+    def one(name: str) -> list[list[str]]:
+        build("--select", name)
+        return rows(name)
+
+    serve(
+        {
+            "cycle": lambda: {"ingest": load(), "build": build()},
+            "load": load,
+            "all": build,
+            "one": one,
+            "rows": rows,
+        }
+    )
 
 
 if __name__ == "__main__":
