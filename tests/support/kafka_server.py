@@ -90,7 +90,8 @@ class KafkaServer:
         self._java = [str(java.find()), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath]
         self._settings = self.home / "server.properties"
         self._settings.write_text(self._properties(), encoding="ascii")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # sixteen bytes in base64; one that begins with a dash would be taken for an option
+        cluster = base64.urlsafe_b64encode(bytes(1) + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         subprocess.run(
             [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._settings)],
             check=True,

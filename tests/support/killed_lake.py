@@ -356,6 +356,7 @@ class Lake:
     def _nothing_left(self) -> None:
         import dagster as dg
         from datong_assets import instance as instances
+        from datong_platform.lake import sync_log
         from datong_platform.standard import conservation
 
         lost = [count for count in conservation.latest() if count.rows_lost]
@@ -367,12 +368,14 @@ class Lake:
         _same("tables of schema serve", Counter({("struck_order",): 1}), Counter(self._rows(tables)))
         mine = "select objid from pg_locks where locktype = 'advisory' and granted"
         _same("locks", Counter(), Counter(self._rows(mine)))
-        _same("hops that were not told", Counter(), Counter(_spools(self.home)))
         deadline = time.monotonic() + 10
         while left := _workers(self.home):
             if time.monotonic() > deadline:
                 raise DifferentError(f"dbt processes that nobody asks: {left}")
             time.sleep(0.1)
+        # what a process kept that was killed while it ended is told by whoever tells next; nothing is kept after that
+        sync_log.flush()
+        _same("hops that were not told", Counter(), Counter(_spools(self.home)))
 
     def _victims(self) -> Victims:
         state = json.loads((self.home / "services.json").read_text(encoding="utf-8"))
