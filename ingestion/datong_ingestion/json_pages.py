@@ -122,6 +122,8 @@ class JsonReader:
             if holder.null_count:
                 return None
             content = holder.flatten()
+            if content.null_count:
+                return None
             columns = [self._cast(content.field(item.name), item) for item in self.schema]
         except (pa.ArrowException, KeyError, MisfitError):
             return None
@@ -319,6 +321,9 @@ def _as_arrow(body: bytes, shape: pa.DataType | None) -> pa.Array | None:
     wrapped = body.lstrip()[:1] != b"{" if shape is None else not pa.types.is_struct(shape)
     if wrapped:
         body = b'{"page":' + body + b"}"
+    elif body.lstrip()[:1] != b"{":
+        # Arrow 26.0.1 dies of a null where it has to learn or was told an object: the whole process, with signal 11
+        return None
     explicit = None if shape is None else pa.schema([("page", shape)] if wrapped else list(shape))
     table = pj.read_json(
         pa.BufferReader(body),

@@ -19,7 +19,12 @@ from datong_platform.lake.columns import compute
 
 Convert = Callable[[Any], Any]
 
-_INTEGER = re.compile(r"[+-]?\d+\Z")
+_INTEGER = re.compile(r"[+-]?\d+\Z", re.ASCII)
+# Python also takes 1_000 and digits of other scripts, which may be meant otherwise
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_NO_NUMBER = re.compile(r"[+-]?(nan|inf|infinity)\Z", re.IGNORECASE)
+# Python also takes 2024-W05 (for its Monday) and 2024-01-31+08:00 (for eight o'clock)
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)([Tt ].*)?\Z", re.ASCII)
 _ODATA_DATE = re.compile(r"/Date\((-?\d+)([+-]\d{1,4})?\)/\Z")
 _TIME_SPAN = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d+))?S)?\Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -208,12 +213,26 @@ def to_text(value: Any) -> str:
         return str(value)
     if isinstance(value, Several):
         raise MisfitError(value)
+    return _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    """A value as JSON in which every number stands as it was written: 1.10 is neither 1.1 nor a text."""
+    if isinstance(value, Number) and _NUMBER.match(value):
+        return str(value)
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(str(name), ensure_ascii=False)}:{_as_json(inner)}" for name, inner in value.items())
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(_as_json(inner) for inner in value)}]"
     return json.dumps(_raw(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def to_decimal(value: Any, precision: int, scale: int) -> Decimal:
     """An exact decimal; MisfitError when digits would be lost."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise MisfitError(value)
+    if isinstance(value, str) and not _NUMBER.match(value.strip()):
         raise MisfitError(value)
     try:
         number = Decimal(value.strip() if isinstance(value, str) else value)
@@ -251,7 +270,9 @@ def _to_integer(value: Any, bound: int) -> int:
 def _to_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise MisfitError(value)
-    return float({"INF": "inf", "-INF": "-inf"}.get(value, value) if isinstance(value, str) else value)
+    if isinstance(value, str) and not (_NUMBER.match(value.strip()) or _NO_NUMBER.match(value.strip())):
+        raise MisfitError(value)
+    return float(value)
 
 
 def _to_boolean(value: Any) -> bool:
@@ -280,16 +301,21 @@ def odata_date(value: str) -> datetime | None:
         raise MisfitError(value) from error
 
 
+def iso_moment(text: str) -> datetime:
+    """A day or a time by ISO 8601; MisfitError for anything else, a week or a day with a zone included."""
+    if not _MOMENT.match(text):
+        raise MisfitError(text)
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MisfitError(text) from error
+
+
 def _parsed(value: Any) -> datetime:
     if not isinstance(value, str) or isinstance(value, Number):
         raise MisfitError(value)
     found = odata_date(value)
-    if found is not None:
-        return found
-    try:
-        return datetime.fromisoformat(value.strip())
-    except ValueError as error:
-        raise MisfitError(value) from error
+    return iso_moment(value.strip()) if found is None else found
 
 
 def _to_instant(value: Any) -> datetime:

@@ -1,14 +1,16 @@
-"""Dirty files, each of a class with known truth, through the whole ingest: every value right, rescued as it was sent,
-or in quarantine with its place and reason; rows in = rows in bronze + rows in quarantine."""
+"""Dirty files and interchanges, each of a class with known truth, through the whole ingest: every value right, rescued
+as it was sent, or in quarantine with its place and reason; rows in = rows in bronze + rows in quarantine."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import dirty_files
+import dirty_interchanges
 import pytest
 from datong_platform.settings import Settings
 from dirty_files import Definition, DirtyFile
@@ -70,7 +72,8 @@ def _differences(file: DirtyFile, rows: list[Row], refused: list[Row]) -> str:  
 def _all(tmp_path: Path, of_each: int, seed: int) -> tuple[list[str], int, int]:
     wrong: list[str] = []
     files = rows = 0
-    for number, definition in enumerate(dirty_files.corpus(of_each, seed)):
+    corpora = chain(dirty_files.corpus(of_each, seed), dirty_interchanges.corpus(of_each, seed))
+    for number, definition in enumerate(corpora):
         path = tmp_path / str(number)
         path.mkdir()
         found, count = wrong_in(definition, path)
@@ -81,6 +84,7 @@ def _all(tmp_path: Path, of_each: int, seed: int) -> tuple[list[str], int, int]:
 
 def test_every_value_of_dirty_files_is_right_or_rescued_or_refused(services: Settings, tmp_path: Path) -> None:
     assert dirty_files.classes() >= 60
+    assert dirty_interchanges.classes() >= 60
     wrong, files, rows = _all(tmp_path, 1, 7)
     assert not wrong, f"{len(wrong)} of {files} files with {rows} rows:\n" + "\n".join(wrong[:80])
     assert files > 400

@@ -1,8 +1,10 @@
-"""The parsers' targets with the kept corpus and with mutations of it by seed; `run.py` goes on for hours."""
+"""The parsers' targets with the kept corpus and with mutations of it by seed; at night each with coverage guidance for
+two minutes, and `run.py` for as long as one likes."""
 
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,10 +44,19 @@ def mutated(body: bytes, other: bytes, target: Target, dice: random.Random) -> b
     return bytes(made)
 
 
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_once_broke_a_parser_no_longer_does(path: Path) -> None:
+    TARGETS[path.parent.name].run(path.read_bytes())
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_once_broke_a_parser_no_longer_does(name: str) -> None:
-    for path in sorted((CORPUS / name).glob("*")):
-        TARGETS[name].run(path.read_bytes())
+def test_nothing_that_guided_fuzzing_tries_breaks_a_parser(name: str) -> None:
+    pytest.importorskip("atheris")
+    command = [sys.executable, str(Path(__file__).with_name("run.py")), name, "--seconds", "120"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 @pytest.mark.parametrize("name", TARGETS)

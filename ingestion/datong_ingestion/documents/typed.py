@@ -19,7 +19,7 @@ import pyarrow as pa
 from datong_platform.lake.columns import compute
 
 from datong_ingestion.connections.files import Format
-from datong_ingestion.values import MisfitError, Rescue, cast_texts, converter, in_calendar
+from datong_ingestion.values import MisfitError, Rescue, cast_texts, converter, in_calendar, iso_moment
 
 _FULL_WIDTH, _ASCII = "０１２３４５６７８９．－＋，／：　", "0123456789.-+,/: "
 # only what has one ASCII counterpart: NFKC would also make "10²" into "102"
@@ -140,9 +140,9 @@ class Texts:
         if self.rules.serial_dates and _SERIAL.match(text):
             return serial_date(Decimal(text), self.rules.serial_dates)
         if text.isdigit():
-            # fromisoformat takes 20240131, which may as well be a number: only where that is declared
+            # ISO 8601 has 20240131, which may as well be a number: only where that is declared
             raise MisfitError(text)
-        return datetime.fromisoformat(text)
+        return iso_moment(text)
 
     def _fast(self, texts: pa.Array, kind: pa.DataType) -> pa.Array:
         """The whole column by Arrow's own functions; raises where only the exact way is sure to be right."""
@@ -196,7 +196,11 @@ class Texts:
             if self._zone is None:
                 raise MisfitError(moments)
             return in_calendar(compute.assume_timezone(moments, self.rules.time_zone).cast(kind))
-        return moments.cast(kind)
+        found = moments.cast(kind)
+        # Arrow cuts a time of day off without a word
+        if pa.types.is_date(kind) and compute.any(compute.not_equal(found.cast(moments.type), moments)).as_py():
+            raise MisfitError(moments)
+        return found
 
 
 def serial_date(number: Decimal, calendar: str) -> datetime:

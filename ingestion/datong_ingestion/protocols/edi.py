@@ -368,12 +368,25 @@ class _Rows:
             elif item.name not in found:
                 columns.append(pa.nulls(count, item.type))
             else:
-                texts = found[item.name]
+                texts, kept = found[item.name], rescue
                 if pa.types.is_decimal(item.type) and self.reader.takes_commas:
+                    kept = _AsSent(rescue, texts)
                     texts = compute.replace_substring(texts, ",", ".")
-                columns.append(self.reader.texts.column(item.name, item.type, texts, rescue))
+                columns.append(self.reader.texts.column(item.name, item.type, texts, kept))
         self.first += count
         return Page(pa.Table.from_arrays(columns, schema=schema), rescued=rescue.column(count))
+
+
+class _AsSent(Rescue):
+    """Keeps the texts of a column as they were sent, where they were read with other marks."""
+
+    def __init__(self, rescue: Rescue, sent: pa.Array) -> None:
+        super().__init__()
+        self._rescue, self._sent = rescue, sent
+
+    def add(self, row: int, field: str, raw: Any) -> None:
+        """Keep what was sent in a row."""
+        self._rescue.add(row, field, self._sent[row].as_py())
 
 
 class _Plan:

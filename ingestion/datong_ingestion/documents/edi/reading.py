@@ -93,9 +93,11 @@ class Interchanges:
         while source.begin():
             syntax = source.syntax
             if syntax is None:
-                return
+                break
             run = _X12(self, source, syntax) if syntax.standard == "x12" else _Edifact(self, source, syntax)
             yield from run.read()
+        if source.syntax is None:
+            raise RefusedError("there is no interchange: it holds nothing but blanks", place="segment 1")
 
     def known(self, envelope: Envelope) -> bool:
         """Whether an interchange came before; it counts as come from now on."""
