@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from rabbitmq_server import RabbitMqServer
 
 
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """What runs at night takes longer than other tests may, and ends all the same."""
+    for item in items:
+        if item.get_closest_marker("nightly") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(7200))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def datong_home() -> Iterator[Path]:
     """A temporary DATONG_HOME for the session: no test sees the state of the one who runs it, nor changes it."""

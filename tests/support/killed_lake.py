@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -172,6 +172,8 @@ class Day:
     struck: int
     runs: int
     back: float
+    cpu: float | None = None
+    """CPU seconds of all that from the last strike on, services included; None where nobody measures."""
     words: Sequence[str] = ()
     """What struck runs said of it, where they lived to say something."""
 
@@ -179,7 +181,8 @@ class Day:
 class Lake:
     """The small lake. `disk`: its home lies on a file system of its own, which can be filled (needs root)."""
 
-    def __init__(self, *, disk: bool = False) -> None:
+    def __init__(self, *, disk: bool = False, meter: Callable[[], Any] | None = None) -> None:
+        """`meter`: makes what counts CPU seconds from then on (`frame.Meter` of the benchmarks)."""
         self.home = Path(tempfile.mkdtemp(prefix="datong-struck-"))
         self.disk = disk
         if disk:
@@ -196,6 +199,9 @@ class Lake:
         self._logged = 0
         self._was: dict[str, _Order] = {}
         self._days = 0
+        self._meter = meter
+        self.calm_cpu: float | None = None
+        """CPU seconds of a run that was not struck: the least that getting back can take."""
 
     def __enter__(self) -> Lake:
         for name in self._before:
@@ -241,10 +247,11 @@ class Lake:
     def day(self, dice: random.Random, strikes: Sequence[Strike]) -> Day:
         """A day whose runs are struck one after the other, then one that is not; DifferentError when it differs."""
         self.change(dice)
-        hit, words, at = 0, list[str](), time.monotonic()
+        hit, words, at, meter = 0, list[str](), time.monotonic(), self._begun(None)
         for strike in strikes:
             ran = self.run(strike)
-            at = time.monotonic() if ran.struck else at
+            if ran.struck:
+                at, meter = time.monotonic(), self._begun(meter)
             hit += ran.struck
             words += [f"{strike}: {told}" for told in ran.words.values()]
             if ran.struck and strike.how == "kill" and ran.exit != -9:
@@ -263,18 +270,29 @@ class Lake:
             raise DifferentError(
                 f"it needed {runs - len(strikes)} runs to recover from {[str(one) for one in strikes]}"
             )
-        back = time.monotonic() - at
+        back, cpu = time.monotonic() - at, _used(meter)
         try:
             self.compare()
         except DifferentError as error:
             raise DifferentError(f"after {[str(one) for one in strikes]}: {error}") from error
-        return Day(strikes, hit, runs, round(back, 1), words)
+        return Day(strikes, hit, runs, round(back, 1), cpu, words)
+
+    def _begun(self, meter: Any) -> Any:
+        """A meter that begins to count, instead of this one."""
+        if self._meter is None:
+            return None
+        _used(meter)
+        begun = self._meter()
+        begun.start()
+        return begun
 
     def passed(self, dice: random.Random) -> Counter[str]:
         """A day that is not struck: how often its run passes each point."""
         self.change(dice)
         place = self.home / "passed.json"
+        meter = self._begun(None)
         ran = self.run(count=place)
+        self.calm_cpu = _used(meter)
         if not ran.ok:
             raise DifferentError(f"an undisturbed run failed: {ran}")
         self.compare()
@@ -398,6 +416,10 @@ class Lake:
     def _run_sql(self, text: str) -> None:
         with self._connection() as connection:
             connection.execute(text)
+
+
+def _used(meter: Any) -> float | None:
+    return None if meter is None else round(sum(meter.stop(itself="runs").values()), 1)
 
 
 def _connection() -> Any:

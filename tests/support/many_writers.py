@@ -5,7 +5,8 @@ merged into: each commit adds one to a counter and inserts a row that names the 
 shows as a counter that is smaller than its rows. A commit counts as acknowledged when its writer was told so; a refused
 one is tried again, and one whose writer gave up may be there or not, but never twice.
 
-From a number of writers of each kind to a `Tally`, which says what is missing, doubled, or was seen half done.
+From a number of writers of each kind to a `Tally`, which says what is missing, doubled, or was seen half done. A race
+always ends: at the last commit, at a writer's failure, at its time, or (`until_lost`) at the first loss that is seen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ Commit = tuple[str, int]
 KEYS = 3
 """Counters: few, so that merges meet."""
 _ATTEMPTS = 100
+_PATIENCE = 120
+"""Seconds that whoever is in the middle of a statement gets when the race is over."""
 _GAVE_WAY = (*engines.CONFLICTS, "Failed to commit", "conflict", "Transaction")
 _SCHEMA = pa.schema(
     [("kind", pa.string()), ("id", pa.string()), ("writer", pa.string()), ("number", pa.int64()), ("value", pa.int64())]
@@ -59,6 +61,15 @@ class Tally:
     lost_updates: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     """Counters that differ from the rows that their merges inserted."""
     seconds: float = 0
+    ended: str = "all was written"
+    """Why the race was over."""
+    failures: list[str] = field(default_factory=list[str])
+    """What a writer, a reader or upkeep failed with, other than a commit that gave way."""
+
+    @property
+    def lost(self) -> int:
+        """How many acknowledged commits are not there, those of a counter included."""
+        return len(self.missing) + sum(max(0, inserted - value) for value, inserted in self.lost_updates.values())
 
     @property
     def commits(self) -> int:
@@ -68,7 +79,7 @@ class Tally:
     @property
     def is_whole(self) -> bool:
         """Whether every acknowledged commit is there once, and nothing that no writer sent."""
-        return not (self.missing or self.doubled or self.unknown or self.lost_updates or self.torn)
+        return not (self.missing or self.doubled or self.unknown or self.lost_updates or self.torn or self.failures)
 
     def words(self) -> str:
         """The result in one line."""
@@ -77,7 +88,7 @@ class Tally:
             f"{dict(self.refused)}, {sum(map(len, self.gave_up.values()))} given up, {dict(self.reads)} reads, "
             f"{self.compacted} files fewer by upkeep; missing {len(self.missing)} {self.missing[:3]}, doubled "
             f"{len(self.doubled)} {self.doubled[:3]}, unknown {len(self.unknown)}, lost updates {self.lost_updates}, "
-            f"torn reads {self.torn[:3]}"
+            f"torn reads {self.torn[:3]}, failures {self.failures[:3]}; over because {self.ended}"
         )
 
 
@@ -94,6 +105,7 @@ class Race:
         self.tally = Tally()
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._until_lost = False
         rows = [{"kind": "counter", "id": f"key-{key}", "writer": "", "number": 0, "value": 0} for key in range(KEYS)]
         for what, table in self.tables.items():
             write_deltalake(
@@ -114,28 +126,55 @@ class Race:
         commits: int,
         *,
         readers: Sequence[Kind] = ("delta-rs",),
+        until_lost: bool = False,
+        seconds: float = 6000,
     ) -> Tally:
         """Let so many writers of each kind make so many commits each, every other one a merge, and judge the outcome.
 
-        Whoever fails with something other than a refused commit makes the race fail.
+        Whoever fails with something other than a refused commit ends the race, and so do so many seconds, and with
+        `until_lost` the first commit that a reader misses. Nobody who waits for an engine is waited for longer than
+        `_PATIENCE` after that.
         """
         names = [(kind, f"{kind}-{index}") for kind, count in writers.items() for index in range(count)]
         began = time.monotonic()
-        with ThreadPoolExecutor(max_workers=len(names) + len(readers) + 1) as pool:
-            beside = [*(pool.submit(self._read, kind) for kind in readers), pool.submit(self._keep_up)]
-            try:
-                for done in [pool.submit(self._write, kind, name, commits) for kind, name in names]:
-                    done.result()
-            finally:
-                self._stop.set()
-            for done in beside:
-                done.result()
+        self._until_lost = until_lost
+        # daemons: a call into an engine that no longer answers must not keep the process from ending
+        working = [self._thread(self._write, kind, name, commits) for kind, name in names]
+        beside = [*(self._thread(self._read, kind) for kind in readers), self._thread(self._keep_up)]
+        while any(one.is_alive() for one in working) and not self._stop.wait(0.2):
+            if time.monotonic() - began > seconds:
+                self._over(f"{seconds:.0f} s were over")
+        self._stop.set()
+        deadline = time.monotonic() + _PATIENCE
+        for one in [*working, *beside]:
+            one.join(max(0.0, deadline - time.monotonic()))
+        if stuck := [one.name for one in [*working, *beside] if one.is_alive()]:
+            self.tally.failures.append(f"{stuck} did not end in {_PATIENCE} s")
         self.tally.seconds = time.monotonic() - began
         self._judge()
         if "sail" in self._sessions:
             for table in self.tables.values():
                 self._sessions["sail"].sql(f"drop table if exists {table}").collect()
         return self.tally
+
+    def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work(*arguments)
+            except Exception as error:  # noqa: BLE001 - told in the tally, which is judged
+                with self._lock:
+                    self.tally.failures.append(f"{work.__name__.lstrip('_')} {arguments}: {error!s:.500}")
+                self._over("somebody failed")
+
+        thread = threading.Thread(target=guarded, name=f"{work.__name__.lstrip('_')} {arguments}", daemon=True)
+        thread.start()
+        return thread
+
+    def _over(self, why: str) -> None:
+        with self._lock:
+            if not self._stop.is_set():
+                self.tally.ended = why
+                self._stop.set()
 
     def append(self, kind: Kind, writer: str, number: int) -> None:
         """One commit of a writer that takes no part otherwise, acknowledged like the others."""
@@ -153,6 +192,8 @@ class Race:
             else:
                 actions.append(("log", lambda n=number: self._append(kind, writer, n), number))
         for what, action, number in actions:
+            if self._stop.is_set():
+                return
             done = self._until_acknowledged(kind, action, dice)
             with self._lock:
                 (self.tally.acknowledged if done else self.tally.gave_up)[what].add((writer, number))
@@ -167,7 +208,8 @@ class Race:
                     raise
                 with self._lock:
                     self.tally.refused[kind] += 1
-                time.sleep(dice.uniform(0, 0.2))
+                if self._stop.wait(dice.uniform(0, 0.2)):
+                    break
         return False
 
     def _append(self, kind: Kind, writer: str, number: int) -> None:
@@ -237,6 +279,8 @@ class Race:
                 with self._lock:
                     self.tally.reads[kind] += 1
                     self.tally.torn += torn
+                if torn and self._until_lost:
+                    self._over("a reader missed what was acknowledged")
             self._stop.wait(0.05)
 
     def _keep_up(self) -> None:
