@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """Bearer token for that address."""
     openlineage_namespace: str = "datong"
     """The namespace of our jobs in lineage events."""
+    spark_workers: int = 0
+    """Worker processes of the Spark that `datong up` starts, one core each; 0 works in the server's own process."""
     threads: int = 4
     """How many dbt models, and how many entities of one source, are worked on at once."""
     cycle_schedule: str = "*/30 * * * *"

@@ -2,6 +2,7 @@
 
     uv run datong bench p6
     uv run python tests/bench/scale.py --scale 1 10 100 --engine sail spark
+    uv run python tests/bench/scale.py --scale 10 --engine cluster        # Spark with two worker processes
 
 Each size on each engine is a new installation with a plant of its own, driven by the `datong` command as a person
 would: read every system, build, publish, write back; then a cycle that brings home what was written back, a cycle that
@@ -23,10 +24,12 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from datong_platform.settings import home
 from frame import Benchmark, Run, Session, checksum
@@ -48,6 +51,7 @@ STEPS = {
     "reconcile": ("reconcile",),
 }
 SYSTEMS = ("erp", "mes", "crm")
+CONTENDERS = {"sail": "datong", "spark": "datong on Spark", "cluster": "datong on 2 workers"}
 DATONG = str(Path(sys.executable).with_name("datong"))
 PEER = str(Path(__file__).with_name("peers") / "duckdb_plant.py")
 DUCKDB = "DuckDB, the same SQL"
@@ -63,7 +67,7 @@ def drive(bench: Session, engine: str, scale: float) -> None:
     """One size on one engine, from nothing to a reconciled lake."""
     from datong_infra.services import dagster
 
-    who = "datong" if engine == "sail" else "datong on Spark"
+    who = CONTENDERS[engine]
     size = f"scale {scale:g}"
     rows = 0.0
 
@@ -74,7 +78,9 @@ def drive(bench: Session, engine: str, scale: float) -> None:
         run.amount, run.unit = rows or None, "rows" if rows else ""
         return run
 
-    with bench.services("store", "engine", "postgres", engine=engine):
+    workers = {"DATONG_SPARK_WORKERS": "2"} if engine == "cluster" else {}
+    name = "spark" if workers else engine
+    with patch.dict(os.environ, workers), bench.services("store", "engine", "postgres", engine=name):
         # of Dagster only its storage is needed: what it shows and schedules stays down
         dagster.write_instance()
         take("plant", "sandbox", "up", "--scale", f"{scale:g}", "--seed", "42", told=False)
@@ -142,7 +148,7 @@ def main() -> None:
     """Run, print, keep."""
     options = BENCH.options(__doc__)
     options.add_argument("--scale", type=float, nargs="+", default=[1.0, 10.0], help="sizes; 1 is 100,000 rows")
-    options.add_argument("--engine", nargs="+", choices=["sail", "spark"], default=["sail"])
+    options.add_argument("--engine", nargs="+", choices=list(CONTENDERS), default=["sail"])
     # one run of scale 100 is long, and what is asked is how the cost grows
     options.set_defaults(runs=1, warm_ups=0)
     with BENCH.session(options) as bench:

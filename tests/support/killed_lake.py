@@ -374,7 +374,6 @@ class Lake:
     def _nothing_left(self) -> None:
         import dagster as dg
         from datong_assets import instance as instances
-        from datong_platform.lake import sync_log
         from datong_platform.standard import conservation
 
         lost = [count for count in conservation.latest() if count.rows_lost]
@@ -386,14 +385,16 @@ class Lake:
         _same("tables of schema serve", Counter({("struck_order",): 1}), Counter(self._rows(tables)))
         mine = "select objid from pg_locks where locktype = 'advisory' and granted"
         _same("locks", Counter(), Counter(self._rows(mine)))
-        deadline = time.monotonic() + 10
-        while left := _workers(self.home):
-            if time.monotonic() > deadline:
-                raise DifferentError(f"dbt processes that nobody asks: {left}")
-            time.sleep(0.1)
-        # what a process kept that was killed while it ended is told by whoever tells next; nothing is kept after that
+        _ends("dbt processes that nobody asks", lambda: _workers(self.home))
+        _ends("hops that were not told", self._not_told)
+
+    def _not_told(self) -> list[str]:
+        """What a process kept that was killed while it ended is told by whoever tells next; one that is still ending
+        tells by itself."""
+        from datong_platform.lake import sync_log
+
         sync_log.flush()
-        _same("hops that were not told", Counter(), Counter(_spools(self.home)))
+        return _spools(self.home)
 
     def _victims(self) -> Victims:
         state = json.loads((self.home / "services.json").read_text(encoding="utf-8"))
@@ -427,6 +428,15 @@ def _connection() -> Any:
     from datong_platform.settings import settings
 
     return psycopg.connect(settings().need("postgres_url"))
+
+
+def _ends(what: str, left: Callable[[], Sequence[Any]], patience: float = 60) -> None:
+    """DifferentError when there is still something left after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while found := left():
+        if time.monotonic() > deadline:
+            raise DifferentError(f"{what}: {found}")
+        time.sleep(0.2)
 
 
 def _same(what: str, wanted: Counter[Any], found: Counter[Any]) -> None:

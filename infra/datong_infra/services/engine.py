@@ -67,7 +67,10 @@ class Engine(Service):
         return from_environment("engine_address")
 
     def fits(self, record: Record) -> bool:
-        return record.extra.get("kind") == settings().engine_kind
+        now = settings()
+        if record.extra.get("kind") != now.engine_kind:
+            return False
+        return now.engine_kind != "spark" or record.extra.get("workers", 0) == now.spark_workers
 
     @property
     def patience(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -23,8 +23,10 @@ from datong_platform.settings import cache_folder
 from datong_infra.services.spark import java
 
 _AWS = "2.35.4"
+SCALA = "2.13"
+"""The Scala that PySpark's jars are made for."""
 PACKAGES = (
-    "io.delta:delta-spark_4.1_2.13:4.4.0",
+    f"io.delta:delta-spark_4.1_{SCALA}:4.4.0",
     "org.apache.hadoop:hadoop-aws:3.4.2",
     *(f"software.amazon.awssdk:{part}:{_AWS}" for part in ("s3", "s3-transfer-manager", "sts", "apache-client")),
 )

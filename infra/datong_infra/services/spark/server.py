@@ -28,6 +28,8 @@ _OPENS = (
     "sun.util.calendar",
 )
 _SESSION = "720h"
+WORKER_MEMORY = 1024
+"""MiB of a worker's heap."""
 
 
 def prepare() -> None:
@@ -53,7 +55,7 @@ def properties(port: int, place: Path, *, safe: Sequence[str] = ("s3a", "s3")) -
         s3a["aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
     return {
         "spark.app.name": "datong",
-        "spark.master": "local[*]",
+        **_where_it_works(now.spark_workers),
         "spark.ui.enabled": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -84,12 +86,30 @@ def properties(port: int, place: Path, *, safe: Sequence[str] = ("s3a", "s3")) -
     }
 
 
+def _where_it_works(workers: int) -> dict[str, str]:
+    """The master and, where there are workers, what their processes need.
+
+    `local-cluster[workers, cores, MiB]` is Spark's standalone master and workers in the server's process, each worker
+    with an executor in a process of its own: tasks, shuffles and classes cross processes as on a company's cluster."""
+    if workers == 0:
+        return {"spark.master": "local[*]"}
+    made = jars.folder()
+    return {
+        "spark.master": f"local-cluster[{workers},1,{WORKER_MEMORY}]",
+        "spark.executor.memory": f"{WORKER_MEMORY}m",
+        "spark.executor.extraClassPath": f"{made / 'jars'}/*:{made / 'classes'}",
+        "spark.executor.extraJavaOptions": "-XX:+UseSerialGC",
+    }
+
+
 def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark") -> Launch:
     """The server's program on `port`, its files in the folder `name` of this home.
 
     Its properties file holds keys and can be read by its owner only."""
     place = data_folder(name)
     (place / "tmp").mkdir(exist_ok=True)
+    (place / "jars").unlink(missing_ok=True)
+    (place / "jars").symlink_to(jars.spark_jars())
     file = place / "spark.properties"
     lines = "".join(f"{option} {value}\n" for option, value in properties(port, place, safe=safe).items())
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
@@ -113,8 +133,15 @@ def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark
             *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
             "spark-internal",
         ],
-        environment={"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(place / "tmp")},
-        extra={"kind": "spark"},
+        environment={
+            # workers find Spark's jars here, and write into `work` beside them
+            "SPARK_HOME": str(place),
+            # a worker that is not told looks for the folders of Spark's own build
+            "SPARK_SCALA_VERSION": jars.SCALA,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_LOCAL_DIRS": str(place / "tmp"),
+        },
+        extra={"kind": "spark", "workers": settings().spark_workers},
         cwd=place,
     )
 
