@@ -15,7 +15,17 @@ from datong_platform.standard.rules import DIMENSIONS, FAILURE_FIELDS, RULES, fa
 from datong_platform.standard.sql_text import literal
 
 NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
-    "blank_to_null": [("  a b ", "a b"), ("   ", None), ("", None), (None, None)],
+    "blank_to_null": [
+        ("  a b ", "a b"),
+        ("   ", None),
+        ("", None),
+        (None, None),
+        ("昆山　设备\u3000", "昆山　设备"),
+        ("\ufeff\u00a0\t上海\u2003\u2028\r\n", "上海"),
+        ("\u3000\u200b\x0b", None),
+        ("nut", "nut"),
+        ("\\u3000 \\", "\\u3000 \\"),
+    ],
     "half_width": [("ＡＢ１２（上海）＇＼　x", "AB12(上海)'\\ x"), ("~｜", "~|"), (None, None)],
     "clean_text": [
         ("  上海\t\n 机床\u00a0厂 ", "上海 机床 厂"),
@@ -26,8 +36,14 @@ NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
     "compact": [(" 9135 0100ｍ000100ｙ43 ", "91350100M000100Y43"), ("\u200b", None)],
     "upper": [(" cny ", "CNY"), (" ", None)],
     "lower": [(" A@B ", "a@b")],
-    "without_zeros": [("0000004711", "4711"), ("000", None), ("A01", "A01"), (" 07 ", "7")],
-    "material_number": [("000000000000001234", "1234"), ("fg-100", "FG-100"), ("00A1", "00A1"), ("  ", None)],
+    "without_zeros": [("0000004711", "4711"), ("000", None), ("A01", "A01"), (" 07 ", "7"), ("\u300007\u00a0", "7")],
+    "material_number": [
+        ("000000000000001234", "1234"),
+        ("fg-100", "FG-100"),
+        ("00A1", "00A1"),
+        ("  ", None),
+        ("0012\u3000", "12"),
+    ],
     "company_name_key": [
         ("上海 大通 机床（集团）有限公司", "上海大通机床"),
         ("ACME Co., Ltd.", "ACME"),
@@ -95,6 +111,7 @@ NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
         ("24-01-05", None),
         ("2024", None),
         ("tomorrow", None),
+        ("\u00a02024-01-05\u200b", "2024-01-05"),
     ],
     "date_day_first": [("05/01/2024", "2024-01-05"), ("31-12-2024", "2024-12-31"), ("13/13/2024", None)],
     "date_month_first": [("01/05/2024", "2024-01-05"), ("13/01/2024", None), ("20240105", "2024-01-05")],
@@ -113,7 +130,7 @@ NORMALISED: dict[str, list[tuple[str | None, Any]]] = {
         ("yesterday", None),
     ],
     "boolean": [("X", True), ("是", True), ("true", True), ("０", False), ("no", False), ("", None), ("maybe", None)],
-    "flag": [("X", True), ("  ", False), (None, False), ("01", True)],
+    "flag": [("X", True), ("  ", False), ("\u3000", False), (None, False), ("01", True)],
 }
 
 

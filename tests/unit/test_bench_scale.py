@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 import sqlglot
+from datong_platform.standard.normalise import blank_to_null
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -34,7 +35,7 @@ def asked(expression: str) -> Any:
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'")
     connection.execute(duckdb_plant.MACROS)
-    tree = sqlglot.parse_one(duckdb_plant.OURS.sub(r"spark_\1(", f"select {expression} as found"), read="spark")
+    tree = sqlglot.parse_one(duckdb_plant.readable(f"select {expression} as found"), read="spark")
     return connection.execute(duckdb_plant.as_duckdb(tree)).fetchall()[0][0]
 
 
@@ -43,6 +44,7 @@ def asked(expression: str) -> Any:
     [
         ("regexp_replace('a1', '(a)', '$1b')", "ab1"),
         ("trim(' x　')", "x　"),
+        (blank_to_null("'\u00a0x y　\t'"), "x y"),
         ("concat('a', cast(null as string))", None),
         ("concat_ws('/', 'a', cast(null as string), 'b')", "a/b"),
         ("pmod(-1, 7)", 6),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datong_platform.errors import ConfigurationError
-from datong_platform.standard.sql_text import cases, indented, regex, text_of
+from datong_platform.standard.sql_text import cases, indented, regex, text_of, trimmed
 
 Result = Literal["text", "number", "date", "timestamp", "boolean"]
 """What a normaliser gives: `number` is a plain decimal number still written as text, for a cast without loss."""
@@ -71,8 +71,8 @@ _ISO_MOMENT = regex(r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2} [0-9]{1,2}:.*$")
 
 
 def blank_to_null(value: str) -> str:
-    """Blanks at both ends off; nothing left is null."""
-    return f"nullif(trim({value}), '')"
+    """Blanks of any width off at both ends; nothing left is null."""
+    return f"nullif({trimmed(value)}, '')"
 
 
 def half_width(value: str) -> str:
@@ -94,14 +94,12 @@ def compact(value: str) -> str:
 
 def without_zeros(value: str) -> str:
     """A document number as people write it: 0000004711 is 4711."""
-    return f"nullif(regexp_replace(trim({value}), '^0+', ''), '')"
+    return f"nullif(regexp_replace({trimmed(value)}, '^0+', ''), '')"
 
 
 def material_number(value: str) -> str:
     """Upper case; padding is taken off numeric ones only, as SAP pads only those."""
-    return cases(
-        [(f"trim({value}) rlike '^[0-9]+$'", without_zeros(value))], otherwise=f"nullif(upper(trim({value})), '')"
-    )
+    return cases([(f"{trimmed(value)} rlike '^[0-9]+$'", without_zeros(value))], otherwise=_upper(value))
 
 
 def company_name_key(value: str) -> str:
@@ -174,7 +172,7 @@ def date_month_first(value: str) -> str:
 
 
 def _moment_text(value: str) -> str:
-    return f"trim(translate({text_of(value)}, '０１２３４５６７８９－／．：　', '0123456789-/.: '))"
+    return trimmed(f"translate({text_of(value)}, '０１２３４５６７８９－／．：　', '0123456789-/.: ')")
 
 
 def _date(text: str) -> str:
@@ -214,7 +212,7 @@ def _first_of(*options: str) -> str:
 
 def boolean(value: str) -> str:
     """Yes or no: true/false, 1/0, Y/N, SAP's X, 是/否."""
-    text = f"upper(trim({half_width(text_of(value))}))"
+    text = f"upper({trimmed(half_width(text_of(value)))})"
     return cases(
         [
             (f"{text} in ('TRUE', 'T', '1', 'Y', 'YES', 'X', '是', '真')", "true"),
@@ -225,7 +223,7 @@ def boolean(value: str) -> str:
 
 def flag(value: str) -> str:
     """A block or deletion mark: anything written there is yes, nothing is no."""
-    return f"coalesce(trim({value}), '') <> ''"
+    return f"coalesce({trimmed(value)}, '') <> ''"
 
 
 def _upper(value: str) -> str:

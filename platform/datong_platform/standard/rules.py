@@ -14,7 +14,7 @@ from typing import Any
 
 from datong_platform.errors import ConfigurationError
 from datong_platform.standard.normalise import number
-from datong_platform.standard.sql_text import indented, literal, regex, sentence, shown, text_of
+from datong_platform.standard.sql_text import indented, literal, regex, sentence, shown, text_of, trimmed
 
 Params = Mapping[str, Any]
 
@@ -161,7 +161,7 @@ def value_literal(value: Any) -> str:
 
 def is_sent(source: str) -> str:
     """The SQL boolean that something was sent at all."""
-    return f"coalesce(trim({text_of(source)}), '') <> ''"
+    return f"coalesce({trimmed(text_of(source))}, '') <> ''"
 
 
 # -- check characters -------------------------------------------------------------------------------------------------
@@ -233,13 +233,13 @@ def _telephone(expression: str, params: Params) -> str:
         return wrong
     # what has no digit at all is normalised to nothing, which only the value as sent can tell
     placeholders = ", ".join(map(literal, _PLACEHOLDERS))
-    source = f"lower(trim({text_of(params['source'])}))"
+    source = f"lower({trimmed(text_of(params['source']))})"
     return f"{wrong} or ({expression} is null and coalesce({source}, '') not in ('', {placeholders}))"
 
 
 def _type(expression: str, params: Params) -> str:
     source = params["source"]
-    empty = f"coalesce(trim({text_of(source)}), '')"
+    empty = f"coalesce({trimmed(text_of(source))}, '')"
     if str(params["sql_type"]).lower().startswith(("date", "timestamp")):
         # SAP's zero date is how a date is left out
         empty = f"regexp_replace({empty}, '[-0/.: ]', '')"
@@ -302,7 +302,7 @@ _KINDS = (
     ),
     RuleKind(
         "not_placeholder", "completeness", "is no stand-in such as N/A or 暂无", "非占位值",
-        lambda e, _: f"lower(trim({e})) in ({', '.join(map(literal, _PLACEHOLDERS))})",
+        lambda e, _: f"lower({trimmed(e)}) in ({', '.join(map(literal, _PLACEHOLDERS))})",
         "{field} is only a placeholder: {value}", "{field}为占位值：{value}",
     ),
     RuleKind(

@@ -24,6 +24,21 @@ def text_of(expression: str) -> str:
     return f"cast({expression} as string)"
 
 
+# Unicode's White_Space, and what has no width: U+180E, U+200B, U+2060, U+FEFF; as escapes, for none can be seen
+_BLANK_CHARACTERS = r" \t\n\r" + "".join(
+    f"\\u{code:04x}"
+    for code in (
+        *(0x0B, 0x0C, 0x85, 0xA0, 0x1680, 0x180E, *range(0x2000, 0x200C)),
+        *(0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF),
+    )
+)
+
+
+def trimmed(expression: str) -> str:
+    """A text without blanks at its ends, of whatever width: a plain `trim` takes off the ASCII blank alone."""
+    return f"trim(both '{_BLANK_CHARACTERS}' from {expression})"
+
+
 def shown(expression: str, missing: str = "missing") -> str:
     """A value for a sentence: as text, or the word for none."""
     return f"coalesce({text_of(expression)}, {literal(missing)})"

@@ -23,6 +23,8 @@ create macro spark_to_utc_timestamp(moment, zone) as cast(moment as timestamp) a
 """
 OURS = re.compile(r"\b(from_utc_timestamp|to_utc_timestamp)\(")
 """Functions of Spark that sqlglot knows as others; the macros are those."""
+ESCAPED = re.compile(r"\\u([0-9a-f]{4})")
+"""A character in a text, which sqlglot would leave as it is written."""
 
 JSON_TEXTS = ("failures", "source_row", "checked_row")
 """Columns that hold a row as JSON: both engines say the same, in other words (Spark leaves nulls out). Not compared."""
@@ -43,7 +45,7 @@ def prepared(home: Path, folder: Path) -> dict[str, Any]:
         kind = node["config"]["materialized"]
         if not file.is_file() or kind == "matched":
             continue
-        tree = sqlglot.parse_one(OURS.sub(r"spark_\1(", file.read_text("utf-8")), read="spark")
+        tree = sqlglot.parse_one(readable(file.read_text("utf-8")), read="spark")
         inside = {cte.alias for cte in tree.find_all(exp.CTE)}
         read |= {f"{one.db}.{one.name}" for one in tree.find_all(exp.Table) if one.db or one.name not in inside}
         schema = f"{node['schema']}_candidate" if node["schema"] in {"gold", "serve"} else node["schema"]
@@ -51,6 +53,11 @@ def prepared(home: Path, folder: Path) -> dict[str, Any]:
     made = {one["name"] for one in statements}
     inputs = {name: copied(name, folder / "inputs" / name) for name in sorted(read - made)}
     return {"database": str(folder / "plant.duckdb"), "macros": MACROS, "inputs": inputs, "statements": statements}
+
+
+def readable(sql: str) -> str:
+    """A statement as sqlglot reads it rightly."""
+    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), OURS.sub(r"spark_\1(", sql))
 
 
 def in_order(graph: dict[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ from (
             {%- if parents['material'] %}
                 or (material_id is not null and _known_material_material_id is null)
             {%- endif %}
-                or (base_quantity is null and coalesce(trim(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> '')
+                or (base_quantity is null and coalesce(trim(both ' \t\n\r\u000b\u000c\u0085\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff' from cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> '')
                 or ({% if 'base_quantity' in as_text %}coalesce(nullif(replace(regexp_extract(regexp_replace(regexp_replace(regexp_replace(translate(translate(cast(source_base_quantity as string), '！＂＃＄％＆（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　＇＼', concat('!"#$%&()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~ ', char(39), char(92))), '−–', '--'), r'[\s\p{Z}¥$€£￥]+', ''), r'^\((.+)\)$', '-$1'), '^([^-]+)-$', '-$1'), r'^[+]?(-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+))$', 1), ',', ''), ''), cast(source_base_quantity as string)) rlike r'\.[0-9]{3}[0-9]*[1-9]'{% else %}source_base_quantity <> base_quantity{% endif %})
                 or (coalesce(base_quantity, 0) <= 0)
                 or (base_quantity_unit is null)
@@ -50,7 +50,7 @@ from (
                     end
         {%- endif %},
                     case
-                        when base_quantity is null and coalesce(trim(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> ''
+                        when base_quantity is null and coalesce(trim(both ' \t\n\r\u000b\u000c\u0085\u00a0\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff' from cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string)), '') <> ''
                             then named_struct('field', 'base_quantity', 'rule', 'type', 'reason', concat('base_quantity must be a decimal(15,3) and is ', coalesce(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), 'missing')), 'reason_zh', concat('基准数量的值', coalesce(cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), '空'), '不是有效的decimal(15,3)'), 'raw', cast({% if 'base_quantity' in as_text %}source_base_quantity{% else %}coalesce(cast(source_base_quantity as string), {{ unreadable('base_quantity', sent) }}){% endif %} as string), 'is_withheld', true)
                     end,
                     case

@@ -12,7 +12,7 @@ renamed as (
         {{ without_zeros('source.Customer') }} as customer_id,
         {{ blank_to_null('source.CustomerName') }} as customer_name,
         {{ blank_to_null('source.CustomerAccountGroup') }} as customer_group,
-        coalesce(trim(source.OrderIsBlockedForCustomer), '') <> '' as is_order_blocked,
+        {{ flag('source.OrderIsBlockedForCustomer') }} as is_order_blocked,
         source._datong_batch_id,
         source._datong_ingested_at,
         source._datong_operation,

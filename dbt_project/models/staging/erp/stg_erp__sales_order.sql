@@ -24,7 +24,7 @@ renamed as (
         source.OverallSDProcessStatus as source_status,
         delivery_status.code as delivery_status,
         source.OverallTotalDeliveryStatus as source_delivery_status,
-        coalesce(trim(source.DeliveryBlockReason), '') <> '' as is_delivery_blocked,
+        {{ flag('source.DeliveryBlockReason') }} as is_delivery_blocked,
         {{ blank_to_null('source.YY1_ProductionStatus_SDH') }} as production_status,
         try_cast(source.CreationDate as date) as created_on,
         {{ blank_to_null('source.CreatedByUser') }} as created_by,
