@@ -8,13 +8,16 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from datong_platform.errors import (
     ConfigurationError,
@@ -24,6 +27,7 @@ from datong_platform.errors import (
     TransientError,
 )
 from datong_platform.lake import publish
+from datong_platform.lake.indexes import Index, index_of
 from datong_platform.lake.publish import ColumnSpec, PublishSpec, load_specs, publish_all, publish_table
 from datong_platform.names import TableName
 from datong_platform.settings import Settings, settings
@@ -74,7 +78,7 @@ def spec(services: Settings) -> PublishSpec:
         description="Open orders. One row per order item.",
         title_zh="未清订单",
         columns={"quantity": ColumnSpec("Ordered quantity.", "数量"), "due_on": ColumnSpec("", "到期日")},
-        indexes=(("due_on",),),
+        indexes=(Index(("due_on",)),),
     )
 
 
@@ -372,7 +376,9 @@ def test_objects_that_depend_on_the_old_structure_are_named(
 def test_a_changed_description_is_published_without_a_new_version(spec: PublishSpec, owner: psycopg.Connection) -> None:
     write(spec, [row(1)])
     publish_table(spec)
-    described = PublishSpec(spec.source, spec.key, "Now described.", "", {}, (("due_on",), ("is_late", "due_on")))
+    described = PublishSpec(
+        spec.source, spec.key, "Now described.", "", {}, (Index(("due_on",)), Index(("is_late", "due_on")))
+    )
     assert publish_table(described).how == "unchanged"
     assert owner.execute("select obj_description(%s::regclass)", (f"serve.{spec.name}",)).fetchone() == (
         "Now described.",
@@ -434,6 +440,124 @@ class TestRefusals:
         assert getattr(outcomes[spec.name], "rows", None) == 1
 
 
+def many(spec: PublishSpec, rows: int, shift: int = 0) -> None:
+    """A table of orders that come in no order: each of its days, customers and due days all over the file."""
+    number = np.random.default_rng(7).permutation(rows)
+    day = number * 730 // rows
+    table = pa.table(
+        {
+            "order_id": pc.cast(pa.array(number), pa.string()),
+            "item_id": pa.array(np.full(rows, 10 + shift), pa.int32()),
+            "customer_id": pa.array([f"C-{one}" for one in number * 7919 % 500]),
+            "plant_id": pa.array([f"P{one}" for one in number % 4]),
+            "ordered_on": pa.array(19_000 + day, pa.int32()).cast(pa.date32()),
+            "due_on": pa.array(19_000 + number * 104_729 % 730, pa.int32()).cast(pa.date32()),
+            "as_of_on": pa.array(np.full(rows, 19_800), pa.int32()).cast(pa.date32()),
+            "amount": pa.array(number, pa.int64()),
+        }
+    )
+    now = settings()
+    write_deltalake(
+        now.table_uri(spec.source),
+        table,
+        mode="overwrite",
+        schema_mode="overwrite",
+        storage_options=now.storage_options(),
+    )
+    let_read(spec.source)
+
+
+def indexes_of(connection: psycopg.Connection, spec: PublishSpec) -> dict[str, str]:
+    """Method by columns, the key's left out."""
+    found = connection.execute(
+        "select string_agg(a.attname, ' ' order by k.place), min(m.amname) from pg_index i "
+        "join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam "
+        "cross join unnest(i.indkey) with ordinality as k (attnum, place) "
+        "join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum "
+        "where i.indrelid = %s::regclass and not i.indisprimary group by i.indexrelid",
+        (f"serve.{spec.name}",),
+    ).fetchall()
+    return dict(found)
+
+
+def pages_read(connection: psycopg.Connection, sql: str) -> int:
+    plan = connection.execute(f"explain (analyze, buffers, format json) {sql}".encode()).fetchone()
+    assert plan
+    found = plan[0][0]["Plan"]
+    return found["Shared Hit Blocks"] + found["Shared Read Blocks"]
+
+
+def test_a_month_and_a_customer_are_found_without_reading_the_whole_table(
+    services: Settings, owner: psycopg.Connection
+) -> None:
+    spec = PublishSpec(TableName("serve", f"bi__m{uuid.uuid4().hex[:8]}"), key=("order_id", "item_id"))
+    many(spec, 60_000)
+    result = publish_table(spec)
+    assert (result.how, result.rows) == ("created", 60_000)
+    assert indexes_of(owner, spec) == {"customer_id": "btree", "ordered_on": "brin", "due_on": "btree"}
+    size = owner.execute("select relpages, reltuples from pg_class where oid = %s::regclass", (f"serve.{spec.name}",))
+    pages, tuples = size.fetchone() or (0, 0)
+    assert tuples == 60_000, "the planner knows the table from its first moment"
+    month = (
+        f"select sum(amount) from serve.{spec.name} where ordered_on between date '2023-03-01' and date '2023-03-31'"
+    )
+    assert pages_read(owner, month) < pages / 4
+    customer = f"select sum(amount) from serve.{spec.name} where customer_id = 'C-77'"
+    assert pages_read(owner, customer) < pages / 2
+    assert owner.execute(f"select count(*), sum(amount) from serve.{spec.name}".encode()).fetchone() == (
+        *(60_000,),
+        *(60_000 * 59_999 // 2,),
+    )
+    many(spec, 60_000, shift=1)
+    assert publish_table(spec).how == "differences"
+    assert indexes_of(owner, spec) == {"customer_id": "btree", "ordered_on": "brin", "due_on": "btree"}
+
+
+def test_a_table_that_grew_gets_its_indexes(services: Settings, owner: psycopg.Connection) -> None:
+    spec = PublishSpec(TableName("serve", f"bi__g{uuid.uuid4().hex[:8]}"), key=("order_id", "item_id"))
+    many(spec, 900)
+    publish_table(spec)
+    assert indexes_of(owner, spec) == {}
+    many(spec, 20_000)
+    assert publish_table(spec).how == "differences"
+    assert set(indexes_of(owner, spec)) == {"customer_id", "ordered_on", "due_on"}
+
+
+def test_the_model_decides_on_order_and_indexes(services: Settings, owner: psycopg.Connection) -> None:
+    spec = PublishSpec(
+        TableName("serve", f"bi__d{uuid.uuid4().hex[:8]}"),
+        key=("order_id", "item_id"),
+        indexes=(Index(("due_on",), "brin"), Index(("plant_id", "customer_id"))),
+        cluster_by="due_on",
+    )
+    many(spec, 20_000)
+    publish_table(spec)
+    assert indexes_of(owner, spec) == {"due_on": "brin", "plant_id customer_id": "btree"}
+    order = owner.execute(
+        "select correlation from pg_stats where tablename = %s and attname = 'due_on'", (spec.name,)
+    ).fetchone()
+    assert order
+    assert order[0] > 0.9
+    with pytest.raises(ConfigurationError, match="in the order of plant_id, which is neither"):
+        publish_table(replace(spec, cluster_by="plant_id"))
+    with pytest.raises(ConfigurationError, match="no column 'nowhere'"):
+        publish_table(replace(spec, indexes=(Index(("nowhere",)),)))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"columns": ["a"], "method": "hash"}, "method hash"),
+        ({"columns": ["a"], "where": "b"}, "where"),
+        ([], "names no columns"),
+        (7, "names no columns"),
+    ],
+)
+def test_an_index_that_is_none_is_named(given: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        index_of(given, "meta.indexes of model x")
+
+
 def test_specifications_come_from_the_manifest_of_dbt(tmp_path: Path) -> None:
     def model(name: str, **more: Any) -> dict[str, Any]:
         return {"resource_type": "model", "schema": "serve", "name": name, "alias": name, **more}
@@ -443,7 +567,14 @@ def test_specifications_come_from_the_manifest_of_dbt(tmp_path: Path) -> None:
         "model.datong.bi__inventory": model(
             "bi__inventory",
             description="Stock on hand.\nGrain: one row per material.",
-            config={"meta": {"title_zh": "库存", "key": ["plant_id", "material_id"], "indexes": ["plant_id"]}},
+            config={
+                "meta": {
+                    "title_zh": "库存",
+                    "key": ["plant_id", "material_id"],
+                    "indexes": ["plant_id"],
+                    "cluster_by": "",
+                }
+            },
             columns={"plant_id": {"description": "Plant.", "config": {"meta": {"title_zh": "工厂"}}}},
         ),
         "model.datong.bi__progress": model("bi__progress", config={"meta": {"key": "order_id"}}, columns={}),
@@ -458,8 +589,12 @@ def test_specifications_come_from_the_manifest_of_dbt(tmp_path: Path) -> None:
         "Stock on hand. Grain: one row per material.",
         "库存",
         {"plant_id": ColumnSpec("Plant.", "工厂")},
-        (("plant_id",),),
+        (Index(("plant_id",)),),
+        cluster_by="",
     )
-    assert (progress.name, progress.key) == ("progress", ("order_id",))
+    assert (progress.name, progress.key, progress.indexes, progress.cluster_by) == (
+        *("progress", ("order_id",)),
+        *(None, None),
+    )
     with pytest.raises(ConfigurationError, match="never parsed"):
         load_specs(tmp_path / "none.json")

@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pytest
 from datong_platform.errors import ConfigurationError
+from datong_platform.lake.indexes import Index
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard import compile as compiler
 from datong_platform.standard import conform, odcs
 from datong_platform.standard import contract as contracts_of
-from datong_platform.standard.contract import CONTRACTS, Contract, contract, contract_files, contracts, parse, problems
+from datong_platform.standard.contract import (
+    CONTRACTS,
+    Contract,
+    Problem,
+    contract,
+    contract_files,
+    contracts,
+    parse,
+    problems,
+)
 
 ITEM = (CONTRACTS / "sales_order_item.odcs.yaml").read_text("utf-8")
 
@@ -92,6 +102,48 @@ def test_a_mistake_names_its_line_its_field_and_the_next_step(
     with pytest.raises(ConfigurationError) as raised:
         contracts(folder=folder)
     assert f"sales_order_item.odcs.yaml:{found.line}" in raised.value.thing
+
+
+BI = (CONTRACTS / "serve__bi__order_fulfilment.odcs.yaml").read_text("utf-8")
+
+
+def of_bi(more: str) -> tuple[Contract | None, list[Problem]]:
+    """The contract of a table that reports read, with further custom properties of the table."""
+    audience = "      - {property: audience, value: bi}\n"
+    assert audience in BI
+    return parse(BI.replace(audience, audience + more), CONTRACTS / "serve__bi__order_fulfilment.odcs.yaml")
+
+
+def test_a_contract_tells_the_indexes_and_the_order_of_a_table_that_reports_read() -> None:
+    found, wrong = of_bi(
+        "      - property: indexes\n"
+        "        value: [ordered_on, [plant_id, material_id], {columns: [as_of_on], method: brin}]\n"
+        "      - {property: cluster_by, value: requested_delivery_on}\n"
+    )
+    assert not wrong
+    assert found
+    assert found.indexes == (
+        Index(("ordered_on",)),
+        Index(("plant_id", "material_id")),
+        Index(("as_of_on",), "brin"),
+    )
+    assert found.cluster_by == "requested_delivery_on"
+    by_default, _ = of_bi("")
+    assert by_default
+    assert (by_default.indexes, by_default.cluster_by) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("      - {property: indexes, value: [order_on]}\n", "order_on, which is no field"),
+        ("      - {property: indexes, value: [{columns: [amount], method: hash}]}\n", "method hash"),
+        ("      - {property: cluster_by, value: plant_id}\n", "no date and no whole number"),
+    ],
+)
+def test_an_index_or_order_that_cannot_be_is_told(more: str, reason: str) -> None:
+    _, (found,) = of_bi(more)
+    assert reason in found.reason
 
 
 def test_a_file_that_is_no_yaml_names_the_line() -> None:

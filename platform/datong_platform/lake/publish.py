@@ -10,8 +10,9 @@ see half a table:
   every later reader wait behind it. Its rows are written frozen: a reader whose snapshot is older than the swap would
   otherwise find the new table, and find it empty.
 
-What was published is recorded in `ops.publication` in the same transaction, so a Delta version that is already there is
-skipped at once. Run it alone: `python -m datong_platform.lake.publish [TABLE…]`.
+How the rows lie and which indexes they have is decided in `bi_layout`. What was published is recorded in
+`ops.publication` in the same transaction, so a Delta version that is already there is skipped at once. Run it alone:
+`python -m datong_platform.lake.publish [TABLE…]`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from datong_platform.errors import (
     TerminalError,
     TransientError,
 )
-from datong_platform.lake import builds
+from datong_platform.lake import bi_layout, builds
+from datong_platform.lake.bi_layout import Order, Spread
+from datong_platform.lake.indexes import Index, index_of
 from datong_platform.names import TableName, parse, public_schema
 from datong_platform.settings import DBT_PROJECT, settings
 
@@ -51,6 +54,8 @@ PREFIX = "bi__"
 
 _LONGEST_NAME = 63  # PostgreSQL cuts a longer identifier without a word
 _BATCH_ROWS = 65_536
+_TOLD_ANEW = 0.1
+"""Part of the rows that changed, from which PostgreSQL's statistics are made anew at once."""
 
 _TYPES: dict[pa.DataType, str] = {
     pa.string(): "text",
@@ -81,7 +86,8 @@ class ColumnSpec:
 class PublishSpec:
     """One table to publish: the Delta table `serve.bi__<noun>`, its key, and what readers are told of it.
 
-    `key` are the columns that identify a row (the primary key); `indexes` are further lists of columns to index.
+    `key` are the columns that identify a row (the primary key); `indexes` are the further ones, None when they are to
+    follow from the columns. Rows are written in the order of `cluster_by`, by default the first date; "" for none.
     """
 
     source: TableName
@@ -89,7 +95,8 @@ class PublishSpec:
     description: str = ""
     title_zh: str = ""
     columns: Mapping[str, ColumnSpec] = field(default_factory=dict[str, ColumnSpec])
-    indexes: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[Index, ...] | None = None
+    cluster_by: str | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +112,8 @@ class PublishSpec:
             self.description,
             self.title_zh,
             sorted((name, column.description, column.title_zh) for name, column in self.columns.items()),
-            self.indexes,
+            self.indexes and [(index.columns, index.method) for index in self.indexes],
+            self.cluster_by,
         ]
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
@@ -128,7 +136,7 @@ def load_specs(manifest: Path = DBT_PROJECT / "target" / "manifest.json") -> lis
     """The tables to publish, from dbt's manifest: every model of schema `serve` whose name starts with `bi__`.
 
     The key is the model's `meta.key` (or its primary_key constraint), titles are `meta.title_zh`, further indexes
-    `meta.indexes`. ConfigurationError when there is no manifest, or a model names no key.
+    `meta.indexes`, the order `meta.cluster_by`. ConfigurationError when there is no manifest, or a model names no key.
     """
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
@@ -167,8 +175,15 @@ def _spec(node: Mapping[str, Any]) -> PublishSpec:
             name: ColumnSpec(" ".join((column.get("description") or "").split()), _meta(column).get("title_zh", ""))
             for name, column in (node.get("columns") or {}).items()
         },
-        indexes=tuple((item,) if isinstance(item, str) else tuple(item) for item in meta.get("indexes", [])),
+        indexes=_indexes(meta, _relation(node)),
+        cluster_by=meta.get("cluster_by"),
     )
+
+
+def _indexes(meta: Mapping[str, Any], model: str) -> tuple[Index, ...] | None:
+    if "indexes" not in meta:
+        return None
+    return tuple(index_of(item, f"meta.indexes of model {model}") for item in meta["indexes"])
 
 
 def publish_table(spec: PublishSpec, *, url: str | None = None, patience_seconds: float = 60) -> PublishResult:
@@ -189,7 +204,8 @@ def publish_table(spec: PublishSpec, *, url: str | None = None, patience_seconds
             f"table {spec.source}", "names no key, so it cannot be published.", "give the model `meta: {key: [...]}`."
         )
     delta = builds.open_published(spec.source)
-    columns = _postgres_columns(spec, pa.schema(delta.schema().to_arrow()))
+    schema = pa.schema(delta.schema().to_arrow())
+    columns = _postgres_columns(spec, schema)
     with _connect(url or settings().need("postgres_url")) as connection, _explained(spec):
         _prepare(connection)
         _lock_publication(connection, spec.name)
@@ -201,11 +217,14 @@ def publish_table(spec: PublishSpec, *, url: str | None = None, patience_seconds
         if there == _Structure(tuple(columns.items()), spec.key):
             inserted, updated, deleted, rows = _apply_differences(connection, spec, columns, delta)
             how: How = "differences" if inserted or updated or deleted else "unchanged"
-            _describe(connection, spec, columns)
+            if inserted + updated + deleted > rows * _TOLD_ANEW:
+                _run(connection, f"analyze serve.{_identifier(spec.name)}")
+            _describe(connection, spec, columns, rows)
         else:
-            rows = _build(connection, spec, columns, delta)
-            _describe(connection, spec, columns, building=True)
-            _swap(connection, spec, exists=there is not None, patience_seconds=patience_seconds)
+            order = Order(schema, bi_layout.clustered_by(spec.cluster_by, schema))
+            rows = _build(connection, spec, columns, delta, order)
+            indexes = _describe(connection, spec, columns, rows, order)
+            _swap(connection, spec, indexes, exists=there is not None, patience_seconds=patience_seconds)
             inserted, updated, deleted = rows, 0, 0
             how = "swapped" if there else "created"
         seconds = time.monotonic() - started
@@ -242,13 +261,20 @@ def publish_all(
 def _postgres_columns(spec: PublishSpec, schema: pa.Schema) -> dict[str, str]:
     """PostgreSQL's type of each column, in the words of its own format_type()."""
     columns = {item.name: _postgres_type(spec, item) for item in schema}
-    for name in (*spec.key, *(name for index in spec.indexes for name in index)):
+    indexed = [name for index in spec.indexes or () for name in index.columns]
+    for name in (*spec.key, *indexed, *([spec.cluster_by] if spec.cluster_by else [])):
         if name not in columns:
             raise ConfigurationError(
                 f"table {spec.source}",
-                f"has no column {name!r}, which its key or an index names.",
+                f"has no column {name!r}, which its key, an index or its order names.",
                 "mend the model's meta, or build the model again.",
             )
+    if spec.cluster_by and not bi_layout.can_order(schema.field(spec.cluster_by).type):
+        raise ConfigurationError(
+            f"table {spec.source}",
+            f"is to lie in the order of {spec.cluster_by}, which is neither a date nor a whole number.",
+            "name another column in the model's `meta.cluster_by`.",
+        )
     for name in (spec.name, *columns):
         if len(name.encode()) > _LONGEST_NAME:
             raise SchemaError(
@@ -458,16 +484,19 @@ def _definition(columns: Mapping[str, str], key: Sequence[str]) -> str:
     )
 
 
-def _copy(connection: Connection, into: str, columns: Mapping[str, str], delta: DeltaTable, *, frozen: bool) -> int:
-    """Stream the Delta table into `into` by COPY; rows written. Encoding runs beside sending."""
+def _copy(
+    connection: Connection, into: str, columns: Mapping[str, str], delta: DeltaTable, order: Order | None = None
+) -> int:
+    """Stream the Delta table into `into` by COPY; rows written. Encoding runs beside sending. With an order: a table
+    of this transaction, whose rows are written frozen."""
     rows = 0
-    options = "format csv, freeze" if frozen else "format csv"
+    options = "format csv, freeze" if order else "format csv"
     with (
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode") as encoder,
         connection.cursor() as cursor,
         cursor.copy(f"copy {into} ({_list(columns)}) from stdin ({options})".encode()) as copy,
     ):
-        batches = _batches(delta)
+        batches = order.arranged(_batches(delta), _BATCH_ROWS) if order else _batches(delta)
         following = encoder.submit(_encoded, batches)
         while (piece := following.result()) is not None:
             following = encoder.submit(_encoded, batches)
@@ -483,7 +512,15 @@ def _batches(delta: DeltaTable) -> Iterator[pa.RecordBatch]:
     reader = pa.RecordBatchReader.from_stream(
         QueryBuilder().register("source", delta).execute(f"select {_list(names)} from source")
     )
-    yield from reader
+    # neither a take nor the writing of CSV knows views
+    plain = pa.schema(
+        [
+            pa.field(item.name, pa.string() if pa.types.is_string_view(item.type) else item.type)
+            for item in reader.schema
+        ]
+    )
+    for batch in reader:
+        yield batch.cast(plain)
 
 
 def _encoded(batches: Iterator[pa.RecordBatch]) -> tuple[int, memoryview] | None:
@@ -499,12 +536,8 @@ def _encoded(batches: Iterator[pa.RecordBatch]) -> tuple[int, memoryview] | None
             break
     if not gathered:
         return None
-    table = pa.Table.from_batches(gathered)
-    plain = [
-        pa.field(item.name, pa.string() if pa.types.is_string_view(item.type) else item.type) for item in table.schema
-    ]
     sink = pa.BufferOutputStream()
-    csv.write_csv(table.cast(pa.schema(plain)), sink, csv.WriteOptions(include_header=False))
+    csv.write_csv(pa.Table.from_batches(gathered), sink, csv.WriteOptions(include_header=False))
     return rows, memoryview(sink.getvalue())
 
 
@@ -514,7 +547,7 @@ def _apply_differences(
     """Make the published table equal to the Delta table: rows inserted, updated, deleted, and rows now."""
     target = f"serve.{_identifier(spec.name)}"
     _run(connection, f"create temp table datong_stage ({_definition(columns, spec.key)}) on commit drop")
-    staged = _copy(connection, "datong_stage", columns, delta, frozen=False)
+    staged = _copy(connection, "datong_stage", columns, delta)
     _run(connection, f"analyze datong_stage ({_list(spec.key)})")
     same_key = " and ".join(f"s.{_identifier(name)} = t.{_identifier(name)}" for name in spec.key)
     first = _identifier(spec.key[0])
@@ -586,11 +619,13 @@ def _building(spec: PublishSpec) -> str:
     return "datong building " + hashlib.sha256(spec.name.encode()).hexdigest()[:16]
 
 
-def _build(connection: Connection, spec: PublishSpec, columns: Mapping[str, str], delta: DeltaTable) -> int:
-    """The new table, with rows, key and statistics, under a name that only this transaction sees."""
+def _build(
+    connection: Connection, spec: PublishSpec, columns: Mapping[str, str], delta: DeltaTable, order: Order
+) -> int:
+    """The new table, with rows and key, under a name that only this transaction sees."""
     new = f"serve.{_identifier(_building(spec))}"
     _run(connection, f"create table {new} ({_definition(columns, spec.key)})")
-    rows = _copy(connection, new, columns, delta, frozen=True)
+    rows = _copy(connection, new, columns, delta, order)
     _run(
         connection,
         f"alter table {new} add constraint {_identifier(_building(spec) + ' key')} primary key ({_list(spec.key)})",
@@ -598,11 +633,14 @@ def _build(connection: Connection, spec: PublishSpec, columns: Mapping[str, str]
     return rows
 
 
-def _describe(connection: Connection, spec: PublishSpec, columns: Mapping[str, str], *, building: bool = False) -> None:
-    """Comments, indexes and grants, each only where it is not yet so."""
+def _describe(
+    connection: Connection, spec: PublishSpec, columns: Mapping[str, str], rows: int, order: Order | None = None
+) -> list[Index]:
+    """Comments, statistics, indexes and grants, each only where it is not yet so; the indexes. `order`: that in which
+    the rows of the table that is being built were written."""
     from psycopg import sql
 
-    name = _building(spec) if building else spec.name
+    name = _building(spec) if order else spec.name
     table = sql.Identifier("serve", name)
     oid = connection.execute("select to_regclass(%s)::oid", (f"serve.{_identifier(name)}",)).fetchone()
     if oid is None:
@@ -638,15 +676,34 @@ def _describe(connection: Connection, spec: PublishSpec, columns: Mapping[str, s
         (oid[0],),
     ).fetchall()
     covered = {tuple(row[0]) for row in have}
-    for index in spec.indexes:
-        if index not in covered:
-            called = _index_name(name if building else spec.name, index)
-            _run(connection, f"create index {_identifier(called)} on serve.{_identifier(name)} ({_list(index)})")
+    if order:
+        _run(connection, f"analyze serve.{_identifier(name)}")
+    wanted = spec.indexes
+    if wanted is None:
+        wanted = bi_layout.derived(columns, spec.key, rows, _spreads(connection, name), order)
+    for index in wanted:
+        if index.columns not in covered:
+            called = _index_name(name if order else spec.name, index.columns)
+            # without it, pages that were filled since are read by every query until the next vacuum
+            options = " with (autosummarize = on)" if index.method == "brin" else ""
+            _run(
+                connection,
+                f"create index {_identifier(called)} on serve.{_identifier(name)} using {index.method} "
+                f"({_list(index.columns)}){options}",
+            )
     granted = connection.execute("select has_table_privilege(%s, %s::oid, 'select')", (READER_ROLE, oid[0])).fetchone()
     if granted is None or not granted[0]:
         _run(connection, f"grant select on serve.{_identifier(name)} to {READER_ROLE}")
-    if building:
-        _run(connection, f"analyze serve.{_identifier(name)}")
+    return list(wanted)
+
+
+def _spreads(connection: Connection, name: str) -> dict[str, Spread]:
+    rows = connection.execute(
+        "select attname, n_distinct, coalesce(correlation, 0) from pg_stats "
+        "where schemaname = 'serve' and tablename = %s",
+        (name,),
+    ).fetchall()
+    return {row[0]: Spread(row[1], row[2]) for row in rows}
 
 
 def _index_name(table: str, columns: Sequence[str]) -> str:
@@ -661,7 +718,9 @@ def _comment(description: str, title_zh: str) -> str:
     return f"{title_zh}: {description}" if title_zh and description else title_zh or description
 
 
-def _swap(connection: Connection, spec: PublishSpec, *, exists: bool, patience_seconds: float) -> None:
+def _swap(
+    connection: Connection, spec: PublishSpec, indexes: Iterable[Index], *, exists: bool, patience_seconds: float
+) -> None:
     """Give the built table its name, in place of the old one, without ever queueing before a reader."""
     if exists:
         _exclusive(connection, spec, patience_seconds)
@@ -670,7 +729,7 @@ def _swap(connection: Connection, spec: PublishSpec, *, exists: bool, patience_s
     _run(connection, f"alter table serve.{new} rename to {_identifier(spec.name)}")
     key = spec.name[: _LONGEST_NAME - len("_pkey")] + "_pkey"
     renamed = {_building(spec) + " key": key} | {
-        _index_name(_building(spec), index): _index_name(spec.name, index) for index in spec.indexes
+        _index_name(_building(spec), index.columns): _index_name(spec.name, index.columns) for index in indexes
     }
     for old, final in renamed.items():
         _run(connection, f"alter index if exists serve.{_identifier(old)} rename to {_identifier(final)}")

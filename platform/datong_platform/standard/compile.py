@@ -216,15 +216,17 @@ def _silver_config(each: Contract) -> dict[str, Any]:
 
 
 def _serve_config(each: Contract) -> dict[str, Any]:
-    return {
-        "contract": {"enforced": True},
-        "meta": {
-            "title_zh": each.title_zh,
-            "key": list(each.key),
-            "contract_version": each.version,
-            "team": each.owner,
-        },
+    meta: dict[str, Any] = {
+        "title_zh": each.title_zh,
+        "key": list(each.key),
+        "contract_version": each.version,
+        "team": each.owner,
     }
+    if each.indexes is not None:
+        meta["indexes"] = [{"columns": list(index.columns), "method": index.method} for index in each.indexes]
+    if each.cluster_by is not None:
+        meta["cluster_by"] = each.cluster_by
+    return {"contract": {"enforced": True}, "meta": meta}
 
 
 def _silver_tests(each: Contract) -> list[Any]:

@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 import yaml
 
 from datong_platform.errors import ConfigurationError
+from datong_platform.lake.indexes import Index, index_of
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard.masks import MASKS
 from datong_platform.standard.normalise import NORMALISERS
@@ -45,7 +46,7 @@ are those of GB/T 35273."""
 MASKED_FROM = "personal"
 """A field of this classification or a higher one must say how it is masked."""
 
-TABLE_PROPERTIES = ("title_zh", "loading", "conservation", "audience", "thresholds")
+TABLE_PROPERTIES = ("title_zh", "loading", "conservation", "audience", "thresholds", "indexes", "cluster_by")
 FIELD_PROPERTIES = (
     "title_zh",
     "unit_field",
@@ -239,6 +240,10 @@ class Contract:
     status: str = "active"
     audience: str = ""
     """serve: who reads it, `bi`, or a system that it is written back to."""
+    indexes: tuple[Index, ...] | None = None
+    """Of a table for BI in PostgreSQL, beside its key; None: what follows from its fields."""
+    cluster_by: str | None = None
+    """The field in whose order its rows lie there; "" for none, None for its first date."""
     path: Path = Path()
     fields_by_name: Mapping[str, Field] = dataclasses.field(default_factory=dict[str, Field], repr=False, compare=False)
 
@@ -453,9 +458,45 @@ class _Reader:
             retention_days=int(sla["retention"]) if "retention" in sla else None,
             status=str(top.get("status", "active")),
             audience=str(custom.get("audience", "")),
+            indexes=self._indexes(table, custom, fields),
+            cluster_by=self._cluster_by(table, custom, fields),
             path=self.path,
             fields_by_name={each.name: each for each in fields},
         )
+
+    def _indexes(self, table: _Map, custom: Mapping[str, Any], fields: Sequence[Field]) -> tuple[Index, ...] | None:
+        if "indexes" not in custom:
+            return None
+        self._of_bi(table, custom, "indexes")
+        found: list[Index] = []
+        for given in _as_list(custom["indexes"] or []):
+            try:
+                found.append(index_of(given, "indexes"))
+            except ConfigurationError as error:
+                self.say(table.line, "", error.reason, error.next_step)
+        known = {each.name for each in fields}
+        for name in sorted({name for index in found for name in index.columns} - known):
+            self.say(table.line, "", f"an index names {name}, which is no field.", "name fields of the table.")
+        return tuple(found)
+
+    def _cluster_by(self, table: _Map, custom: Mapping[str, Any], fields: Sequence[Field]) -> str | None:
+        if "cluster_by" not in custom:
+            return None
+        self._of_bi(table, custom, "cluster_by")
+        name = str(custom["cluster_by"] or "")
+        ordered = [each.name for each in fields if each.logical_type in {"date", "timestamp", "integer"}]
+        if name and name not in ordered:
+            self.say(
+                table.line,
+                "",
+                f"`cluster_by` is {name}, which is no date and no whole number of the table.",
+                f"name one of {', '.join(ordered)}." if ordered else "leave it out.",
+            )
+        return name
+
+    def _of_bi(self, table: _Map, custom: Mapping[str, Any], what: str) -> None:
+        if custom.get("audience") != "bi":
+            self.say(table.line, "", f"`{what}` is for tables with `audience: bi` only.", "leave it out.")
 
     def _fields(self, table: _Map) -> tuple[list[Field], list[Rule], list[Reference]]:
         fields: list[Field] = []
