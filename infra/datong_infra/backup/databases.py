@@ -46,6 +46,8 @@ def clear(name: str) -> None:
         with psycopg.connect(_url(name), autocommit=True, connect_timeout=10) as connection:
             connection.execute("set lock_timeout = '30s'")
             connection.execute("drop owned by current_user cascade")
+            # gone with the rest where it was ours, or with what was lost; a dump takes it for granted
+            connection.execute("create schema if not exists public")
     except psycopg.Error as error:
         raise ServiceError(
             f"database {name}",

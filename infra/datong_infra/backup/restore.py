@@ -12,6 +12,7 @@ from datong_platform.settings import read_state, settings, write_state
 
 from datong_infra.backup import databases
 from datong_infra.backup.repository import Backup, Item, Repository
+from datong_infra.services import postgres
 
 _AT_ONCE = 8
 _IN_MEMORY = 16 << 20
@@ -47,6 +48,8 @@ def restore(repository: Repository, backup: Backup, tell: Tell = lambda _text: N
         )
     for item in backup.databases:
         databases.load(item.name, repository.pieces(item))
+    # they are those of the backup from now on, and nobody is to take them for lost
+    postgres.remember()
     tell(f"{len(backup.databases)} databases")
     write_state(_STATE, {})
 

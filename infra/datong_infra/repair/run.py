@@ -2,20 +2,21 @@
 
 A backup holds objects by name and hash. Log entries, checkpoints, data files and landed files never change once they
 are written, so one that is gone is put back as it was, whatever was committed since. Only what no backup holds is told
-again by the lake itself (`datong_platform.lake.mending`). The databases are put back only
-where PostgreSQL was made anew.
+again by the lake itself (`datong_platform.lake.mending`). A database is put back only when it
+was made anew since this home last knew it, each for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from datong_platform.lake import integrity, mending, storage
 from datong_platform.lake.mending import Mended
-from datong_platform.settings import home
+from datong_platform.settings import from_environment, home
 
 from datong_infra.services import postgres
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from datong_infra.backup.repository import Item, Repository
 
 Tell = Callable[[str], None]
+_USERS = {"desk", "dagster-code", "dagster-webserver", "dagster-daemon"}
+"""Services that hold connections to the databases."""
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Repaired:
 
 def repair(repository: Repository | None = None, tell: Tell = lambda _text: None) -> Repaired:
     """Mend all that can be mended; safe to repeat. ServiceError when the store, PostgreSQL or the place fails."""
+    _every_database(tell)
     done = Repaired(found=integrity.examine())
     for damage in done.found:
         tell(f"{damage.thing}: {damage.reason}")
@@ -76,6 +80,17 @@ def repair(repository: Repository | None = None, tell: Tell = lambda _text: None
     return done
 
 
+def _every_database(tell: Tell) -> None:
+    """Make a database anew that was dropped: empty, and known as another one."""
+    from datong_infra.services import stack
+
+    if from_environment("postgres_url"):
+        return
+    for one in stack.up(["postgres"]):
+        if one.changed:
+            tell(f"{one.name}: started again")
+
+
 def _put_back(repository: Repository, damages: Iterable[Damage]) -> list[str]:
     """Put objects back that a backup holds, the newest one first; their names."""
     wanted = {key for damage in damages for key in damage.keys}
@@ -98,24 +113,40 @@ def _copied(repository: Repository, item: Item) -> bool:
 def _databases(repository: Repository, tell: Tell) -> list[str]:
     """Fill databases that were made anew since they were last seen; what they hold by now is kept as a dump."""
     from datong_infra.backup import databases
-    from datong_infra.services import stack
 
-    if not postgres.is_new() or not repository.ids():
+    gone = postgres.lost()
+    if not gone or not repository.ids():
         return []
     backup = repository.read()
+    found = [item for item in backup.databases if item.name in gone]
     aside = home() / "set_aside" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     aside.mkdir(parents=True, mode=0o700)
-    for item in backup.databases:
-        with (aside / f"{item.name}.dump").open("wb") as file:
-            file.writelines(databases.dump(item.name))
-        # what was made since would be in the dump's way
-        databases.clear(item.name)
-        databases.load(item.name, repository.pieces(item))
-        tell(f"database {item.name} as at {backup.began_at:%Y-%m-%d %H:%M:%S} UTC")
-    # the roles of this installation may use what the dump brought
-    stack.down(["postgres"])
-    stack.up(["postgres"])
-    return [item.name for item in backup.databases]
+    with _nobody_at_work(tell):
+        for item in found:
+            with (aside / f"{item.name}.dump").open("wb") as file:
+                file.writelines(databases.dump(item.name))
+            # what was made since would be in the dump's way
+            databases.clear(item.name)
+            databases.load(item.name, repository.pieces(item))
+            tell(f"database {item.name} as at {backup.began_at:%Y-%m-%d %H:%M:%S} UTC")
+    return [item.name for item in found]
+
+
+@contextmanager
+def _nobody_at_work(tell: Tell) -> Generator[None]:
+    """Stop what holds connections to the databases while they are replaced; then as it was before."""
+    from datong_infra.services import stack
+
+    at_work = [one.name for one in stack.status() if one.pid is not None and one.name in _USERS]
+    if at_work:
+        tell(f"{', '.join(at_work)}: stopped while the database is replaced")
+        stack.down(at_work)
+    try:
+        yield
+    finally:
+        # the roles of this installation may use what the dump brought once PostgreSQL was started again
+        stack.down(["postgres"])
+        stack.up(["postgres", *at_work])
 
 
 def _register(tell: Tell) -> int:

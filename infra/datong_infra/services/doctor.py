@@ -140,14 +140,20 @@ def _lake() -> str | Finding:
 
 
 def _database() -> str | Finding:
-    if postgres.is_new():
-        return Finding(
-            "database",
-            "failed",
-            "is another one than this home had: decisions, users of the desk and Dagster's runs are not in it.",
-            "`datong repair --from PLACE` puts them back; without a backup, `datong repair` takes it as it is.",
-        )
-    return "the one that this home knows"
+    gone = postgres.lost()
+    if not gone:
+        return "the one that this home knows"
+    held = {
+        postgres.DATABASE: "decisions, users of the desk and published tables",
+        postgres.DAGSTER_DATABASE: "Dagster's runs and their history",
+    }
+    return Finding(
+        "database",
+        "failed",
+        f"{' and '.join(gone)} {'is another one' if len(gone) == 1 else 'are other ones'} than this home had: "
+        f"{', '.join(held[name] for name in gone)} of before {'is' if len(gone) == 1 else 'are'} not in it.",
+        "`datong repair --from PLACE` puts them back; without a backup, `datong repair` takes it as it is.",
+    )
 
 
 def _catalog() -> str | Finding:

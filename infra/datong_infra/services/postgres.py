@@ -31,7 +31,9 @@ DATABASE = "datong"
 DAGSTER_DATABASE = "dagster"
 READER = "bi_reader"
 WITNESS = "postgres.json"
-"""In this home's state: which PostgreSQL it had."""
+"""In this home's state: which PostgreSQL it had, and which databases in it."""
+_MARKS = {DATABASE: "ops.this_database", DAGSTER_DATABASE: "public.this_database"}
+"""In each database, a table with one random text: a database that was made anew, or emptied, has none."""
 
 
 def program(name: str) -> Path:
@@ -159,6 +161,14 @@ class Postgres(Service):
             database = "127.0.0.1"
         with psycopg.connect(target, connect_timeout=3) as connection:
             row = connection.execute("show server_version").fetchone()
+            there = {name for (name,) in connection.execute("select datname from pg_database")}
+        gone = [name for name in _MARKS if name not in there]
+        if gone and record is not None and record.usable:
+            raise ServiceError(
+                "postgres",
+                f"has no database {' and '.join(gone)} any more.",
+                "`datong repair --from PLACE` puts it back from a backup; `datong up` makes an empty one.",
+            )
         return f"PostgreSQL {row[0] if row else '?'} at {database}"
 
     def complete(self) -> None:
@@ -186,7 +196,9 @@ class Postgres(Service):
             _run(connection, f"grant usage on schema serve to {READER}")
             _run(connection, f"grant select on all tables in schema serve to {READER}")
             _run(connection, f"alter default privileges in schema serve grant select on tables to {READER}")
-        if not read_state(WITNESS):
+        known = read_state(WITNESS)
+        # a home of an older version knew no marks
+        if not known or ("databases" not in known and not is_new()):
             remember()
 
 
@@ -199,16 +211,60 @@ def identity() -> str:
     return str(row[0]) if row else ""
 
 
+def lost() -> list[str]:
+    """The databases that are other ones than this home knew: their content was lost, and they were made anew.
+
+    None of a company's own PostgreSQL, whose business that is.
+    """
+    known = read_state(WITNESS)
+    if from_environment("postgres_url") or not known:
+        return []
+    if known.get("system_identifier") != identity():
+        return list(_MARKS)
+    return [name for name, mark in known.get("databases", {}).items() if _mark(name) != mark]
+
+
 def is_new() -> bool:
-    """Whether PostgreSQL is another one than this home knew: its data folder was lost, and made anew by `datong up`."""
-    known = read_state(WITNESS).get("system_identifier")
-    return not from_environment("postgres_url") and bool(known) and known != identity()
+    """Whether a database is another one than this home knew."""
+    return bool(lost())
 
 
 def remember() -> None:
-    """Take the PostgreSQL that is there for the one of this home; a company's own is its own business."""
-    if not from_environment("postgres_url"):
-        write_state(WITNESS, {"system_identifier": identity()})
+    """Take the databases that are there for those of this home; a company's own are its own business."""
+    if from_environment("postgres_url"):
+        return
+    marks = {name: _mark(name) or _marked(name) for name in _MARKS}
+    write_state(WITNESS, {"system_identifier": identity(), "databases": marks})
+
+
+def _mark(database: str) -> str:
+    """What a database bears since it was made; empty when it bears none."""
+    import psycopg
+
+    with psycopg.connect(_database_url(database), connect_timeout=5) as connection:
+        row = connection.execute("select to_regclass(%s) is not null", [_MARKS[database]]).fetchone()
+        if row and row[0]:
+            row = connection.execute(f"select mark from {_MARKS[database]}").fetchone()  # pyright: ignore
+            return str(row[0]) if row else ""
+    return ""
+
+
+def _marked(database: str) -> str:
+    import secrets
+
+    import psycopg
+
+    mark, table = secrets.token_hex(16), _MARKS[database]
+    with psycopg.connect(_database_url(database), connect_timeout=5) as connection:
+        _run(connection, f"create table if not exists {table} (mark text not null)")
+        _run(connection, f"delete from {table}")
+        _run(connection, f"insert into {table} values ('{mark}')")
+        _run(connection, f"comment on table {table} is 'Tells this database from one that was made anew'")
+    return mark
+
+
+def _database_url(name: str) -> str:
+    return dagster_url() if name == DAGSTER_DATABASE else settings().need("postgres_url")
 
 
 def _forget_dead(lock: Path) -> None:
