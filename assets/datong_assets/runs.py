@@ -241,11 +241,9 @@ def upkeep(
 
     ConfigurationError for a schema that is none.
     """
-    from datong_assets.components.upkeep import PLACES, UPKEEP
+    from datong_assets.components.upkeep import UPKEEP, checked
 
-    for place in places:
-        if place not in PLACES:
-            raise ConfigurationError(f"schema {place}", "is not one of the lake.", f"choose from {', '.join(PLACES)}.")
+    checked(places)
     keys = [dg.AssetKey([UPKEEP, place]) for place in places] or None
     with graph.as_last_parsed():
         return _run(UPKEEP, UPKEEP, keys, on_progress=on_progress, tags=tags, instance=instance)

@@ -460,6 +460,7 @@ class EntityIngest:
     def landing(self, plan: Plan, folder: str = "") -> Landing:
         """An empty batch of a plan; `folder` names where its files lie, if it is not to be the batch's own place."""
         description = plan.agreement.description
+        kept = self.system.retention_of(self.entity)
         return Landing(
             self.system.system,
             self.entity.name,
@@ -475,6 +476,8 @@ class EntityIngest:
             events=plan.events,
             keys_read_at=plan.last.keys_read_at if plan.last else "",
             folder=folder,
+            kept_batches=kept.landed_batches,
+            kept_days=kept.landed_days,
         )
 
     def fill(self, batch: Landing, plan: Plan) -> str | None:

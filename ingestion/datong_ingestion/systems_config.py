@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from datong_platform import names, settings
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import parse_type
+from datong_platform.lake.retention import Retention
 from datong_platform.names import TableName
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
@@ -170,6 +171,20 @@ class Reconciliation(Model):
     """Why it is not reconciled, where it is not to be."""
 
 
+class RetentionConfig(Model):
+    """How long what came is kept, beside the newest state of each record, which always is."""
+
+    landed_batches: Annotated[int, Field(ge=1)] = Retention.landed_batches
+    """Landed files of so many loaded batches are kept, to look into and to mend a table from."""
+    landed_days: Annotated[float, Field(ge=0)] = Retention.landed_days
+    """And those of every batch of so many days, however many there are."""
+    versions_days: Annotated[int, Field(ge=1)] = Retention.versions_days
+    """For so long a version of the bronze table can be read as it was."""
+    history_days: Annotated[int | None, Field(ge=1)] = Retention.history_days
+    """A state of a record stays in bronze for so long after a newer one came; left out, for ever. The last state, a
+    delete included, always stays."""
+
+
 class EntityConfig(Model):
     """One entity of a system, and how it is read."""
 
@@ -219,6 +234,8 @@ class EntityConfig(Model):
     """Backfill: conditions, in the words of `filter`, that between them hold every row exactly once; instead of ranges,
     and where the system finds none by itself."""
     reconcile: Reconciliation = Reconciliation()
+    retention: RetentionConfig | None = None
+    """How long what it brought is kept, if not as the system says."""
     schema_policy: Literal["evolve", "rescue", "freeze"] = "evolve"
     """When the source's schema changed: `evolve` takes new fields and wider types into the table, `rescue` keeps the
     table and puts what is new or does not fit into `_datong_rescued`, `freeze` stops with an error."""
@@ -237,6 +254,15 @@ class EntityConfig(Model):
             raise ValueError(f"entity {self.name} has mode cursor and no cursor")
         if self.mode == "delta_token" and self.events:
             raise ValueError(f"entity {self.name}: mode delta_token carries states, not events")
+        if self.events and self.detect_deletes:
+            raise ValueError(
+                f"entity {self.name}: its rows are events, none of which is deleted; leave detect_deletes out"
+            )
+        if self.events and self.retention and self.retention.history_days is not None:
+            raise ValueError(
+                f"entity {self.name}: its rows are events, none of which replaces another, so history_days would keep "
+                "nothing back; leave it out"
+            )
         return self
 
     @property
@@ -267,6 +293,8 @@ class SystemConfig(Model):
     """When Dagster ingests it by itself, beside the cycle: a cron expression, down to `* * * * *` for every minute."""
     writes_per_second: Annotated[float | None, Field(gt=0)] = None
     """The most changes that all write-back flows together send to it in a second, whatever each of them may."""
+    retention: RetentionConfig = RetentionConfig()
+    """How long what its entities brought is kept, where an entity does not say otherwise."""
     entities: Annotated[list[EntityConfig], Field(min_length=1)]
 
     @model_validator(mode="before")
@@ -316,6 +344,16 @@ class SystemConfig(Model):
             f"entity {self.system}.{name}",
             "is not defined.",
             f"choose from {', '.join(entity.name for entity in self.entities)}.",
+        )
+
+    def retention_of(self, entity: EntityConfig) -> Retention:
+        """How long what an entity brought is kept."""
+        kept = entity.retention or self.retention
+        return Retention(
+            landed_batches=kept.landed_batches,
+            landed_days=kept.landed_days,
+            versions_days=kept.versions_days,
+            history_days=None if entity.events else kept.history_days,
         )
 
     def table(self, entity: str) -> TableName:

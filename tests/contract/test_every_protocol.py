@@ -169,11 +169,10 @@ def test_two_runs_at_once_load_every_row_once(rig: Any, row: Make) -> None:
     assert all(result.total_rows == 12 for result in results)
 
 
-def test_a_deleted_table_comes_back(rig: Any, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "KEPT_BATCHES", 2)
+def test_a_deleted_table_comes_back(rig: Any, row: Make) -> None:
     for number in range(1, 5):
         rig.put(row(number, ChangedAt=row(number * 100)["ChangedAt"]))
-        rig.ingest()
+        rig.ingest(retention={"landed_batches": 2})
     for key in list(storage.keys(f"{rig.table.path}/")):
         storage.delete(key)
     result = rig.ingest()

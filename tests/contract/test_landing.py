@@ -73,12 +73,11 @@ def test_the_second_reader_of_a_batch_throws_its_files_away(services: Any) -> No
     assert left == [file.key for file in one.files]
 
 
-def test_files_of_old_batches_and_crashes_are_removed(rest: Any, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "KEPT_BATCHES", 3)
+def test_files_of_old_batches_and_crashes_are_removed(rest: Any, row: Make) -> None:
     storage.put(f"landing/{rest.name}/thing/data/{landing.batch_id(2)}-left-over/part-00000.parquet", b"x")
     for number in range(6):
         rest.put(row(number))
-        rest.ingest("full")
+        rest.ingest("full", retention={"landed_batches": 3})
     kept = {key.split("/data/")[1][:12] for key in storage.keys(f"landing/{rest.name}/thing/data/")}
     assert kept == {landing.batch_id(n) for n in (4, 5, 6)}
 

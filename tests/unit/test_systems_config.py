@@ -11,6 +11,7 @@ from datong_ingestion.protocols.rest import Rest
 from datong_ingestion.source import connect
 from datong_ingestion.systems_config import load_system, load_systems, parse_system
 from datong_platform.errors import ConfigurationError
+from datong_platform.lake.retention import Retention
 
 GOOD = """\
 type: datong_assets.components.SourceSystem
@@ -84,6 +85,28 @@ def test_two_systems_of_one_name_are_refused(tmp_path: Path) -> None:
 
 def test_other_components_are_left_alone(tmp_path: Path) -> None:
     assert load_systems(written(tmp_path, "type: dagster_dbt.DbtProjectComponent\nattributes: {}\n")) == {}
+
+
+def test_an_entity_says_how_long_it_is_kept_or_its_system_does(tmp_path: Path) -> None:
+    text = GOOD.replace("  entities:\n", "  retention: {landed_days: 7, history_days: 400}\n  entities:\n")
+    text += "    - name: line\n      source: /lines\n      retention: {versions_days: 90}\n"
+    text += "    - name: booking\n      source: /bookings\n      events: true\n"
+    shop = load_system("shop", written(tmp_path, text))
+    assert shop.retention_of(shop.entity("order")) == Retention(landed_days=7, history_days=400)
+    assert shop.retention_of(shop.entity("line")) == Retention(versions_days=90)
+    assert shop.retention_of(shop.entity("booking")).history_days is None, "no event replaces another"
+
+
+def test_events_are_not_deleted(tmp_path: Path) -> None:
+    text = GOOD + "      events: true\n      detect_deletes: true\n"
+    with pytest.raises(ConfigurationError, match="none of which is deleted"):
+        load_system("shop", written(tmp_path, text))
+
+
+def test_a_history_of_events_cannot_be_cut(tmp_path: Path) -> None:
+    text = GOOD + "      events: true\n      retention: {history_days: 30}\n"
+    with pytest.raises(ConfigurationError, match="none of which replaces another"):
+        load_system("shop", written(tmp_path, text))
 
 
 def test_an_unknown_system_or_entity_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from datong_platform.errors import DatongError, TransientError
+from datong_platform.errors import ConfigurationError, DatongError, TransientError
 from datong_platform.names import SCHEMAS
 from pydantic import Field
 
@@ -20,7 +20,9 @@ from datong_assets.failing import explained, fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
-    from datong_platform.lake.upkeep import Kept
+    from datong_platform.lake.retention import Retention
+    from datong_platform.lake.upkeep import Due, Kept
+    from datong_platform.names import TableName
 
 UPKEEP = "upkeep"
 LANDING = "landing"
@@ -76,7 +78,8 @@ _DESCRIPTIONS = {
     "": "Upkeep of {place}: compaction, checkpoints, old files and log entries.",
     "gold": "Upkeep of {place}: checkpoints, files and log entries that no build of the kept time needs.",
     "serve": "Upkeep of {place}: checkpoints, files and log entries that nobody may look back at any more.",
-    LANDING: "Upkeep of the landing zone: what killed readers left behind.",
+    "bronze": "Upkeep of {place}: compaction, checkpoints, old files and log entries, replaced states past their time.",
+    LANDING: "Upkeep of the landing zone: what is past its batches and days, and what killed readers left behind.",
 }
 
 
@@ -91,7 +94,7 @@ def _keep_up(places: Sequence[str]) -> Iterator[dg.MaterializeResult[Any]]:
         if place == LANDING:
             removed = _landing()
             yield dg.MaterializeResult(asset_key=key, metadata={"files_removed": removed})
-            _told(place, began, f"{removed} left-over files removed")
+            _told(place, began, f"{removed} files removed")
             continue
         lock: AbstractContextManager[None] = alone("build") if place in BUILT else nullcontext()
         try:
@@ -109,9 +112,10 @@ def _keep_up(places: Sequence[str]) -> Iterator[dg.MaterializeResult[Any]]:
 def _tables(schema: str, failures: list[DatongError]) -> Iterator["Kept"]:
     from datong_platform.lake import catalog, upkeep
 
+    kept_of = retentions()
     for table in catalog.stored_tables([schema]):
         try:
-            if kept := upkeep.keep_up(table):
+            if kept := upkeep.keep_up(table, kept_of.get(table)):
                 yield kept
         except DatongError as error:
             failures.append(error)
@@ -119,14 +123,55 @@ def _tables(schema: str, failures: list[DatongError]) -> Iterator["Kept"]:
 
 
 def _landing() -> int:
-    from datong_platform.lake import storage, upkeep
+    from datong_platform.lake import upkeep
 
-    entities = [
-        (system, entity)
+    return sum(upkeep.clear_landing(landed()).values())
+
+
+def retentions() -> "dict[TableName, Retention]":
+    """What the definitions of the sources say is kept, by bronze table."""
+    from datong_ingestion.systems_config import load_systems
+
+    return {
+        system.table(entity.name): system.retention_of(entity)
+        for system in load_systems().values()
+        for entity in system.entities
+    }
+
+
+def landed() -> "dict[tuple[str, str], Retention]":
+    """The entities that have something in the landing zone, and what is kept of each, also of those that nobody defines
+    any more."""
+    from datong_platform.lake import storage
+    from datong_platform.lake.retention import Retention
+    from datong_platform.names import bronze
+
+    kept_of = retentions()
+    return {
+        (system, entity): kept_of.get(bronze(system, entity)) or Retention()
         for system in storage.folders(f"{LANDING}/")
         for entity in storage.folders(f"{LANDING}/{system}/")
-    ]
-    return sum(upkeep.clear_landing(entities).values())
+    }
+
+
+def due(places: Sequence[str] = ()) -> "list[Due]":
+    """What upkeep of these schemas, and of `landing`, would take away, or of all; nothing is changed."""
+    from datong_platform.lake import catalog, upkeep
+
+    checked(places)
+    chosen, kept_of = places or PLACES, retentions()
+    tables = catalog.stored_tables([place for place in chosen if place != LANDING])
+    found = [one for table in tables for one in upkeep.due(table, kept_of.get(table))]
+    if LANDING in chosen:
+        found += [one for key, kept in landed().items() for one in upkeep.landing_due(*key, kept)]
+    return found
+
+
+def checked(places: Sequence[str]) -> None:
+    """ConfigurationError for a schema that is none."""
+    for place in places:
+        if place not in PLACES:
+            raise ConfigurationError(f"schema {place}", "is not one of the lake.", f"choose from {', '.join(PLACES)}.")
 
 
 def _told(place: str, began: float, words: str) -> None:
@@ -139,6 +184,8 @@ def _words(done: "Sequence[Kept]") -> str:
         f"together, {sum(one.files_removed for one in done)} old ones and "
         f"{sum(one.log_entries_removed for one in done)} log entries removed"
     )
+    if states := sum(one.states_removed for one in done):
+        words += f"; {states} replaced states removed"
     off = [f"{one.table} ({one.put_off})" for one in done if one.put_off]
     return f"{words}; put off: {', '.join(off)}" if off else words
 
@@ -146,7 +193,10 @@ def _words(done: "Sequence[Kept]") -> str:
 def _metadata(done: "Sequence[Kept]") -> dict[str, Any]:
     columns = [
         dg.TableColumn("table", "string"),
-        *(dg.TableColumn(name, "int") for name in ("files", "files_fewer", "files_removed", "log_entries_removed")),
+        *(
+            dg.TableColumn(name, "int")
+            for name in ("files", "files_fewer", "files_removed", "log_entries_removed", "states_removed")
+        ),
         dg.TableColumn("put_off", "string"),
     ]
     records = [
@@ -162,6 +212,7 @@ def _metadata(done: "Sequence[Kept]") -> dict[str, Any]:
         "files_removed": sum(one.files_removed for one in done),
         "bytes_removed": sum(one.bytes_removed for one in done),
         "log_entries_removed": sum(one.log_entries_removed for one in done),
+        "states_removed": sum(one.states_removed for one in done),
         "put_off": sum(bool(one.put_off) for one in done),
         "changed": dg.MetadataValue.table(records, schema=dg.TableSchema(columns)),
     }

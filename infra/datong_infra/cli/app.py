@@ -380,12 +380,17 @@ def upkeep(
     places: Annotated[
         list[str] | None, typer.Argument(help="Schemas of the lake, or `landing`; all when none is named.")
     ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go, and what is kept.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Put small files together, and remove files and log entries that nobody needs; Dagster does it every night."""
+    """Put small files together, and remove what is past its time; Dagster does it every night.
+
+    How long things are kept is said in a source's definition (retention) and, of what people read, in its contract.
+    """
     from datong_infra.cli import safe
 
-    safe.upkeep(places or [], format_)
+    safe.upkeep(places or [], format_, dry_run=dry_run)
 
 
 @app.command()

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from datong_infra.repair.run import Repaired
 
 
-def upkeep(places: Sequence[str], format_: Format) -> None:
-    """Look after the tables of some schemas or of all; exit status 1 when one could not be looked after."""
+def upkeep(places: Sequence[str], format_: Format, *, dry_run: bool) -> None:
+    """Look after the tables of some schemas or of all, or show what would go; exit status 1 when one could not be
+    looked after."""
     from datong_infra.cli.work import print_errors, quiet, reporter
 
     quiet()
+    if dry_run:
+        _due(places, format_)
+        return
     from datong_assets import runs
 
     done = runs.upkeep(places, on_progress=reporter() if format_ is Format.table else None)
@@ -30,6 +34,20 @@ def upkeep(places: Sequence[str], format_: Format) -> None:
     print_errors(done.errors)
     if not done.ok:
         raise typer.Exit(1)
+
+
+def _due(places: Sequence[str], format_: Format) -> None:
+    from datong_assets.components.upkeep import due
+
+    found = due(places)
+    rows = [
+        {"thing": one.thing, "what": one.what, "count": one.count, "bytes": one.bytes, "kept": one.kept}
+        for one in found
+    ]
+    if not rows and format_ is Format.table:
+        print_line("Nothing is past its time.")
+        return
+    print_rows(rows, format_, ("thing", "what", "count", "bytes", "kept"))
 
 
 def repair(place: str | None, format_: Format, *, dry_run: bool) -> None:

@@ -34,13 +34,14 @@ from datong_platform.lake.columns import (
     schema_to_json,
 )
 from datong_platform.lake.refused import DIGEST, prepared
+from datong_platform.lake.retention import LANDED_BATCHES
 from datong_platform.lake.statistics import delta_statistics
 from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, RESCUED
 
 PART_BYTES = 32 * 1024 * 1024
 """Arrow bytes after which a part is written."""
-KEPT_BATCHES = 20
-"""How many batches keep their files after they were loaded, to look into; bronze is the record."""
+KEPT_BATCHES = LANDED_BATCHES
+"""How many batches keep their files after they were loaded, where the definition says nothing else."""
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], dtype=np.uint64)
@@ -108,6 +109,10 @@ class Manifest:
     """What happened to the source that a person should know, as a new field or a lost position."""
     keys_read_at: str = ""
     """When all keys that exist were last compared, in this batch or before; empty for never."""
+    kept_batches: int = 0
+    """How many batches of its entity keep their files; 0 for KEPT_BATCHES."""
+    kept_days: float = 0
+    """For how long they keep them, however many there are."""
     released: list[str] = field(default_factory=list[str])
     """Digests of what was in quarantine and is in this batch, because it could be read after all."""
 
@@ -223,9 +228,12 @@ class Landing:
         events: Sequence[str] = (),
         keys_read_at: str = "",
         folder: str = "",
+        kept_batches: int = 0,
+        kept_days: float = 0,
     ) -> None:
         """`distinct`: of several rows with one key only the last is kept. `position`: where the read begins.
-        `keys_read_at`: when all keys were compared before. `folder`: begins the name of the folder of its files."""
+        `keys_read_at`: when all keys were compared before. `folder`: begins the name of the folder of its files.
+        `kept_batches`, `kept_days`: as the manifest has them."""
         self.system, self.entity, self.sequence, self.mode = system, entity, sequence, mode
         self.kind: Kind = kind
         self.schema, self.keys, self.position_before = schema, keys, position
@@ -234,6 +242,7 @@ class Landing:
         self.contract_version = contract_version
         self.events = list(events)
         self._keys_read_at = keys_read_at
+        self._kept_batches, self._kept_days = kept_batches, kept_days
         self._folder = f"{root(system, entity)}/data/{folder or batch_id(sequence)}-{uuid.uuid4().hex[:12]}"
         self._landed = pa.schema([*schema, BRONZE_FIELDS[OPERATION], BRONZE_FIELDS[RESCUED]])
         self._hash = ContentHash(schema) if kind == "full" else None
@@ -384,6 +393,8 @@ class Landing:
             refused_files=self._refused_parts.files,
             refused_rows=self.refused_rows,
             events=self.events,
+            kept_batches=self._kept_batches,
+            kept_days=self._kept_days,
             keys_read_at=now if complete else self._keys_read_at,
         )
 
@@ -538,28 +549,44 @@ def _apart_when_null(keys: pa.Array, table: pa.Table, columns: list[str], part: 
     return pa.array([f"?{part}:{i}" if lone else texts[i] for i, lone in enumerate(incomplete)], pa.string())
 
 
-def remove_old(system: str, entity: str, sequence: int) -> None:
-    """Remove the files of the batch that came KEPT_BATCHES before `sequence`, left-overs of crashes included."""
-    old = sequence - KEPT_BATCHES
-    if old > 0:
-        for key in list(storage.keys(f"{root(system, entity)}/data/{batch_id(old)}-")):
-            storage.delete(key)
+def remove_old(manifest: Manifest) -> None:
+    """Remove the files of the batch that is the first that need not be kept after this one, left-overs of crashes
+    included. What is kept for its days is left to upkeep."""
+    system, entity = manifest.system, manifest.entity
+    old = manifest.sequence - (manifest.kept_batches or KEPT_BATCHES)
+    if old <= 0:
+        return
+    limit = datetime.now(UTC) - timedelta(days=manifest.kept_days)
+    for found in list(storage.listing(f"{root(system, entity)}/data/{batch_id(old)}-")):
+        if not manifest.kept_days or found.written_at < limit:
+            storage.delete(found.key)
 
 
-def remove_left_over(system: str, entity: str, age: timedelta, loaded: int) -> int:
-    """Remove files older than `age` that no manifest of the last batches names; how many.
+def left_over(
+    system: str, entity: str, age: timedelta, loaded: int, *, batches: int = 0, days: float = 0
+) -> list[storage.Listed]:
+    """Landed files that need not be kept: of batches that were loaded, beyond the last `batches` (KEPT_BATCHES for 0)
+    and older than `days`; and files older than `age` that no manifest of the last batches names.
 
     What a batch that waits to be loaded names, one after number `loaded`, is kept however old it is.
     """
+    kept_batches = batches or KEPT_BATCHES
     folder = f"{root(system, entity)}/manifest/"
     last = max((int(key[len(folder) :].removesuffix(".json")) for key in storage.keys(folder)), default=0)
-    kept = [
-        read_manifest(system, entity, number) for number in range(max(1, min(last, loaded) - KEPT_BATCHES), last + 1)
-    ]
+    first = max(1, min(last, loaded) - kept_batches + 1)
+    kept = [read_manifest(system, entity, number) for number in range(first, last + 1)]
     named = {file.key for manifest in kept if manifest for file in manifest.all_files}
-    limit, removed = datetime.now(UTC) - age, 0
-    for found in list(storage.listing(f"{root(system, entity)}/data/")):
-        if found.key not in named and found.written_at < limit:
-            storage.delete(found.key)
-            removed += 1
-    return removed
+    now = datetime.now(UTC)
+    data = f"{root(system, entity)}/data/"
+
+    def is_done(key: str) -> bool:
+        number = key[len(data) :].partition("-")[0]
+        return number.isdigit() and int(number) < first
+
+    return [
+        found
+        for found in storage.listing(data)
+        if found.key not in named
+        and found.written_at < now - timedelta(days=days)
+        and (found.written_at < now - age or is_done(found.key))
+    ]

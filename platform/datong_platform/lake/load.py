@@ -211,7 +211,7 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
             commit_properties=commit,
         )
     delta.update_incremental()
-    landing.remove_old(manifest.system, manifest.entity, manifest.sequence)
+    landing.remove_old(manifest)
     return LoadResult(replace(loaded, version=delta.version()), added, widened, manifest.bytes)
 
 
