@@ -4,16 +4,12 @@ Loading it needs no service, no secret and no engine. `defs/<name>/defs.yaml` na
 its attributes; adding a source system or a write-back flow is one such file.
 """
 
-import warnings
 from pathlib import Path
 
 import dagster as dg
 
 from datong_assets import cycle, lineage
 from datong_assets.components.written_back import STEP
-
-# Dagster warns of its own use of code references, at every load
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 @dg.definitions

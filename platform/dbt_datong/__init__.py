@@ -8,6 +8,7 @@ for a local Spark. Projects other than Datong's are left alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -70,6 +71,18 @@ def _offer_matching() -> None:
     SparkAdapter._available_ = SparkAdapter._available_ | {"match_records"}  # pyright: ignore
 
 
+_prepared: frozenset[str] | None = None
+
+
+def prepared(schemas: Iterable[str]) -> None:
+    """Tell that people's decisions are up to date, and which schemas the next run of dbt works on (none: all).
+
+    Who starts dbt from a build knows both; a plain `dbt build` finds them out when it connects.
+    """
+    global _prepared  # noqa: PLW0603 - dbt makes the plugin itself, so nothing can be handed to it
+    _prepared = frozenset(schemas)
+
+
 @cache
 def _connect(address: str) -> None:
     """Open the process's session, which dbt-spark then finds, on an engine that knows the lake's tables.
@@ -82,9 +95,12 @@ def _connect(address: str) -> None:
 
     export("SPARK_REMOTE", address)
     statements.take_over(engine.session(address))
-    decisions.refresh()
-    catalog.ensure()
-    catalog.register([decisions.ACTIVE])
+    if _prepared is None:
+        decisions.refresh()
+    schemas = _prepared or frozenset()
+    catalog.ensure(schemas)
+    if not schemas or decisions.ACTIVE.schema in schemas:
+        catalog.register([decisions.ACTIVE])
 
 
 plugins = [DatongServices]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from datong_assets import instance as instances
 from datong_assets.components import DbtModels, Publication
-from datong_assets.components.dbt_models import REBUILD, up_to_date
+from datong_assets.components.dbt_models import REBUILD, facts_of, job_of, up_to_date
 from datong_assets.dbt import client, graph
 from datong_assets.progress import Progress, watching
 from datong_platform import engine
@@ -210,6 +210,65 @@ def test_only_what_was_chosen_is_built_with_its_own_checks(project: Path, instan
     materialized = [event.asset_key.to_user_string() for event in built.get_asset_materialization_events()]
     assert materialized == ["serve/bi__dagster_pump"]
     assert len(built.get_asset_check_evaluations()) == 2
+
+
+def test_a_build_of_a_selection_leaves_the_rest_as_the_last_build_left_it(
+    project: Path, instance: dg.DagsterInstance
+) -> None:
+    other, spoilt = TableName("serve", "bi__dagster_seal"), "select 'a' as seal_id union all select 'a'"
+    sql, yml = (project / f"models/serve/bi__dagster_seal.{kind}" for kind in ("sql", "yml"))
+    yml.write_text("models: [{name: bi__dagster_seal, data_tests: [{key: {columns: [seal_id]}}]}]", encoding="utf-8")
+
+    def told(table: TableName) -> tuple[str, str, bool]:
+        last = builds.latest()
+        assert last is not None
+        found = next(each for each in last.tables if each.table == table)
+        return found.outcome, found.reason, found.published is not None and found.published.version == found.built
+
+    def chosen() -> dg.ExecuteInProcessResult:
+        definition = job_of(facts_of(graph.load(project)), ["model.datong.bi__dagster_pump"])
+        assert definition.name == "build"
+        return definition.execute_in_process(instance=instance, raise_on_error=False)
+
+    try:
+        sql.write_text("select 'a' as seal_id", encoding="utf-8")
+        assert run(project, "build", instance).success
+        sql.write_text(spoilt, encoding="utf-8")
+        assert not run(project, "build", instance).success
+        assert told(other) == ("held", "its check key finds 1 rows", False)
+        # the other table is held as it was, and not looked at
+        done = chosen()
+        assert done.success
+        assert [event.asset_key.path[-1] for event in done.get_asset_materialization_events()] == ["bi__dagster_pump"]
+        assert {check.check_name for check in done.get_asset_check_evaluations()} == {"key", "not_null_pump_name"}
+        assert told(PUMPS) == ("published", "", True)
+        assert told(other) == ("held", "its check key finds 1 rows", False)
+        assert engine.query("select count(*) as n from serve.bi__dagster_seal").to_pylist() == [{"n": 1}]
+        # and what is right again moves on with the next full build
+        sql.write_text("select 'b' as seal_id", encoding="utf-8")
+        assert run(project, "build", instance).success
+        assert told(other) == ("published", "", True)
+        assert chosen().success
+        assert told(other) == ("unchanged", "", True)
+    finally:
+        for file in (sql, yml):
+            file.unlink(missing_ok=True)
+        assert run(project, "build", instance).success
+
+
+def test_a_selection_is_not_shown_while_what_it_is_built_from_is_out_of_date(
+    project: Path, instance: dg.DagsterInstance
+) -> None:
+    write_pumps(project, PUMP.format(id=1, name="Gear"))
+    definition = job_of(facts_of(graph.load(project)), ["model.datong.bi__dagster_pump"])
+    assert definition.execute_in_process(instance=instance).success
+    last = builds.latest()
+    assert last is not None
+    told = next(each for each in last.tables if each.table == PUMPS)
+    assert told.outcome == "held"
+    assert "was not built since its code" in told.reason
+    write_pumps(project, PUMP.format(id=1, name="Vortex"))
+    assert run(project, "build", instance).success
 
 
 def built_anew(project: Path, instance: dg.DagsterInstance, **options: Any) -> set[str]:
@@ -427,6 +486,11 @@ def test_a_selection_in_dbts_syntax_gives_the_nodes_and_their_tests(project: Pat
             "dagster_pump",
             "bi__dagster_pump",
         }
+        parsed = graph.load(project)
+        for word in ("bi__dagster_pump", "dagster_pump"):
+            assert set(parsed.named(word) or ()) == set(dbt.list([word])), "what dbt selects by a model's name"
+        for word in ("serve", "datong", "+dagster_pump", "dagster_pump,silver", "*pump", "key_dagster_pump_pump_id"):
+            assert parsed.named(word) is None, "dbt is asked"
         assert dbt.list(["bi__nothing"]) == []
         with pytest.raises(ConfigurationError, match="selection 'state:mangled'"):
             dbt.list(["state:mangled"])

@@ -4,7 +4,7 @@ From `dbt_project/` to assets [schema, table]. Sources bear the keys of the bron
 that fails stops what reads the table, as in plain `dbt build`, and fails the run.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -47,23 +47,41 @@ class DbtModels(dg.Component, dg.Model, dg.Resolvable):
         """The assets, the checks and the job `build`."""
         parsed = graph.load((context.path / self.project).resolve() if self.project else settings.DBT_PROJECT)
         facts = facts_of(parsed, self.owner)
-
-        @dg.multi_asset(
-            name="dbt_build",
-            specs=[facts.asset(unique_id) for unique_id in parsed.built],
-            check_specs=[check for unique_id in parsed.tests if (check := facts.check(unique_id))],
-            can_subset=True,
-            allow_arbitrary_check_specs=True,
-        )
-        def dbt_build(context: dg.AssetExecutionContext) -> Iterator[_Event]:
-            with hops.run(context.run), explained(STEP):
-                yield from _build(context, facts)
-
-        job = dg.define_asset_job(
-            "build", selection=dg.AssetSelection.assets(dbt_build), description="Build and test every dbt model."
-        )
+        dbt_build, job = _assets(facts, parsed.built, parsed.tests)
         written = [facts.source(id_) for id_, node in parsed.sources.items() if node["schema"] == "ops"]
         return dg.Definitions(assets=[dbt_build, *written], jobs=[job])
+
+
+def _assets(facts: Facts, nodes: Iterable[str], tests: Iterable[str]) -> tuple[dg.AssetsDefinition, Any]:
+    """These nodes as assets with these tests as checks, and the job `build` of them."""
+
+    @dg.multi_asset(
+        name="dbt_build",
+        specs=[facts.asset(unique_id) for unique_id in nodes],
+        check_specs=[check for unique_id in tests if (check := facts.check(unique_id))],
+        can_subset=True,
+        allow_arbitrary_check_specs=True,
+    )
+    def dbt_build(context: dg.AssetExecutionContext) -> Iterator[_Event]:
+        with hops.run(context.run), explained(STEP):
+            yield from _build(context, facts)
+
+    job = dg.define_asset_job(
+        "build", selection=dg.AssetSelection.assets(dbt_build), description="Build and test every dbt model."
+    )
+    return dbt_build, job
+
+
+def job_of(facts: Facts, nodes: Collection[str] | None = None) -> dg.JobDefinition:
+    """The job `build` by itself, of all nodes or of these alone with their checks.
+
+    All definitions of an installation take seconds to load again after an edit, and a run of theirs plans everything.
+    """
+    parsed = facts.graph
+    tests = [test for test, table in parsed.tested.items() if nodes is None or table in nodes]
+    dbt_build, job = _assets(facts, parsed.built if nodes is None else nodes, tests)
+    found = dg.Definitions(assets=[dbt_build], jobs=[job], executor=dg.in_process_executor)
+    return found.resolve_job_def("build")
 
 
 def facts_of(parsed: Graph, owner: str = "team:data") -> Facts:
@@ -75,12 +93,16 @@ def facts_of(parsed: Graph, owner: str = "team:data") -> Facts:
 def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     """Build what was chosen, yielding each table and test as dbt ends it; dg.Failure at the end names what failed."""
     failures: list[DatongError] = []
-    parsed, select = facts.graph, _chosen(context, facts)
+    parsed, chosen = facts.graph, _chosen(context, facts)
+    select = _selectors(parsed, chosen)
+    # a test that is chosen alone speaks of a table
+    about = {parsed.tested.get(unique_id, unique_id) for unique_id in chosen}
     pooled(context.instance)
     event_log.remembering(context)
     with alone("build"):
-        decisions.refresh()
-        inputs = UpToDate(facts, context.instance)
+        if _heeds_decisions(facts, about):
+            decisions.refresh()
+        inputs = UpToDate(facts, context.instance, about)
         audit = Audit(facts, inputs, context.run.run_id, scope="selection" if select else "full")
         indirect = "empty" if select else ""
         if not select and REBUILD not in context.run.tags:
@@ -94,10 +116,10 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
                 return
             if len(stale) < len(parsed.built):
                 select, indirect = _selectors(parsed, stale), "eager"
-        units.demand(parsed)
+        units.demand(parsed, about)
         told = hops.BuildHops(facts)
         with client.process(parsed.project) as dbt, closing(told), _recorded(context, audit):
-            events = dbt.build(select, indirect=indirect)
+            events = dbt.build(select, indirect=indirect, schemas=_schemas(facts, chosen))
             for event, known in _with_lake_facts(events, facts):
                 if isinstance(event, NodeStarted):
                     continue
@@ -151,9 +173,9 @@ def _recorded(context: dg.AssetExecutionContext, audit: Audit) -> Generator[None
 
 def _write_down(context: dg.AssetExecutionContext, audit: Audit) -> None:
     try:
-        conservation.record_build(context.run.run_id)
-        change = cases.update(context.run.run_id)
-        if change.words:
+        if audit.counted:
+            conservation.record_build(context.run.run_id)
+        if audit.judged and (change := cases.update(context.run.run_id)).words:
             context.log.info(f"quarantine: {change.words}.")
     finally:
         _show(context, audit)
@@ -164,7 +186,7 @@ def _show(context: dg.AssetExecutionContext, audit: Audit) -> None:
     from datong_platform.lake import builds, catalog, upkeep
 
     done = builds.record(audit.result())
-    hidden = catalog.show_published()
+    hidden = catalog.show_published(done, audit.before)
     upkeep.after_build(done.number)
     for table in done.tables:
         if table.outcome in {"held", "withdrawn"}:
@@ -223,7 +245,7 @@ def _left_out(
 
 
 def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
-    """dbt's selection of what the run chose; empty for everything."""
+    """The nodes and tests that the run chose; none for everything."""
     parsed = facts.graph
     keys, checks = context.selected_asset_keys, context.selected_asset_check_keys
     nodes = [id_ for id_, node in parsed.built.items() if facts.key(node) in keys]
@@ -234,7 +256,23 @@ def _chosen(context: dg.AssetExecutionContext, facts: Facts) -> list[str]:
     ]
     if len(nodes) == len(parsed.built) and len(tests) == len(parsed.tested):
         return []
-    return _selectors(parsed, [*nodes, *tests])
+    return [*nodes, *tests]
+
+
+def _heeds_decisions(facts: Facts, chosen: Iterable[str]) -> bool:
+    """Whether any of these nodes, or of all where none is chosen, is built from people's decisions."""
+    sources = facts.graph.sources
+    read = facts.graph.lineage(chosen) or set(sources)
+    return any(facts.table(node) == decisions.ACTIVE for unique_id, node in sources.items() if unique_id in read)
+
+
+def _schemas(facts: Facts, chosen: Iterable[str]) -> list[str]:
+    """The schemas that a build of these nodes writes and reads; none for all."""
+    parsed = facts.graph
+    nodes = [
+        parsed.node(each) for id_ in chosen for each in (id_, *(parsed.parents(id_) if id_ in parsed.nodes else ()))
+    ]
+    return sorted({str(node["schema"]) for node in nodes})
 
 
 def _selectors(parsed: Graph, unique_ids: Sequence[str]) -> list[str]:
@@ -338,10 +376,3 @@ def _told(
                 error=error,
             )
         )
-
-
-def chosen_keys(facts: Facts, unique_ids: Sequence[str]) -> list[dg.AssetKey]:
-    """The assets that a list of dbt nodes means: the tables themselves, and for a test the table it speaks of."""
-    parsed = facts.graph
-    tables = [parsed.tested.get(unique_id, unique_id) for unique_id in unique_ids]
-    return list(dict.fromkeys(facts.key(parsed.built[table]) for table in tables if table in parsed.built))

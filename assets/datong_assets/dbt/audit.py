@@ -9,6 +9,7 @@ told. `heard` takes what dbt says while it builds, `result` is the verdict, for 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
@@ -24,10 +25,16 @@ from datong_assets.dbt.up_to_date import UpToDate
 from datong_assets.lake_facts import TableFacts
 
 _PASSED = {"pass", "warn"}
+_COUNTING = {"conservation", "conserved", "golden_conserved"}
+"""Tests that write down what they count, see `datong_platform.standard.conservation`."""
 
 
 class Audit:
-    """What one build did, and what of it people may read. One for each build, under the build's lock."""
+    """What one build did, and what of it people may read. One for each build, under the build's lock.
+
+    Of a selection the verdict is on what was chosen and what that is built from; the rest stays as the last build left
+    it.
+    """
 
     def __init__(self, facts: Facts, inputs: UpToDate, build_id: str, *, scope: Literal["full", "selection"]) -> None:
         self._facts, self._graph, self._inputs = facts, facts.graph, inputs
@@ -56,8 +63,13 @@ class Audit:
 
     def result(self) -> Build:
         """The verdict on every table that people read. ServiceError when the lake does not answer."""
-        before = builds.published()
-        tables = [self._verdict(unique_id, table, before) for unique_id, table in self._read_by_people.items()]
+        last = self.before
+        before = last.published if last else {}
+        held = {table.table: table for table in last.tables} if last else {}
+        tables = [
+            self._verdict(unique_id, table, before) if self._inputs.knows(unique_id) else _left(table, held.get(table))
+            for unique_id, table in self._read_by_people.items()
+        ]
         here = {table.table for table in tables}
         tables += [self._others(table, shown) for table, shown in before.items() if table not in here]
         told = [*self._ended.values(), *self._tests.values()]
@@ -70,6 +82,24 @@ class Audit:
             engine=self._facts.engine,
             code=self._inputs.project[:24],
             tables=tables,
+        )
+
+    @cached_property
+    def before(self) -> Build | None:
+        """The build before this one, read when it is first asked for."""
+        return builds.latest()
+
+    @property
+    def counted(self) -> bool:
+        """Whether there may be new counts of what became of rows: a full build, or a test that counts was run."""
+        names = ((self._graph.tests[test].get("test_metadata") or {}).get("name") for test in self._tests)
+        return self._scope == "full" or any(name in _COUNTING for name in names)
+
+    @property
+    def judged(self) -> bool:
+        """Whether other records may be in quarantine than before: a full build, or a table of it was built."""
+        return self._scope == "full" or any(
+            self._graph.built[unique_id]["schema"] == "quarantine" for unique_id in self._ended
         )
 
     @cached_property
@@ -126,8 +156,7 @@ class Audit:
 
     @cached_property
     def _owners(self) -> dict[TableName, str]:
-        last = builds.latest()
-        return {table.table: table.project for table in last.tables} if last else {}
+        return {table.table: table.project for table in self.before.tables} if self.before else {}
 
     def _trouble(self, unique_id: str) -> str:
         """Why the node may not be shown; empty when it may."""
@@ -174,7 +203,7 @@ class Audit:
     def _readers_of(self) -> dict[str, list[str]]:
         """What reads each node: it is out of date as soon as the node is built anew."""
         found: dict[str, list[str]] = defaultdict(list)
-        for reader in self._graph.built:
+        for reader in filter(self._inputs.knows, self._graph.built):
             for parent in self._read_by(reader):
                 found[parent].append(reader)
         return found
@@ -201,6 +230,16 @@ class Audit:
     def _name(self, unique_id: str) -> str:
         node: Node = self._graph.node(unique_id)
         return ".".join(self._facts.key(node).path)
+
+
+def _left(table: TableName, before: BuiltTable | None) -> BuiltTable:
+    """A table that a selection has nothing to do with, as the last build left it."""
+    if before is None:
+        return BuiltTable(table, "unchanged")
+    is_waiting = before.built is not None and (before.published is None or before.published.version != before.built)
+    if is_waiting and before.outcome in {"held", "failed", "skipped"}:
+        return replace(before, outcome="held")
+    return replace(before, outcome="unchanged", reason="")
 
 
 def _from(name: str, trouble: str) -> str:

@@ -87,14 +87,19 @@ class Dbt:
         return found["ids"]
 
     def build(
-        self, select: Sequence[str] = (), *, indirect: str = "", full_refresh: bool = False
+        self, select: Sequence[str] = (), *, indirect: str = "", full_refresh: bool = False, schemas: Sequence[str] = ()
     ) -> Iterator[NodeStarted | NodeFinished]:
         """Build and test, telling each node as it starts and finishes.
+
+        `schemas` are those that the selection writes and reads, where the caller knows; else all are looked through for
+        what the engine does not know. People's decisions are brought up to date by the caller.
 
         ServiceError at the end when dbt stopped for a reason that no node tells. A node that failed is no error here.
         """
         self.ready()
-        self._ask(command="build", select=list(select), indirect=indirect, full_refresh=full_refresh)
+        self._ask(
+            command="build", select=list(select), indirect=indirect, full_refresh=full_refresh, schemas=list(schemas)
+        )
         while (answer := self._answer())["event"] in {"started", "finished"}:
             if answer["event"] == "started":
                 yield NodeStarted(answer["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,9 @@ import dagster as dg
 from datong_platform.names import SCHEMAS, TableName
 
 from datong_assets.dbt.graph import Graph, Node
+
+# Dagster warns of its own code references, at every model
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 UNIQUE_ID = "dbt/unique_id"
 _ON_RECORDS = frozenset({"override", "fix"})

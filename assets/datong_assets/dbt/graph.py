@@ -1,6 +1,6 @@
 """The parsed dbt project: its models, seeds, snapshots, sources and tests, read without dbt.
 
-dbt writes what it parsed to `manifest.json`. The worker keeps the part that assets need, whole or not at all, in
+The worker, which parses, keeps the part of dbt's manifest that assets need, whole or not at all, in
 `.datong/dbt/<project>/graph.json`, with a stamp of the files it was parsed from. `load` reads that, and has it made
 again when a file of the project changed: a few milliseconds where nothing did.
 """
@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,7 +32,6 @@ BUILT = ("model", "seed", "snapshot")
 """Kinds of nodes that become a table or a view."""
 
 _FOLDERS = ("models", "seeds", "snapshots", "tests", "macros", "analyses", "standard")
-_FORGOTTEN = ("macros", "docs", "parent_map", "child_map", "unit_tests", "disabled", "selectors")
 _FORGOTTEN_OF_NODES = ("raw_code", "compiled_code", "created_at", "build_path", "unrendered_config")
 
 
@@ -69,19 +68,23 @@ def _is_scratch(name: str) -> bool:
     return name.startswith((".", "#")) or name.endswith(("~", ".swp", ".tmp")) or "." not in name
 
 
-def write(project: Path, stamp_: str, manifest: Path) -> None:
-    """Keep what assets need of dbt's manifest, replacing what was kept before in one move."""
-    content = json.loads(manifest.read_text(encoding="utf-8"))
-    for part in _FORGOTTEN:
-        content.pop(part, None)
-    for node in content["nodes"].values():
-        for part in _FORGOTTEN_OF_NODES:
-            node.pop(part, None)
-        # assets and people know a table by the name that it is read by, not by the one that it is built under
-        node["schema"] = public_schema(node["schema"])
+def write(project: Path, stamp_: str, described: Mapping[str, Mapping[str, Node]]) -> None:
+    """Keep what assets need of a parsed project, replacing what was kept before in one move.
+
+    `described` has the parts of dbt's manifest by kind and unique id; it is not changed.
+    """
+    # assets and people know a table by the name that it is read by, not by the one that it is built under
+    nodes = {
+        unique_id: {
+            **{name: value for name, value in node.items() if name not in _FORGOTTEN_OF_NODES},
+            "schema": public_schema(node["schema"]),
+        }
+        for unique_id, node in described["nodes"].items()
+    }
     target = folder(project) / "graph.json"
     draft = target.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps({"stamp": stamp_, **content}, ensure_ascii=False), encoding="utf-8")
+    content = {"stamp": stamp_, **described, "nodes": nodes}
+    draft.write_text(json.dumps(content, ensure_ascii=False, default=str), encoding="utf-8")
     draft.replace(target)
 
 
@@ -189,6 +192,29 @@ class Graph:
             elif parent in self.nodes:
                 found.extend(self.parents(parent))
         return list(dict.fromkeys(found))
+
+    def lineage(self, unique_ids: Iterable[str]) -> set[str]:
+        """These nodes and all that they are built from, sources included."""
+        found: set[str] = set()
+        left = list(unique_ids)
+        while left:
+            if (each := left.pop()) not in found:
+                found.add(each)
+                left.extend(self.parents(each) if each in self.nodes else ())
+        return found
+
+    def named(self, word: str) -> list[str] | None:
+        """What dbt selects by the bare name of one node: it, and the tests that read it. None for any other word."""
+        # a folder's name means all that is in it
+        meant = [unique_id for unique_id, node in self.nodes.items() if word in node["fqn"]]
+        if len(meant) != 1 or meant[0] not in self.built or self.nodes[meant[0]]["fqn"][-1] != word:
+            return None
+        return [*meant, *(test for test in self.tests if meant[0] in self.parents(test))]
+
+    def spoken_of(self, unique_ids: Iterable[str]) -> list[str]:
+        """What is built of a list of nodes: the tables themselves, and for a test the table it speaks of."""
+        tables = (self.tested.get(unique_id, unique_id) for unique_id in unique_ids)
+        return [unique_id for unique_id in dict.fromkeys(tables) if unique_id in self.built]
 
     @cached_property
     def in_order(self) -> list[str]:

@@ -6,7 +6,7 @@ dbt and without any service.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,18 @@ from datong_assets.dbt.render import Renderer, relation
 _LAYERS = ("models/gold/", "models/serve/")
 
 
-def violations(graph: Graph) -> list[Violation]:
-    """Where models add, compare or sum what is in different units. ConfigurationError for a model that has no SQL."""
-    return check(_models(graph), _relations(graph))
+def violations(graph: Graph, chosen: Collection[str] = ()) -> list[Violation]:
+    """Where models add, compare or sum what is in different units. ConfigurationError for a model that has no SQL.
+
+    With `chosen`, only these models and what they are built from are looked at.
+    """
+    models = _models(graph, graph.lineage(chosen) or set(graph.built))
+    return check(models, _relations(graph)) if models else []
 
 
-def demand(graph: Graph) -> None:
-    """ConfigurationError that lists every violation, when there is any."""
-    if found := violations(graph):
+def demand(graph: Graph, chosen: Collection[str] = ()) -> None:
+    """ConfigurationError that lists every violation, in all models or in those that were `chosen`, if there is any."""
+    if found := violations(graph, chosen):
         raise ConfigurationError(
             "units and currencies",
             "\n".join(["are mixed:", *(f"  {each}" for each in found)]),
@@ -44,13 +48,14 @@ def demand(graph: Graph) -> None:
         )
 
 
-def _models(graph: Graph) -> list[Model]:
-    renderer = Renderer(graph)
+def _models(graph: Graph, wanted: Collection[str]) -> list[Model]:
     found: list[Model] = []
+    renderer: Renderer | None = None
     for unique_id in graph.in_order:
         node = graph.built[unique_id]
         path = str(node["original_file_path"])
-        if node["resource_type"] == "model" and path.startswith(_LAYERS):
+        if unique_id in wanted and node["resource_type"] == "model" and path.startswith(_LAYERS):
+            renderer = renderer or Renderer(graph)
             text = (graph.project / path).read_text("utf-8")
             name = f"{graph.project.name}/{path}"
             found.append(Model(str(node["name"]), relation(node), name, text, renderer.sql(str(node["name"]), text)))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,10 +53,15 @@ def _value(record: _Record, name: str) -> Any:
 
 
 class UpToDate:
-    """What the tables of a project were built from, as of now; kept up to date by `built` while a build goes on."""
+    """What the tables of a project were built from, as of now; kept up to date by `built` while a build goes on.
 
-    def __init__(self, facts: Facts, instance: dg.DagsterInstance) -> None:
+    Given what was `chosen`, it looks at that and at what it is built from, and knows nothing of the rest.
+    """
+
+    def __init__(self, facts: Facts, instance: dg.DagsterInstance, chosen: Iterable[str] = ()) -> None:
         self._facts, self._graph = facts, facts.graph
+        self._scope = self._graph.lineage(chosen) or {*self._graph.sources, *self._graph.built}
+        self._still: dict[str, bool] = {}
         stored = self._stored()
         self._identities = {unique_id: found[0] if found else None for unique_id, found in stored.items()}
         self._shapes = {unique_id: found[1] if found else None for unique_id, found in stored.items()}
@@ -71,11 +76,17 @@ class UpToDate:
         # read after the identities of the tables: what is decided meanwhile is news for the next build
         self._decisions = decisions.identities() if self._reads_decisions() else {}
 
+    def knows(self, unique_id: str) -> bool:
+        """Whether it was looked at."""
+        return unique_id in self._scope
+
     def stale(self) -> list[str]:
         """The nodes that have to be built, what reads them included, in the order of the flow."""
         found: dict[str, None] = {}
         news: set[str] = set()
         for unique_id in self._graph.in_order:
+            if unique_id not in self._scope:
+                continue
             record = self._records.get(unique_id)
             reads_news = any(parent in news for parent in self._graph.parents(unique_id))
             if reads_news:
@@ -108,7 +119,9 @@ class UpToDate:
 
         A test that reads a view, and speaks of a table that is built from it, runs with that table.
         """
-        return unique_id not in self._still
+        if unique_id not in self._still:
+            self._still[unique_id] = self._is_view(unique_id) and not self._is_asked(unique_id)
+        return not self._still[unique_id]
 
     def identity(self, unique_id: str) -> str | None:
         """The identity of a node's table as it is now (`id@version`), or None where there is none."""
@@ -159,25 +172,10 @@ class UpToDate:
             self._made_of[unique_id] = digest.hexdigest()[:24]
         return self._made_of[unique_id]
 
-    @cached_property
-    def _still(self) -> set[str]:
-        """The views that hold no news."""
-
-        def is_asked(view: str) -> bool:
-            tested = (self._graph.tested.get(test) for test in self._tests_that_read.get(view, []))
-            return any(table in (None, view) or view not in self._ancestors(table) for table in tested)
-
-        return {unique_id for unique_id in self._graph.built if self._is_view(unique_id) and not is_asked(unique_id)}
-
-    def _ancestors(self, unique_id: str | None) -> set[str]:
-        """All that a node is built from, itself included."""
-        found: set[str] = set()
-        left: list[str] = [unique_id] if unique_id else []
-        while left:
-            if (each := left.pop()) not in found:
-                found.add(each)
-                left.extend(self._graph.parents(each) if each in self._graph.built else ())
-        return found
+    def _is_asked(self, view: str) -> bool:
+        """Whether a test asks for the view's rows that does not run with a table built from it."""
+        tested = (self._graph.tested.get(test) for test in self._tests_that_read.get(view, []))
+        return any(table is None or table == view or view not in self._graph.lineage([table]) for table in tested)
 
     @cached_property
     def _tests_that_read(self) -> dict[str, list[str]]:
@@ -197,7 +195,7 @@ class UpToDate:
         return source is not None and self._facts.table(source) == decisions.ACTIVE
 
     def _reads_decisions(self) -> bool:
-        return any(self._is_decisions(unique_id) for unique_id in self._graph.sources)
+        return any(self._is_decisions(unique_id) for unique_id in self._graph.sources if unique_id in self._scope)
 
     def _is_as_built(self, unique_id: str, record: _Record) -> bool:
         if self._is_view(unique_id):
@@ -211,13 +209,15 @@ class UpToDate:
     def _stored(self) -> dict[str, tuple[str, str] | None]:
         """The identities and the columns' fingerprints of all tables and sources that are in the lake."""
         nodes: dict[str, Node] = {**self._graph.sources, **self._graph.built}
-        tables = {id_: table for id_, node in nodes.items() if (table := self._facts.table(node))}
+        known = {id_: node for id_, node in nodes.items() if id_ in self._scope}
+        tables = {id_: table for id_, node in known.items() if (table := self._facts.table(node))}
         tables = {id_: table for id_, table in tables.items() if id_ in self._graph.sources or not self._is_view(id_)}
         with ThreadPoolExecutor(max_workers=8) as pool:
             return dict(zip(tables, pool.map(lake_facts.identity, tables.values()), strict=True))
 
     def _recorded(self, instance: dg.DagsterInstance) -> dict[str, _Record]:
-        ids = {self._facts.key(node): unique_id for unique_id, node in self._graph.built.items()}
+        built = {unique_id: node for unique_id, node in self._graph.built.items() if unique_id in self._scope}
+        ids = {self._facts.key(node): unique_id for unique_id, node in built.items()}
         found: dict[str, _Record] = {}
         for record in instance.get_asset_records(list(ids)):
             entry = record.asset_entry.last_materialization

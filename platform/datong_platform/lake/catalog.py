@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -96,28 +96,35 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
     return done
 
 
-def show_published(*, anew: bool = False) -> dict[str, str]:
+def show_published(
+    last: builds.Build | None = None, previous: builds.Build | None = None, *, anew: bool = False
+) -> dict[str, str]:
     """Let the readers' names lead to what the last build published: `gold.x` to the version of its row.
 
     Each name moves in one step, so a reader sees one version or the other. Nothing is done where the engine shows that
-    build already, unless `anew`. The names that could not be moved, with the reason.
+    build already, unless `anew`. The names that could not be moved, with the reason. A caller that knows the `last`
+    build and the `previous` one spares the look for them.
     """
-    last = builds.latest()
+    last = last or builds.latest()
     spark = engine.session()
-    before = None if anew else _shown(spark)
+    before = None if anew else _shown(spark, previous)
     if last is None or (before is not None and before.build_id == last.build_id):
         return {}
-    for schema in (*CANDIDATES, HISTORY):
-        spark.sql(f"create schema if not exists {schema}").collect()
     known = before.published if before else {}
+    if before is None:
+        for schema in (*CANDIDATES, HISTORY):
+            spark.sql(f"create schema if not exists {schema}").collect()
+    if before is not None and before.number == last.number - 1:
+        shown = set(known)
+    else:
+        # a build in between can have died while it moved names
+        shown = {TableName(schema, name) for schema in CANDIDATES for name in _views(spark, schema)}
     moved = {table: shown.version for table, shown in last.published.items() if known.get(table) != shown}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         reasons = pool.map(lambda table: _show(spark, table, moved[table]), moved)
         skipped = {str(table): reason for table, reason in zip(moved, reasons, strict=True) if reason}
-    for schema in CANDIDATES:
-        for name in _views(spark, schema):
-            if TableName(schema, name) not in last.published:
-                spark.sql(f"drop view if exists {schema}.{name}").collect()
+    for table in sorted(shown - last.published.keys()):
+        spark.sql(f"drop view if exists {table}").collect()
     if not skipped:
         spark.sql(f"create or replace view {_SHOWN} as select '{last.build_id}' as build_id").collect()
     return skipped
@@ -136,7 +143,7 @@ def _register_history(spark: SparkSession, table: TableName) -> str | None:
     return _attempt(spark, f"create table if not exists {table.history} {place}")
 
 
-def _shown(spark: SparkSession) -> builds.Build | None:
+def _shown(spark: SparkSession, guess: builds.Build | None = None) -> builds.Build | None:
     """The build whose tables the readers' names lead to; None when the engine is new, or its names are unfinished."""
     from pyspark.errors import PySparkException
 
@@ -144,7 +151,8 @@ def _shown(spark: SparkSession) -> builds.Build | None:
         # asked for first: to read what is not there would be logged as an error by the engine's client
         if _SHOWN.partition(".")[2] not in _views(spark, HISTORY):
             return None
-        return builds.build(str(spark.sql(f"select build_id from {_SHOWN}").collect()[0][0]))
+        build_id = str(spark.sql(f"select build_id from {_SHOWN}").collect()[0][0])
+        return guess if guess is not None and guess.build_id == build_id else builds.build(build_id)
     except (PySparkException, ConfigurationError):
         return None
 
@@ -165,9 +173,9 @@ def _views(spark: SparkSession, schema: str) -> set[str]:
     return {row.get("viewName") or row["tableName"] for row in rows}
 
 
-def ensure() -> None:
+def ensure(schemas: Collection[str] = ()) -> None:
     """Register what the engine does not know yet: everything after its start, later the bronze tables that are new.
-    Forget what it knows and storage does not hold.
+    Forget what it knows and storage does not hold. With `schemas`, only in these; the readers' names are left alone.
 
     dbt calls this when it connects, because a bronze table that the engine does not know would look like a system that
     is not connected, and a table that exists in name only like one to add rows to. ServiceError when a bronze table
@@ -179,16 +187,23 @@ def ensure() -> None:
         _refuse_partly(register())
         return
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        looked_at = [schema for schema in SCHEMAS if not schemas or schema in schemas]
         unwritten = [
-            table for tables in pool.map(lambda schema: _unwritten(spark, schema), SCHEMAS) for table in tables
+            table for tables in pool.map(lambda schema: _unwritten(spark, schema), looked_at) for table in tables
         ]
     for table in unwritten:
         spark.sql(f"drop table if exists {table.candidate}").collect()
+    if "bronze" in looked_at:
+        _register_new_bronze(spark)
+    if not schemas:
+        show_published()
+
+
+def _register_new_bronze(spark: SparkSession) -> None:
     registered = {row.tableName for row in spark.sql("show tables in bronze").collect()}
     missing = [table for table in _tables_of("bronze") if table.name not in registered]
     if missing:
         _refuse_partly(register([table for table in missing if _has_log(table)]))
-    show_published()
 
 
 def renew(tables: Iterable[TableName]) -> None:
