@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -16,6 +18,10 @@ from datong_platform.errors import ServiceError
 
 from datong_assets import event_log
 
+_STATEMENT = 60
+"""Seconds after which the storage itself ends a statement."""
+_SILENCE = _STATEMENT + 15
+"""Seconds without an answer after which the storage is gone: at work it would have said so."""
 PROCESS = ".dagster/datong_process"
 """Tag of a run that works inside a command: host, process id and the process's start. The UI hides such a prefix."""
 
@@ -46,7 +52,11 @@ def _instance(folder: Path) -> dg.DagsterInstance:
 def pooled(of: dg.DagsterInstance) -> None:
     """Keep connections to the storage: Dagster opens one for every statement otherwise, and a build with 300 checks
     took 25 seconds instead of 6 for its event log alone."""
-    of.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3_600, max_overflow=20)
+    from psycopg2.extensions import set_wait_callback
+
+    # its driver has no time limit of its own
+    set_wait_callback(_answered)
+    of.optimize_for_webserver(statement_timeout=_STATEMENT * 1000, pool_recycle=3_600, max_overflow=20)
     for part in (of.run_storage, of.event_log_storage, of.schedule_storage):
         if (engine := getattr(part, "_engine", None)) is not None:
             # one that broke because the database was started again would fail whatever asks next
@@ -56,6 +66,20 @@ def pooled(of: dg.DagsterInstance) -> None:
         # asked twice for every check, and a table of Dagster's that is there stays there
         storage.has_table = cache(storage.has_table)
     event_log.lean(of)
+
+
+def _answered(connection: Any) -> None:
+    """Wait until the storage has answered. OperationalError when nothing comes, as from a connection that stays open
+    though its other side is gone; the driver closes it then."""
+    from psycopg2 import OperationalError
+    from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+
+    waits = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
+    while (state := connection.poll()) != POLL_OK:
+        ready = select.poll()
+        ready.register(connection.fileno(), waits[state])
+        if not ready.poll(_SILENCE * 1000):
+            raise OperationalError(f"nothing arrived from Dagster's storage for {_SILENCE} seconds")
 
 
 def this_process() -> str:

@@ -109,9 +109,10 @@ def _gold_stock(system: str) -> Facts:
 
 def _published_stock(system: str) -> Facts:
     import psycopg
+    from datong_platform.silence import patient
 
     try:
-        with psycopg.connect(settings().need("postgres_reader_url"), connect_timeout=5) as connection:
+        with patient(settings().need("postgres_reader_url"), connect_timeout=5) as connection:
             rows = connection.execute(
                 "select plant_id, material_id, actual_quantity, quantity_unit from serve.inventory "
                 "where source_system = %s",

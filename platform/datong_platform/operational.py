@@ -21,12 +21,14 @@ def connected(tables: LiteralString = "", newest: str = "") -> Generator[Connect
     """A connection that commits each statement, with the tables of its user there.
 
     `tables` are statements that may be run again; they are run when `newest`, the last table (or index) they make, is
-    not there. ServiceError when PostgreSQL has no address or does not answer.
+    not there. ServiceError when PostgreSQL has no address or does not answer, also when it falls silent.
     """
     import psycopg
 
+    from datong_platform.silence import patient
+
     try:
-        with psycopg.connect(settings().need("postgres_url"), autocommit=True, connect_timeout=10) as database:
+        with patient(settings().need("postgres_url"), connect_timeout=10) as database:
             if newest and database.execute("select to_regclass(%s)", [newest]).fetchone() == (None,):
                 with database.transaction():
                     # two that make the tables at once: one waits for the other

@@ -536,11 +536,13 @@ RIGS["mongodb"] = _beside("rigs_mongodb").made(SimpleNamespace(**globals()))
 RIGS["odata_v4"] = _beside("rigs_odata_v4").made(SimpleNamespace(**globals()))
 RIGS["soap"] = _beside("rigs_soap").made(SimpleNamespace(**globals()))
 RIGS["files"], RIGS["xml"] = _beside("rigs_files").made(SimpleNamespace(**globals()))
+STREAMS: dict[str, Callable[[Any], Rig]] = _beside("rigs_streams").made(SimpleNamespace(**globals()))
+"""Rigs of servers that have suites of their own; `made_rig` makes them, too."""
 
 
 def _made(request: pytest.FixtureRequest, kind: str) -> Iterator[Any]:
     request.getfixturevalue("services")
-    made = RIGS[kind]
+    made = (RIGS | STREAMS)[kind]
     rig = made(request.getfixturevalue(getattr(made, "server", "services")))
     yield rig
     rig.stop()

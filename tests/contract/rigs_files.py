@@ -23,7 +23,6 @@ def made(house: Any) -> tuple[type[Any], type[Any]]:
         def __init__(self, _: Any) -> None:
             super().__init__()
             self.folder = Path(tempfile.mkdtemp(prefix="datong-rig-"))
-            (self.folder / "changes").mkdir()
             self.server = SftpServer(self.folder, house.USER, house.PASSWORD)
             self.secret = house.PASSWORD
             self.store = house.Rows()
@@ -75,7 +74,6 @@ def made(house: Any) -> tuple[type[Any], type[Any]]:
 
         def _deliver(self, rows: list[dict[str, Any]]) -> None:
             self._written += 1
-            (self.folder / "changes" / f"{self._written:06d}").mkdir()
             self._write(f"changes/{self._written:06d}/things", rows)
             self._write("things", self.store.sorted())
 
@@ -96,6 +94,7 @@ def made(house: Any) -> tuple[type[Any], type[Any]]:
 
         def _put(self, name: str, body: bytes) -> None:
             draft = self.folder / f"{name}.tmp"
+            draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(body)
             draft.replace(self.folder / name)
 

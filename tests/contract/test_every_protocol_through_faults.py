@@ -20,8 +20,10 @@ from fault_proxy import HTTP_KINDS, TCP_KINDS, Proxy
 
 Make = Callable[..., dict[str, Any]]
 
-BY_HTTP = ("odata_v2", "odata_v4", "rest", "soap")
-BY_BYTES = ("sql", "mysql", "mongodb", "files", "xml")
+BY_HTTP = ("odata_v2", "odata_v4", "rest", "soap", "s3")
+BY_BYTES = ("sql", "mysql", "mongodb", "files", "xml", "kafka", "rabbitmq", "postgresql_log", "mysql_log")
+GUARDED = ("files", "xml", "kafka", "mysql_log")
+"""Protocols with checksums over what is sent: a bit that was turned is noticed."""
 RECOVERED = {"reply lost", "cut off", "chunks cut off", "no length", "too long", "too short", "503", "429", "skewed"}
 """What strikes one answer to a reading request over HTTP costs another request, and nothing more."""
 HELD_BACK = {"half open", "slow", "corrupt"}
@@ -34,7 +36,7 @@ def matrix() -> list[tuple[str, str]]:
     reading = [fault for fault in HTTP_KINDS if not fault.endswith("after")]
     pairs = [(kind, fault) for kind in BY_HTTP for fault in (*reading, "refused", "half open", "slow")]
     pairs += [(kind, fault) for kind in BY_BYTES for fault in TCP_KINDS]
-    return [*pairs, ("files", "corrupt"), ("xml", "corrupt")]
+    return [*pairs, *((kind, "corrupt") for kind in GUARDED)]
 
 
 def some(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -54,15 +56,16 @@ class Behind:
 
     def __init__(self, rig: Any, kind: str) -> None:
         self.rig = rig
-        host, port = _place(rig)
-        self.proxy = Proxy(host, port, by_http=kind in BY_HTTP)
+        self.proxy: Proxy = rig.proxy() if hasattr(rig, "proxy") else Proxy(*_place(rig), by_http=kind in BY_HTTP)
         self.short = False
         """Whether reads wait a second only for an answer: where one is held back, and nowhere else, for a busy machine
         takes its time."""
         direct = rig.connection
 
         def connection() -> dict[str, Any]:
-            return _through(direct(), self.proxy) | {"timeout_seconds": 1 if self.short else 30}
+            return _through(direct(), self.proxy) | {
+                "timeout_seconds": 1 if self.short else getattr(rig, "patience", 30)
+            }
 
         rig.connection = connection
 

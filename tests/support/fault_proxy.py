@@ -105,7 +105,8 @@ class Strike:
     after: int = 0
     """Bytes of answer, over all connections, before a fault by bytes begins; whole answers before one by HTTP."""
     match: str = ""
-    """Which requests: a pattern of "METHOD path", for a fault by HTTP."""
+    """Which requests: a pattern of "METHOD path", for a fault by HTTP; by bytes, words of the answer that the fault
+    begins at."""
     struck: int = 0
     seen: int = field(default=0, repr=False)
 
@@ -238,19 +239,23 @@ class Proxy:
                 self._open.discard(server)
             _reset(server)
 
-    def _pass(self, chunk: bytes, client: socket.socket) -> bool:
-        """Pass on a piece of answer; False when the connection is over."""
+    def _beginning(self, chunk: bytes) -> tuple[Strike | None, int]:
+        """The fault that begins in a piece of answer, and how much of the piece comes before it."""
         with self._lock:
             self.answered += len(chunk)
             strike = next((one for one in self.strikes if not one.over and one.kind != "refused"), None)
-            if strike is None or strike.seen + len(chunk) <= strike.after:
-                if strike is not None:
-                    strike.seen += len(chunk)
-                strike, whole = None, len(chunk)
-            else:
-                whole = max(0, strike.after - strike.seen)
-                strike.seen += len(chunk)
-                strike.struck += 1
+            if strike is None:
+                return None, len(chunk)
+            begins = chunk.find(strike.match.encode()) if strike.match else max(0, strike.after - strike.seen)
+            strike.seen += len(chunk)
+            if not 0 <= begins < len(chunk):
+                return None, len(chunk)
+            strike.struck += 1
+            return strike, begins
+
+    def _pass(self, chunk: bytes, client: socket.socket) -> bool:
+        """Pass on a piece of answer; False when the connection is over."""
+        strike, whole = self._beginning(chunk)
         if whole:
             client.sendall(chunk[:whole])
         if strike is None:

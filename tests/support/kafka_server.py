@@ -80,12 +80,14 @@ def fetched(name: str, packages: Sequence[str], *, ship: Sequence[str] = (), wit
 
 
 class KafkaServer:
-    """A broker with two doors: one open, one that asks for user and password (SASL, PLAIN)."""
+    """A broker with three doors: one open, one that asks for user and password (SASL, PLAIN), and one for a proxy: it
+    listens at `behind_port` and tells clients to come to `named_port`."""
 
     def __init__(self) -> None:
         classpath = f"{kafka_jars()}/*"
         self.home = Path(tempfile.mkdtemp(prefix="datong-kafka-"))
         self.port, self.sasl_port, self._control = (processes.free_port() for _ in range(3))
+        self.behind_port, self.named_port = processes.free_port(), processes.free_port()
         self.address, self.sasl_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.sasl_port}"
         self._java = [str(java.find()), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath]
         self._settings = self.home / "server.properties"
@@ -167,11 +169,12 @@ class KafkaServer:
                 "process.roles=broker,controller",
                 "node.id=1",
                 f"controller.quorum.voters=1@127.0.0.1:{self._control}",
-                f"listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},"
+                f"listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},BEHIND://127.0.0.1:{self.behind_port},"
                 f"CONTROLLER://127.0.0.1:{self._control}",
-                f"advertised.listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address}",
+                f"advertised.listeners=PLAINTEXT://{self.address},SASL://{self.sasl_address},"
+                f"BEHIND://127.0.0.1:{self.named_port}",
                 "controller.listener.names=CONTROLLER",
-                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT",
+                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,SASL:SASL_PLAINTEXT",
                 "sasl.enabled.mechanisms=PLAIN",
                 f'listener.name.sasl.plain.sasl.jaas.config={login} user_{USER}="{PASSWORD}";',
                 f"log.dirs={self.home}/data",

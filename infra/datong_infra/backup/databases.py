@@ -41,9 +41,10 @@ def dump(name: str) -> Iterator[bytes]:
 def clear(name: str) -> None:
     """Drop all that a database holds of ours, so that a dump can take its place. ServiceError when somebody uses it."""
     import psycopg
+    from datong_platform.silence import patient
 
     try:
-        with psycopg.connect(_url(name), autocommit=True, connect_timeout=10) as connection:
+        with patient(_url(name), connect_timeout=10) as connection:
             connection.execute("set lock_timeout = '30s'")
             connection.execute("drop owned by current_user cascade")
             # gone with the rest where it was ours, or with what was lost; a dump takes it for granted

@@ -132,10 +132,11 @@ def _first_lines(error: Exception, lines: int = 6) -> str:
 
 def _ask_postgres(statement: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     import psycopg
+    from datong_platform.silence import patient
 
     target = settings().need("postgres_reader_url")
     try:
-        with psycopg.connect(target, connect_timeout=5) as connection:
+        with patient(target, connect_timeout=5) as connection:
             cursor = connection.execute(statement.encode())
             if cursor.description is None:
                 return [], []

@@ -26,6 +26,14 @@ from datong_infra.services.processes import Record
 
 DEFINITIONS = "datong_assets.definitions"
 LOCATION = "datong"
+_ALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""How Dagster's own processes notice that the storage's machine is gone: by the system's defaults after two hours."""
 _LATE_HEARTBEAT = 120
 
 
@@ -56,9 +64,12 @@ def _storage_url() -> str:
     """
     url = dagster_url().replace("postgresql://", "postgresql+psycopg2://", 1)
     quick = "-csynchronous_commit%3Doff"
+    for name, value in _ALIVE.items():
+        if f"{name}=" not in url:
+            url += f"{'&' if '?' in url else '?'}{name}={value}"
     if "options=" in url:
         return url.replace("options=", f"options={quick}%20", 1)
-    return f"{url}{'&' if '?' in url else '?'}options={quick}"
+    return f"{url}&options={quick}"
 
 
 def write_instance() -> None:
@@ -253,9 +264,9 @@ class Daemon(Service):
         )
 
     def check(self, record: Record | None) -> str:
-        import psycopg
+        from datong_platform.silence import patient
 
-        with psycopg.connect(dagster_url(), connect_timeout=3) as connection:
+        with patient(dagster_url(), 10, connect_timeout=3) as connection:
             row = connection.execute(
                 "select count(*), extract(epoch from now() at time zone 'utc' - min(timestamp)), "
                 "extract(epoch from min(timestamp)) from daemon_heartbeats "

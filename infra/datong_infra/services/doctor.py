@@ -179,9 +179,9 @@ def _catalog() -> str | Finding:
 
 
 def _reader() -> str:
-    import psycopg
+    from datong_platform.silence import patient
 
-    with psycopg.connect(settings().need("postgres_reader_url"), connect_timeout=3) as connection:
+    with patient(settings().need("postgres_reader_url"), 10, connect_timeout=3) as connection:
         row = connection.execute(
             "select count(*) from information_schema.tables where table_schema = 'serve'"
         ).fetchone()

@@ -151,7 +151,7 @@ class Postgres(Service):
         }
 
     def check(self, record: Record | None) -> str:
-        import psycopg
+        from datong_platform.silence import patient
 
         if self.external():
             target, database = settings().need("postgres_url"), "the database of DATONG_POSTGRES_URL"
@@ -159,7 +159,7 @@ class Postgres(Service):
             # the databases and roles are made after it answers
             target = _superuser_url()
             database = "127.0.0.1"
-        with psycopg.connect(target, connect_timeout=3) as connection:
+        with patient(target, 10, connect_timeout=3) as connection:
             row = connection.execute("show server_version").fetchone()
             there = {name for (name,) in connection.execute("select datname from pg_database")}
         gone = [name for name in _MARKS if name not in there]
@@ -172,14 +172,14 @@ class Postgres(Service):
         return f"PostgreSQL {row[0] if row else '?'} at {database}"
 
     def complete(self) -> None:
-        import psycopg
+        from datong_platform.silence import patient
 
         if self.external():
-            with psycopg.connect(settings().need("postgres_url"), autocommit=True) as connection:
+            with patient(settings().need("postgres_url"), connect_timeout=10) as connection:
                 for schema in ("serve", "ops", DAGSTER_DATABASE):
                     connection.execute(f"create schema if not exists {schema}")  # pyright: ignore
             return
-        with psycopg.connect(_superuser_url(), autocommit=True) as connection:
+        with patient(_superuser_url(), connect_timeout=10) as connection:
             _role(connection, "datong", key("postgres_datong"), "createdb createrole")
             _role(connection, READER, key("postgres_reader"), "nocreatedb nocreaterole")
             known = {row[0] for row in connection.execute("select datname from pg_database")}
@@ -190,7 +190,7 @@ class Postgres(Service):
             _run(connection, f"grant connect on database {DATABASE} to {READER}")
             _run(connection, f"alter role {READER} in database {DATABASE} set default_transaction_read_only = on")
             _run(connection, f"alter role {READER} in database {DATABASE} set search_path = serve")
-        with psycopg.connect(settings().need("postgres_url"), autocommit=True) as connection:
+        with patient(settings().need("postgres_url"), connect_timeout=10) as connection:
             for schema in ("serve", "ops"):
                 _run(connection, f"create schema if not exists {schema}")
             _run(connection, f"grant usage on schema serve to {READER}")
@@ -204,9 +204,9 @@ class Postgres(Service):
 
 def identity() -> str:
     """What tells this PostgreSQL from one that was made anew."""
-    import psycopg
+    from datong_platform.silence import patient
 
-    with psycopg.connect(settings().need("postgres_url"), connect_timeout=5) as connection:
+    with patient(settings().need("postgres_url"), connect_timeout=5) as connection:
         row = connection.execute("select system_identifier::text from pg_control_system()").fetchone()
     return str(row[0]) if row else ""
 

@@ -364,6 +364,11 @@ class _S3(_Retrying):
                 Bucket=self.bucket, Prefix=self._key(base(pattern))
             )
             for page in pages:
+                if page.get("Name") != self.bucket:
+                    # whatever is XML, a proxy's page for people among it, reads like a list without objects
+                    raise TransientError(
+                        thing, f"what answers for bucket {self.bucket} is no list of it.", "check the network."
+                    )
                 for item in page.get("Contents", []):
                     name = item["Key"][cut:]
                     if matches(name) and is_data(name, self.connection.ignore) and not name.endswith("/"):
@@ -374,7 +379,13 @@ class _S3(_Retrying):
         def download(path: Path) -> bytes:
             with self._named(thing):
                 answer = self._client.get_object(Bucket=self.bucket, Key=self._key(found.name), IfMatch=found.stamp)
-                return self._written(path, answer["Body"].iter_chunks(_BLOCK))
+                digest = self._written(path, answer["Body"].iter_chunks(_BLOCK))
+            if (size := path.stat().st_size) != found.size:
+                # an answer without a length, or with a wrong one, ends anywhere and looks whole
+                raise TransientError(
+                    thing, f"{found.name} has {found.size} bytes, and {size} of them came.", "run again."
+                )
+            return digest
 
         return self._copy(found, download)
 

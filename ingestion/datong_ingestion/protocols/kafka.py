@@ -310,6 +310,7 @@ class Kafka:
             "queued.max.messages.kbytes": 32768,
             "fetch.wait.max.ms": 50,
             "fetch.error.backoff.ms": 100,
+            "check.crcs": "true",
             "socket.connection.setup.timeout.ms": int(max(1.0, min(connection.timeout_seconds, 30)) * 1000),
             "reconnect.backoff.max.ms": 2000,
             **connection.properties,

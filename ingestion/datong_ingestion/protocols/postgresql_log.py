@@ -31,11 +31,11 @@ from datong_platform.errors import (
     TransientError,
 )
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP, compute
+from datong_platform.silence import patient
 from psycopg import conninfo, sql
 
 from datong_ingestion.connections.database_log import PostgresqlLogConnection
 from datong_ingestion.protocols.database_log import Changes, placed, without_filter
-from datong_ingestion.protocols.databases.silence import patient
 from datong_ingestion.source import DELETE, INSERT, SNAPSHOT, UPDATE, Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import MisfitError, Rescue, cast_texts, column, converter

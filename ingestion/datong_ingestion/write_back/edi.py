@@ -330,11 +330,12 @@ class EdiTarget:
     def _run(self, statement: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         """A statement in a transaction of its own; asked once more on a new connection when the old one was lost."""
         import psycopg
+        from datong_platform.silence import patient
 
         for attempt in (1, 2):
             try:
                 if self._database is None:
-                    self._database = psycopg.connect(settings().need("postgres_url"), connect_timeout=10)
+                    self._database = patient(settings().need("postgres_url"), autocommit=False, connect_timeout=10)
                     with self._database.transaction():
                         self._database.execute("select pg_advisory_xact_lock(hashtextextended('datong.edi', 0))")
                         self._database.execute(_TABLE)

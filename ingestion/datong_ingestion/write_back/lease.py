@@ -48,12 +48,12 @@ def lease(flow: str, *, wait_seconds: float = 60) -> Generator[Lease]:
     """Hold a flow's lock; TransientError when another run holds it for longer than `wait_seconds`, ServiceError when
     PostgreSQL cannot be reached."""
     import psycopg
+    from datong_platform.silence import patient
 
     name = f"datong.write_back.{flow}"
     try:
-        connection = psycopg.connect(
+        connection = patient(
             settings().need("postgres_url"),
-            autocommit=True,
             connect_timeout=10,
             application_name=f"datong write-back {flow} {socket.gethostname()}:{os.getpid()}"[:63],
             keepalives_idle=15,
@@ -67,19 +67,31 @@ def lease(flow: str, *, wait_seconds: float = 60) -> Generator[Lease]:
             "run `datong doctor`, then `datong up`.",
         ) from error
     with connection:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
-            if row and row[0]:
-                break
-            if time.monotonic() >= deadline:
-                raise TransientError(
-                    f"write-back flow {flow}",
-                    f"is being run by another process ({_holder(connection, name)}).",
-                    "wait until that run has ended; two runs never send at once.",
-                )
-            time.sleep(0.2)
+        try:
+            _taken(connection, name, flow, wait_seconds)
+        except psycopg.Error as error:
+            raise ServiceError(
+                f"write-back flow {flow}",
+                f"cannot take its lock, because PostgreSQL stopped answering: {' '.join(str(error).split())}",
+                "run `datong doctor`, then write back again; nothing was sent.",
+            ) from error
         yield Lease(flow, connection)
+
+
+def _taken(connection: Connection, name: str, flow: str, wait_seconds: float) -> None:
+    """Take the lock. TransientError when another run holds it for longer."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (name,)).fetchone()
+        if row and row[0]:
+            return
+        if time.monotonic() >= deadline:
+            raise TransientError(
+                f"write-back flow {flow}",
+                f"is being run by another process ({_holder(connection, name)}).",
+                "wait until that run has ended; two runs never send at once.",
+            )
+        time.sleep(0.2)
 
 
 def _holder(connection: Connection, name: str) -> str:

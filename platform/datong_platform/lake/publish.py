@@ -304,8 +304,10 @@ def _connect(url: str) -> Generator[Connection]:
     """A connection that is one transaction: committed at the end, rolled back on an error."""
     import psycopg
 
+    from datong_platform.silence import patient
+
     try:
-        connection = psycopg.connect(url, connect_timeout=10, application_name="datong publish")
+        connection = patient(url, autocommit=False, connect_timeout=10, application_name="datong publish")
     except psycopg.OperationalError as error:
         raise ServiceError(
             "PostgreSQL for BI",

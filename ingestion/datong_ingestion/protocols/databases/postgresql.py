@@ -15,11 +15,11 @@ import psycopg
 import pyarrow as pa
 from datong_platform.errors import ConfigurationError
 from datong_platform.lake.columns import LOCAL_TIMESTAMP, UTC_TIMESTAMP
+from datong_platform.silence import Watch, patient
 from psycopg import conninfo
 
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.databases.dialect import CURSOR, Column, Dialect, Meaning, Relation, Snapshot, cast
-from datong_ingestion.protocols.databases.silence import Watch, patient
 from datong_ingestion.systems_config import EntityConfig
 from datong_ingestion.values import Rescue, column, converter
 

@@ -23,6 +23,8 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
+SILENCE = 30.0
+"""Seconds after which an answer of our own database that does not come is asked about."""
 _LAST_DATA_RECEIVED = 52
 """Where Linux's tcp_info tells how many milliseconds ago the last data came (linux/tcp.h)."""
 _OPEN_FILES = Path("/dev/fd")
@@ -58,6 +60,8 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
                     heard = now
                 elif now - heard > self.silence:
                     if not at_work(self.asked, self.info.backend_pid):
+                        # whoever tidies up after the error would wait for the same answer again
+                        self.close()
                         raise SilentError(self.silence)
                     heard = time.monotonic()
                 wanted = steps.send(ready)
@@ -65,10 +69,12 @@ class PatientConnection(psycopg.Connection[tuple[Any, ...]]):
             return done.value
 
 
-def patient(parts: str, seconds: float, *, autocommit: bool = True) -> PatientConnection:
-    """A connection that waits so many seconds for each part of an answer. Raises what psycopg raises."""
-    made = PatientConnection.connect(parts, autocommit=autocommit)
-    made.silence, made.asked = seconds, parts
+def patient(parts: str, seconds: float | None = None, *, autocommit: bool = True, **named: Any) -> PatientConnection:
+    """A connection that waits so many seconds (SILENCE) for each part of an answer. `named`: further parts of its
+    address. Raises what psycopg raises."""
+    asked = conninfo.make_conninfo(parts, **named)
+    made = PatientConnection.connect(asked, autocommit=autocommit)
+    made.silence, made.asked = SILENCE if seconds is None else seconds, asked
     return made
 
 
