@@ -60,6 +60,8 @@ def made(house: Any) -> dict[str, Callable[[Any], Any]]:
 
     class RabbitRig(house.Rig):  # type: ignore[name-defined,misc]
         protocol, incremental, server, secret = "rabbitmq", "stream", "rabbitmq", RABBIT_PASSWORD
+        in_portions = True
+        """A read ends when no message came for a second, whatever the queue still holds: others take from it, too."""
 
         def __init__(self, server: RabbitMqServer) -> None:
             super().__init__()

@@ -3,8 +3,8 @@
 Reads: what waits in a queue when the read begins, and what comes meanwhile, up to `batch_rows`, `batch_seconds`.
 Changes: the broker keeps what was not acknowledged and delivers it again. The position holds the digests of the last
 messages taken, so that one that comes again after a crash between load and acknowledgement is known and not doubled.
-Guards against: a crash anywhere, a broker that closes the connection, a message that cannot be read (refused, then
-acknowledged: it never blocks the queue).
+Guards against: a crash anywhere, a broker that closes the connection or falls silent, a message that cannot be read
+(refused, then acknowledged: it never blocks the queue).
 From messages to Arrow pages. The queue is never made or changed. Alone: `python -m datong_ingestion shopfloor`.
 """
 
@@ -252,7 +252,7 @@ class RabbitMq:
         for attempt in range(connection.attempts):
             opened = None
             try:
-                opened = pika.BlockingConnection(parameters)
+                opened = _patient(pika, parameters, connection.timeout_seconds)
                 return _Channel(opened, opened.channel())
             except (pika.exceptions.AMQPError, OSError) as error:
                 failure = self._translated(error, thing)
@@ -398,6 +398,40 @@ class RabbitMq:
             f"{self.address} does not answer: {said}.",
             "check that the broker is running and its address is right, then run again.",
         )
+
+
+def _patient(pika: Any, parameters: Any, seconds: float) -> Any:
+    """A connection that breaks off when so long nothing arrives of what is waited for: the driver waits for its
+    heartbeats only, which have to be rare, because nobody sends them while a batch is loaded."""
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+    class Patient(pika.BlockingConnection):
+        def _flush_output(self, *waiters: Any) -> None:
+            # every wait of the driver for an answer goes through here
+            driver = self._impl
+            heard = driver.bytes_received
+
+            def look() -> None:
+                nonlocal heard, timer
+                if driver.bytes_received == heard:
+                    silence = pika.exceptions.AMQPConnectionError(f"nothing arrived for {seconds:g} seconds")
+                    driver._terminate_stream(silence)
+                    return
+                heard = driver.bytes_received
+                timer = driver.ioloop.call_later(seconds, look)
+
+            timer = driver.ioloop.call_later(seconds, look)
+            try:
+                super()._flush_output(*waiters)
+            finally:
+                driver.ioloop.remove_timeout(timer)
+
+    try:
+        return Patient(parameters)
+    except (AMQPConnectorException, ValueError) as error:
+        # no kin of the driver's other errors: what happens before the log-in is over, and a connection that was reset
+        # before the driver looked at it
+        raise pika.exceptions.AMQPConnectionError(str(error) or type(error).__name__) from error
 
 
 def _options(entity: EntityConfig) -> RabbitMqOptions:
