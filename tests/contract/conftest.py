@@ -156,6 +156,8 @@ class ODataSystem(HttpSystem):
         self.token_on: str = "__delta"
         """Where the token is: `__delta`, `__next` or `links` (only in DeltaLinksOfThings)."""
         self.internal_host = ""
+        self.counts: bool | None = True
+        """Whether it counts rows when asked to; None refuses to."""
         self.subscribed = True
         """Whether a delta token is worth anything: after a forced full load it is answered with all rows."""
         self.tokens: list[str] = []
@@ -179,15 +181,20 @@ class ODataSystem(HttpSystem):
         if "track-changes" in headers.get("Prefer", ""):
             self.subscribed = True
         rows = self.store.sorted()
+        if self.counts is None and "$inlinecount" in query:
+            return Answer(b'{"error":{"code":"x","message":{"value":"$inlinecount is not supported"}}}', 400)
         if "$filter" in query:
             bound = datetime.fromisoformat(query["$filter"].split("'")[1])
             rows = [row for row in rows if row["ChangedAt"] >= bound]
         start = int(query.get("$skiptoken", 0))
+        counted = {"__count": str(len(rows))} if self.counts and query.get("$inlinecount") == "allpages" else {}
         page = [self._row(row, "") for row in rows[start : start + self.page_size]]
         if start + self.page_size < len(rows):
             kept = f"&$filter={query['$filter'].replace(' ', '%20')}" if "$filter" in query else ""
-            return self._collection(page, {"__next": self._link(f"$skiptoken={start + self.page_size}{kept}")})
-        return self._collection(page, self._token() if "track-changes" in headers.get("Prefer", "") else {})
+            following = {"__next": self._link(f"$skiptoken={start + self.page_size}{kept}")}
+            return self._collection(page, counted | following)
+        tracked = "track-changes" in headers.get("Prefer", "")
+        return self._collection(page, counted | self._token() if tracked else counted)
 
     def metadata(self) -> bytes:
         fields = "".join(f'<Property Name="{name}" {text}/>' for name, text in self.types.items())

@@ -41,6 +41,39 @@ def _body(body: bytes, **headers: str) -> Callable[[Any], Any]:
     return lambda answer: type(answer)(body, 200, _names(headers))
 
 
+@pytest.mark.parametrize("mode", ["cursor", "full"])
+@pytest.mark.parametrize("kind", ["odata_v2", "odata_v4"])
+def test_a_row_deleted_between_two_pages_of_odata_hides_no_other(
+    made_rig: Callable[[str], Any], row: Make, kind: str, mode: str
+) -> None:
+    rig = made_rig(kind)
+    rig.put(*[row(i) for i in range(8)])
+    answers: list[int] = []
+
+    def change(answer: Any) -> Any:
+        answers.append(1)
+        if len(answers) == 1:
+            rig.server.store.remove(row(1)["Id"])
+        return answer
+
+    rig.server.every = change
+    rig.ingest(mode)
+    assert {r["Id"] for r in rig.bronze()} >= {row(i)["Id"] for i in range(8)} - {row(1)["Id"]}
+
+
+@pytest.mark.parametrize("kind", ["odata_v2", "odata_v4"])
+def test_a_service_that_refuses_to_count_is_read_all_the_same_and_asked_once(
+    made_rig: Callable[[str], Any], row: Make, kind: str
+) -> None:
+    rig = made_rig(kind)
+    rig.server.counts = None
+    rig.put(*[row(i) for i in range(8)])
+    rig.ingest("full")
+    assert len(rig.bronze()) == 8
+    counted = [path for path in rig.server.requests if "inlinecount" in path or "count=true" in path]
+    assert len(counted) == 1
+
+
 PASSING = {
     "503": _status(503),
     "502": _status(502),

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from datong_ingestion.systems_config import SystemConfig
-from datong_platform.errors import ProtocolError
+from datong_platform.errors import ProtocolError, TransientError
 
 Make = Callable[..., dict[str, Any]]
 
@@ -35,6 +35,72 @@ def test_a_server_that_cuts_the_page_size_loses_no_row(rest: Any, row: Make) -> 
     rest.put(*[row(i) for i in range(7)])
     rest.ingest("full", connection={"paging": {"style": "page", "limit": 500}})
     assert len(rest.bronze()) == 7
+
+
+def deleted_between(system: Any, key: str, after: int = 1) -> list[str]:
+    """Let a row be deleted once, after so many answers; the answers until then."""
+    answers: list[str] = []
+
+    def change(answer: Any) -> Any:
+        answers.append("answered")
+        if len(answers) == after:
+            system.store.remove(key)
+        return answer
+
+    system.every = change
+    return answers
+
+
+@pytest.mark.parametrize("mode", ["cursor", "full"])
+@pytest.mark.parametrize("style", ["offset", "page"])
+def test_a_row_deleted_between_two_pages_hides_no_other(rest: Any, row: Make, style: str, mode: str) -> None:
+    rest.server.style = "offset"
+    rest.put(*[row(i) for i in range(8)])
+    deleted_between(rest.server, row(1)["Id"])
+    rest.ingest(mode, connection={"paging": {"style": style, "total_path": "total"}})
+    assert {r["Id"] for r in rest.bronze()} >= {row(i)["Id"] for i in range(8)} - {row(1)["Id"]}
+
+
+@pytest.mark.parametrize("style", ["offset", "page"])
+def test_a_row_changed_between_two_pages_hides_no_other(rest: Any, row: Make, style: str) -> None:
+    rest.server.style = "offset"
+    rest.put(*[row(i) for i in range(8)])
+    answers: list[int] = []
+
+    def change(answer: Any) -> Any:
+        answers.append(1)
+        if len(answers) == 1:
+            # sorted by its time of change it moves behind all others, and the rows after it move up
+            rest.server.store.put(row(1, Name="later", ChangedAt=row(900)["ChangedAt"]))
+        return answer
+
+    rest.server.every = change
+    rest.ingest("cursor", connection={"paging": {"style": style, "total_path": "total"}})
+    assert {r["Id"]: r["Name"] for r in rest.current()} == {
+        row(i)["Id"]: "later" if i == 1 else row(i)["Name"] for i in range(8)
+    }
+
+
+def test_rows_that_never_keep_still_end_in_an_error_that_says_how_to_ask(rest: Any, row: Make) -> None:
+    rest.server.style = "offset"
+    rest.put(*[row(i) for i in range(60)])
+
+    def change(answer: Any) -> Any:
+        rest.server.store.remove(min(rest.server.store.rows))
+        return answer
+
+    rest.server.every = change
+    with pytest.raises(TransientError, match="moved while it was read") as caught:
+        rest.ingest("cursor", connection={"paging": {"style": "offset"}})
+    assert "after_key" in caught.value.next_step
+    assert rest.bronze() == []
+
+
+def test_a_server_that_gives_one_row_at_a_time_is_read_to_its_end(rest: Any, row: Make) -> None:
+    rest.server.style, rest.server.page_size = "offset", 1
+    rest.put(*[row(i) for i in range(4)])
+    rest.ingest("full", connection={"paging": {"style": "offset"}})
+    assert len(rest.bronze()) == 4
 
 
 def test_fewer_rows_than_counted_is_a_protocol_error(rest: Any, row: Make) -> None:

@@ -16,6 +16,9 @@ class ODataConnection(HttpConnection):
 
     page_size: Annotated[int, Field(ge=1)] = 5000
     """Rows asked for in a page (`odata.maxpagesize`); the server may send fewer."""
+    count: bool = True
+    """Ask how many rows there are with the first page, and begin anew when fewer come: a row that is deleted while
+    pages are read can hide another. Switch it off where a service counts rows that it does not give."""
 
 
 class ODataV4Options(Options):

@@ -26,7 +26,9 @@ class Paging(Model):
     """Query parameter that takes the page size; empty to send none."""
     limit: Annotated[int, Field(ge=1)] = 500
     total_path: str = ""
-    """Where the number of all rows is, for styles page and offset; without it reading ends at a short page."""
+    """Where the number of all rows is, for styles page and offset; without it reading ends at an empty page. With style
+    page it is also what shows that a row was passed over because another one went meanwhile; without it use another
+    style where rows are deleted, or change while their order is that of changes."""
     more_path: str = ""
     """Where a true or false tells whether a page follows, for styles page and offset."""
 

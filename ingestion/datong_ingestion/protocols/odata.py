@@ -253,6 +253,8 @@ class OData(ABC):
 
     headers: Mapping[str, str] = {"Accept": "application/json"}
     params: Mapping[str, str] = {}
+    counting: Mapping[str, str] = {}
+    """What asks for the number of all rows with the first page."""
 
     def __init__(self, system: SystemConfig) -> None:
         """Looks up address and credentials; ConfigurationError when one is not set. Makes no request."""
@@ -263,6 +265,7 @@ class OData(ABC):
         self.connection = declared.resolved(f"system {system.system}")
         self.http = HttpClient.of(f"system {system.system}", self.connection, declared)
         self._services: dict[str, Service] = {}
+        self._uncounted: set[str] = set()
         self._lock = threading.Lock()
         self._service_locks: dict[str, threading.Lock] = {}
 
@@ -318,18 +321,23 @@ class OData(ABC):
             params |= self._options(entity, description, position)
             if delta:
                 headers["Prefer"] += ", odata.track-changes"
-        latest = position
-        first = True
-        while True:
-            page = self.http.fetch(
+
+        def fetch(link: str, asked: Mapping[str, str], *, first: bool) -> JsonPage:
+            return self.http.fetch(
                 self._answer(reader, thing, resuming=resuming and first),
                 "GET",
-                guard.link(url),
+                link,
                 thing=thing,
-                params=params if first else {},
+                params=asked,
                 headers=headers,
                 accept=_REFUSALS if resuming and first else () if first else (410,),
             )
+
+        latest, received = position, 0
+        guard.link(url)
+        page, wanted = self._begun(entity, params, lambda asked: fetch(url, asked, first=True))
+        while True:
+            received += len(page.rows)
             guard.rows(page.rows, description.keys)
             following, token = self.links(page, entity)
             reached = None
@@ -340,9 +348,32 @@ class OData(ABC):
             yield from self.pages(entity, description, page, reached, resuming=resuming)
             if not following:
                 break
-            url, first = self.http.url(following, root), False
+            page = fetch(guard.link(self.http.url(following, root)), {}, first=False)
+        if received < wanted:
+            # a link that counts rows (SAP's own do) leads a row too far for each that was deleted before its place
+            raise InterruptedReadError(
+                thing,
+                f"gave {received} of the {wanted} rows that it counted when the read began, as if some were deleted.",
+                "run again; if it persists, it counts rows that it does not give: then say `count: false` in its "
+                "connection, and compare the rows with `datong reconcile`.",
+            )
         if entity.detect_deletes:
             yield from self._keys(entity, description)
+
+    def _begun(
+        self, entity: EntityConfig, params: Mapping[str, str], fetch: Callable[[Mapping[str, str]], JsonPage]
+    ) -> tuple[JsonPage, int]:
+        """The first page, and how many rows there are in all, as far as the service tells."""
+        # a count takes no notice of $top and $skip, and a delta is none
+        counts = self.connection.count and entity.mode != "delta_token" and not {"$top", "$skip"} & {*params}
+        if counts and entity.address not in self._uncounted:
+            try:
+                page = fetch({**params, **self.counting})
+                return page, self.counted(page)
+            except RequestError:
+                # whatever it refuses, it is asked without the count, and refuses in its own words
+                self._uncounted.add(entity.address)
+        return fetch(params), 0
 
     def reconciles(self, entity: EntityConfig, description: Description, window: Window) -> bool:
         """Whether the service counts the rows of such a window: it is asked once, and can refuse."""
@@ -489,6 +520,12 @@ class OData(ABC):
             )
 
         return answer
+
+    def counted(self, page: JsonPage) -> int:
+        """The number of all rows that a page tells; 0 when it tells none."""
+        told = (page.envelope.get("d") or {}).get("__count") if isinstance(page.envelope.get("d"), dict) else None
+        told = told or page.envelope.get("@odata.count") or page.envelope.get("@count")
+        return int(str(told)) if str(told).isdigit() else 0
 
     def checked(self, page: Any, thing: str, data: str) -> None:
         """ProtocolError when a page of status 200 holds an error in the place of `data`."""

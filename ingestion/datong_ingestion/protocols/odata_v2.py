@@ -74,6 +74,7 @@ class ODataV2(OData):
     """A connected OData v2 service root."""
 
     params = {"$format": "json"}  # noqa: RUF012 typed as a mapping by its base
+    counting = {"$inlinecount": "allpages"}  # noqa: RUF012
 
     def kind(self, element: ET.Element, thing: str) -> pa.DataType:
         return _kind(element, thing)

@@ -36,6 +36,7 @@ from datong_ingestion.values import MisfitError, to_text
 _REMOVED = ("@removed", "@odata.removed")
 _CONTEXTS = ("@odata.context", "@context")
 _IDS = ("@odata.id", "@id", "id")
+_TOLD = ("count", "nextLink", "deltaLink")
 _LINKS = ("/$link", "/$deletedLink")
 _AT_ONCE = 20
 """Rows that are read again in one request: their keys make its address long."""
@@ -66,6 +67,7 @@ class ODataV4(OData):
     """A connected OData v4 service root."""
 
     headers = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.01"}  # noqa: RUF012
+    counting = {"$count": "true"}  # noqa: RUF012
 
     def __init__(self, system: SystemConfig) -> None:
         super().__init__(system)
@@ -107,7 +109,7 @@ class ODataV4(OData):
             fast_casts=fast,
             ignored=ignored,
             marks=(*_REMOVED, *_CONTEXTS, *_IDS) if resuming else _REMOVED,
-            envelope_fields=("@odata.nextLink", "@odata.deltaLink", "@nextLink", "@deltaLink"),
+            envelope_fields=tuple(f"@{odata}{name}" for odata in ("odata.", "") for name in _TOLD),
             check=lambda page: self.checked(page, thing, "value"),
             # the fast path cannot tell a field that was not sent from one that is null, and a delta must
             complete=resuming,

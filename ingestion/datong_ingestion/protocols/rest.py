@@ -5,8 +5,9 @@ Pages: by next cursor, page number, offset, Link header (RFC 8288), next link or
 says; a page is asked for by GET, or by POST with a body that the definition declares.
 Changes: a cursor field with `updated_since`, or in a condition, and an overlap. Deletes: by the keys, where a request
 can name its fields.
-Guards against: cursors and pages that repeat, a page size that the server cuts (reading ends at an empty page, not at
-a short one), errors told with status 200, an answer that is cut off, values and fields that were not agreed.
+Guards against: cursors and pages that repeat, rows that move from page to page, a page size that the server cuts
+(reading ends at an empty page, not at a short one), errors told with status 200, an answer that is cut off, values and
+fields that were not agreed.
 From JSON to Arrow pages; the fields' types are declared in `defs.yaml`, or else guessed at the first read and kept.
 Alone: `python -m datong_ingestion mes`.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -35,7 +36,7 @@ from datong_ingestion.http import HttpClient, UnreadableBodyError
 from datong_ingestion.http_auth import at, filled, scalar
 from datong_ingestion.json_pages import JsonPage, JsonReader
 from datong_ingestion.paging import EndGuard
-from datong_ingestion.source import Description, Page
+from datong_ingestion.source import Description, InterruptedReadError, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import Number, to_text
 
@@ -47,6 +48,60 @@ _GUESSED_DECIMAL = pa.decimal128(38, 9)
 class _Answer:
     page: JsonPage
     next_link: str | None
+
+
+class _Order:
+    """Notices rows that moved while pages were asked for by their place: where one before them went (or, in the order
+    of changes, was changed), each page after it begins a row too late, and that row would never be seen.
+
+    By offset, each page is asked for from the last row of the one before, which it has to begin with. By page number
+    the rows are counted: as many different ones must come as there were at the first page.
+    """
+
+    def __init__(self, paging: Paging, keys: Sequence[str], thing: str) -> None:
+        self._style, self._keys, self._thing = paging.style, list(keys), thing
+        self._last: dict[str, Any] | None = None
+        self._seen: set[int] = set()
+        self._first: int | None = None
+        self.again = 0
+        """Rows of the page before that the next one is asked for again."""
+
+    def continued(self, page: JsonPage, number: int) -> JsonPage:
+        """A page without the row that was asked for again. InterruptedReadError when it begins with another."""
+        if not self._keys:
+            return page
+        if self.again:
+            if not len(page.rows) or self._key(page.rows, 0) != self._last:
+                raise self._moved(f"page {number} does not begin with the row that the page before it ended with")
+            rescued = None if page.rescued is None else page.rescued.slice(1)
+            page = replace(page, rows=page.rows.slice(1), rescued=rescued)
+        if self._style == "offset" and len(page.rows):
+            self._last = self._key(page.rows, len(page.rows) - 1)
+            # a server that gives one row at a time would give that one for ever
+            self.again = 1 if self.again or len(page.rows) > 1 else 0
+        elif self._style == "page":
+            self._seen.update(hash(tuple(row.values())) for row in page.rows.select(self._keys).to_pylist())
+        return page
+
+    def counted(self, total: int | None) -> None:
+        """Take note of how many rows there are, as a page says."""
+        if self._first is None:
+            self._first = total
+
+    def complete(self) -> None:
+        """InterruptedReadError when rows are missing."""
+        if self._style == "page" and self._keys and self._first is not None and len(self._seen) < self._first:
+            raise self._moved(f"{len(self._seen)} different rows came of the {self._first} that it counted at first")
+
+    def _key(self, rows: pa.Table, index: int) -> dict[str, Any]:
+        return rows.select(self._keys).slice(index, 1).to_pylist()[0]
+
+    def _moved(self, seen: str) -> InterruptedReadError:
+        return InterruptedReadError(
+            self._thing,
+            f"has rows that moved while it was read: {seen}.",
+            "run again; if it persists, have it sorted by its key in `params`, or use paging style after_key.",
+        )
 
 
 class Rest:
@@ -177,11 +232,12 @@ class Rest:
         condition = self._since(entity, description, position)
         received, total, after = 0, None, ""
         number, following = paging.first_page, ""
+        order = _Order(paging, [name for name in description.keys if name in schema.names], thing)
         while True:
             words = self._words(entity, description, schema, position, after) | {
                 "page": str(number),
                 # after a key nothing is left out
-                "offset": "0" if paging.style == "after_key" else str(received),
+                "offset": "0" if paging.style == "after_key" else str(received - order.again),
                 "next": following,
                 "after": after,
             }
@@ -189,7 +245,7 @@ class Rest:
             if paging.style == "page" and paging.page_param:
                 asked[paging.page_param] = str(number)
             elif paging.style == "offset" and paging.offset_param:
-                asked[paging.offset_param] = str(received)
+                asked[paging.offset_param] = str(received - order.again)
             elif paging.style == "next_cursor" and following and paging.cursor_param:
                 asked[paging.cursor_param] = following
             # a link stands for itself: the parameters of the first request are in it
@@ -208,11 +264,13 @@ class Rest:
                 # asking for a page changes nothing, by POST as by GET
                 repeatable=True,
             )
-            page = answer.page
+            page = order.continued(answer.page, number)
+            answer = _Answer(page, answer.next_link)
             guard.rows(page.rows)
             received, number = received + len(page.rows), number + 1
             yield page
             total = _number(at(page.envelope, paging.total_path)) if paging.total_path else None
+            order.counted(total)
             if paging.style == "after_key":
                 after = following = self._last_key(page, description, thing)
             else:
@@ -225,6 +283,7 @@ class Rest:
                 f"gave {received} of the {total} rows that it counts.",
                 "run again; if it persists, its paging loses rows: use another style or a smaller limit.",
             )
+        order.complete()
 
     def _last_key(self, page: JsonPage, description: Description, thing: str) -> str:
         if len(description.keys) != 1:
