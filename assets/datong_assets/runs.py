@@ -111,7 +111,7 @@ def _build(
     tags: Mapping[str, str] | None,
     instance: dg.DagsterInstance | None,
 ) -> StepResult:
-    from datong_assets.components.dbt_models import REBUILD, facts_of, job_of
+    from datong_assets.dbt.building import REBUILD, facts_of, job_of
 
     if everything:
         tags = {**(tags or {}), REBUILD: "all"}
@@ -148,23 +148,23 @@ def _nothing_to_build(on_progress: Listener | None, instance: dg.DagsterInstance
 
     A run of Dagster tells each of some hundred checks anew, which costs more than to find that all of them hold.
     """
-    from datong_assets.components import dbt_models
+    from datong_assets.dbt import building
 
     started = time.monotonic()
     try:
-        found = dbt_models.up_to_date(instance or instances.instance())
+        found = building.up_to_date(instance or instances.instance())
     except DatongError:
         # the run meets the same trouble, and records it
         return None
     if found is None:
         return None
     with watching(on_progress or (lambda _: None)):
-        tell(Progress("step started", dbt_models.STEP))
+        tell(Progress("step started", building.STEP))
         for event in found:
             tell(event)
         rows, seconds = sum(event.rows or 0 for event in found), round(time.monotonic() - started, 2)
-        tell(Progress("step finished", dbt_models.STEP, rows=rows, seconds=seconds))
-    return StepResult(dbt_models.STEP, True, [], rows, seconds, events=found)
+        tell(Progress("step finished", building.STEP, rows=rows, seconds=seconds))
+    return StepResult(building.STEP, True, [], rows, seconds, events=found)
 
 
 def publish(

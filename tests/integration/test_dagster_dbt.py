@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from datong_assets import instance as instances
 from datong_assets.components import DbtModels, Publication
-from datong_assets.components.dbt_models import REBUILD, facts_of, job_of, up_to_date
 from datong_assets.dbt import client, graph
+from datong_assets.dbt.building import REBUILD, facts_of, job_of, up_to_date
 from datong_assets.progress import Progress, watching
 from datong_platform import engine
 from datong_platform.errors import ConfigurationError, ServiceError

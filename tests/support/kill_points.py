@@ -58,7 +58,7 @@ _FUNCTIONS: Mapping[str, Mapping[str, str]] = {
         "the hops are committed": f"{_LAKE}.sync_log:flush",
     },
     "build": {
-        "the lock is taken": "datong_assets.components.dbt_models:alone",
+        "the lock is taken": "datong_assets.dbt.building:alone",
         "people's decisions are read": "datong_platform.standard.decisions:refresh",
         "dbt is asked": "datong_assets.dbt.client:Dbt._ask build",
         "dbt tells of a node": "datong_assets.dbt.client:Dbt._answer",

@@ -645,9 +645,9 @@ def _job(home: Path, name: str) -> str:
 
 def _built(home: Path) -> str:
     from datong_assets import instance as instances
-    from datong_assets.components import dbt_models
+    from datong_assets.dbt import building
 
-    if dbt_models.up_to_date(instances.instance(), home / "struck") is not None:
+    if building.up_to_date(instances.instance(), home / "struck") is not None:
         return ""
     return _job(home, "build")
 

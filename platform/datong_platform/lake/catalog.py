@@ -102,9 +102,10 @@ def show_published(
     """Let the readers' names lead to what the last build published: `gold.x` to the version of its row.
 
     Each name moves in one step, so a reader sees one version or the other. Nothing is done where the engine shows that
-    build already, unless `anew`. The names that could not be moved, with the reason. A caller that knows the `last`
-    build and the `previous` one spares the look for them.
+    build already, unless `anew`. The names that could not be moved, with the reason. Who just made the `last` build and
+    knows the `previous` one spares the look for them, and for the versions that the build itself read.
     """
+    read_by = last.build_id if last else ""
     last = last or builds.latest()
     spark = engine.session()
     before = None if anew else _shown(spark, previous)
@@ -119,9 +120,11 @@ def show_published(
     else:
         # a build in between can have died while it moved names
         shown = {TableName(schema, name) for schema in CANDIDATES for name in _views(spark, schema)}
-    moved = {table: shown.version for table, shown in last.published.items() if known.get(table) != shown}
+    moved = {table: pinned for table, pinned in last.published.items() if known.get(table) != pinned}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        reasons = pool.map(lambda table: _show(spark, table, moved[table]), moved)
+        reasons = pool.map(
+            lambda table: _show(spark, table, moved[table].version, is_read=moved[table].build_id == read_by), moved
+        )
         skipped = {str(table): reason for table, reason in zip(moved, reasons, strict=True) if reason}
     for table in sorted(shown - last.published.keys()):
         spark.sql(f"drop view if exists {table}").collect()
@@ -157,9 +160,10 @@ def _shown(spark: SparkSession, guess: builds.Build | None = None) -> builds.Bui
         return None
 
 
-def _show(spark: SparkSession, table: TableName, version: builds.Version) -> str | None:
+def _show(spark: SparkSession, table: TableName, version: builds.Version, *, is_read: bool) -> str | None:
     try:
-        builds.open_version(table, version)
+        if not is_read:
+            builds.open_version(table, version)
     except TerminalError as error:
         return error.reason
     return _register_history(spark, table) or _attempt(
