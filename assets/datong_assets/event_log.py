@@ -2,13 +2,15 @@
 
 For an asset Dagster stores that its output came and that it was materialized, each with a NOTIFY that nobody listens
 to; and of hundreds of planned assets and checks one by one. Here the first is left out (nobody passes values between
-our assets, and the materialization says it), NOTIFY is not sent, and what a run plans is written together. What
-Dagster reads is as it was: events, index of assets, executions of checks. A step that asks which materialization its
-checks and its next tables are about is told from memory where it made it itself.
+our assets, and the materialization says it), NOTIFY is not sent, what a run plans is written together, and so are the
+results of checks that come one after the other. What Dagster reads is as it was: events, index of assets, executions of
+checks. A step that asks which materialization its checks and its next tables are about is told from memory where it
+made it itself.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,9 @@ import dagster as dg
 from dagster._core.definitions.data_version import extract_data_version_from_entry
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
-from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._serdes import serialize_value
 
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
@@ -25,6 +29,9 @@ _PLANNED = 500
 """Planned events that are written together."""
 MADE = "datong_made"
 """Where the storage keeps the last materialization of each asset that this process stored."""
+_WAITING = "datong_waiting"
+"""Where it keeps results of checks, until the next event of any other kind, the end of their step for one."""
+_taking = threading.Lock()
 
 
 def lean(of: dg.DagsterInstance) -> None:
@@ -33,6 +40,7 @@ def lean(of: dg.DagsterInstance) -> None:
     if type(storage).__name__ != "PostgresEventLogStorage":
         return
     setattr(storage, MADE, getattr(storage, MADE, {}))
+    setattr(storage, _WAITING, getattr(storage, _WAITING, []))
     storage.store_event = lambda event: _store(storage, event)
     storage.store_event_batch = lambda events: _store_together(storage, events)
     instance: Any = of
@@ -81,6 +89,14 @@ def _store(storage: Any, event: EventLogEntry) -> None:
     if _says_nothing(event):
         return
     about = event.dagster_event
+    if about is not None and about.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and event.run_id:
+        with _taking:
+            getattr(storage, _WAITING).append(event)
+            is_enough = len(getattr(storage, _WAITING)) >= _PLANNED
+        if is_enough:
+            _store_waiting(storage)
+        return
+    _store_waiting(storage)
     with storage._connect() as connection:
         inserted = storage.prepare_insert_event(event).returning(SqlEventLogStorageTable.c.id)
         event_id = int(connection.execute(inserted).scalar_one())
@@ -93,9 +109,54 @@ def _store(storage: Any, event: EventLogEntry) -> None:
         storage.store_asset_check_event(event, event_id)
 
 
+def _store_waiting(storage: Any) -> None:
+    """Store the results of checks that wait for what comes after them: two statements for all of them."""
+    import sqlalchemy as db
+
+    with _taking:
+        events: list[EventLogEntry] = getattr(storage, _WAITING)
+        setattr(storage, _WAITING, [])
+    if not events:
+        return
+    table, names = AssetCheckExecutionsTable, ("asset_key", "check_name", "run_id")
+    with storage._connect() as connection:
+        inserted = storage.prepare_insert_event_batch(events).returning(SqlEventLogStorageTable.c.id)
+        ids = [int(row[0]) for row in connection.execute(inserted).fetchall()]
+        rows = [_evaluated(storage, event, event_id) for event, event_id in zip(events, ids, strict=True)]
+        told = db.values(*(db.column(name, table.c[name].type) for name in rows[0]), name="told")
+        told = told.data([tuple(row.values()) for row in rows])
+        changed = (
+            table.update()
+            .where(*(table.c[name] == told.c[name] for name in names), table.c.partition.is_(None))
+            .values({name: db.cast(told.c[name], table.c[name].type) for name in rows[0] if name not in names})
+            .returning(*(table.c[name] for name in names))
+        )
+        planned = {tuple(row) for row in connection.execute(changed).fetchall()}
+        if unplanned := [row for row in rows if tuple(row[name] for name in names) not in planned]:
+            connection.execute(table.insert(), unplanned)
+
+
+def _evaluated(storage: Any, event: EventLogEntry, event_id: int) -> dict[str, Any]:
+    """The row of a check's result, as `SqlEventLogStorage` writes it."""
+    about: Any = event.get_dagster_event().event_specific_data
+    ended = AssetCheckExecutionRecordStatus
+    target = about.target_materialization_data
+    return {
+        "asset_key": about.asset_key.to_string(),
+        "check_name": about.check_name,
+        "run_id": event.run_id,
+        "execution_status": (ended.SUCCEEDED if about.passed else ended.FAILED).value,
+        "evaluation_event": serialize_value(event),
+        "evaluation_event_timestamp": storage._event_insert_timestamp(event),
+        "evaluation_event_storage_id": event_id,
+        "materialization_event_storage_id": target.storage_id if target else None,
+    }
+
+
 def _store_together(storage: Any, events: Sequence[EventLogEntry]) -> None:
     from sqlalchemy.dialects import postgresql
 
+    _store_waiting(storage)
     if any(_kind(event) is None for event in events):
         type(storage).store_event_batch(storage, events)
         return
@@ -112,9 +173,31 @@ def _store_together(storage: Any, events: Sequence[EventLogEntry]) -> None:
             query = postgresql.insert(AssetKeyTable).values(list(assets.values()))
             changed = {name: query.excluded[name] for name in next(iter(assets.values())) if name != "asset_key"}
             connection.execute(query.on_conflict_do_update(index_elements=[AssetKeyTable.c.asset_key], set_=changed))
-    for event, event_id in zip(events, ids, strict=True):
-        if _kind(event) == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+    checks = [
+        (event, event_id)
+        for event, event_id in zip(events, ids, strict=True)
+        if _kind(event) == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+    ]
+    if any(event.get_dagster_event().event_specific_data.partitions_subset for event, _ in checks):
+        for event, event_id in checks:
             storage.store_asset_check_event(event, event_id)
+    elif checks:
+        with storage.index_connection() as connection:
+            connection.execute(AssetCheckExecutionsTable.insert(), [_planned(storage, *check) for check in checks])
+
+
+def _planned(storage: Any, event: EventLogEntry, event_id: int) -> dict[str, Any]:
+    """The row that says that a check is planned, as `SqlEventLogStorage` writes it."""
+    about: Any = event.get_dagster_event().event_specific_data
+    return {
+        "asset_key": about.asset_key.to_string(),
+        "check_name": about.check_name,
+        "run_id": event.run_id,
+        "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
+        "evaluation_event": serialize_value(event),
+        "evaluation_event_timestamp": storage._event_insert_timestamp(event),
+        "evaluation_event_storage_id": event_id,
+    }
 
 
 def _kind(event: EventLogEntry) -> dg.DagsterEventType | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from datong_platform.names import TableName
-from datong_platform.settings import settings
 
 if TYPE_CHECKING:
     import dagster as dg
+    from datong_platform.lake.table_log import Log
 
 
 @dataclass(frozen=True)
@@ -44,49 +43,29 @@ def read(table: TableName, *, built: bool = False) -> TableFacts | None:
 
     One that was just `built` gets a checkpoint when its log has grown.
     """
-    from datong_platform.lake import history, upkeep
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
+    from datong_platform.lake import table_log, upkeep
 
-    now = settings()
-    try:
-        delta = DeltaTable(now.table_uri(table), storage_options=now.storage_options())
-    except TableNotFoundError:
+    found = table_log.read(table)
+    if found is None:
         return None
     if built:
-        upkeep.sum_up(delta)
-    files = delta.get_add_actions(flatten=True)
-    rows, sizes = files.column("num_records").to_pylist(), files.column("size_bytes").to_pylist()
+        upkeep.after_table(table, found.version)
     return TableFacts(
-        rows=sum(count or 0 for count in rows),
-        bytes=sum(size or 0 for size in sizes),
-        version=history.content_version(delta),
-        identity=_identity(delta),
-        columns={field.name: _type(field.type) for field in delta.schema().fields},
+        rows=found.rows,
+        bytes=found.bytes,
+        version=found.content_version,
+        identity=_identity(found),
+        columns=found.columns,
     )
 
 
 def identity(table: TableName) -> tuple[str, str] | None:
     """The identity of a table as it is now and a fingerprint of its columns, or None where there is none."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
+    from datong_platform.lake import table_log
 
-    now = settings()
-    try:
-        delta = DeltaTable(now.table_uri(table), storage_options=now.storage_options())
-    except TableNotFoundError:
-        return None
-    return _identity(delta), hashlib.sha256(delta.schema().to_json().encode()).hexdigest()[:24]
+    found = table_log.read(table)
+    return None if found is None else (_identity(found), found.schema_digest)
 
 
-def _identity(delta: Any) -> str:
-    from datong_platform.lake import history
-
-    return f"{delta.metadata().id}@{history.content_version(delta)}"
-
-
-def _type(kind: Any) -> str:
-    return kind.type if hasattr(kind, "type") and isinstance(kind.type, str) and kind.type not in _NESTED else str(kind)
-
-
-_NESTED = {"struct", "array", "map"}
+def _identity(found: Log) -> str:
+    return f"{found.delta_id}@{found.content_version}"

@@ -62,6 +62,10 @@ class CycleResult:
         return all(step.ok for step in self.steps)
 
 
+_unbuilt: set[str] = set()
+"""Systems that this process brought rows of since its last build: whether there is anything to build is known."""
+
+
 def ingest(
     system: str,
     entities: Sequence[str] | None = None,
@@ -78,7 +82,10 @@ def ingest(
     keys = [dg.AssetKey([table.schema, table.name]) for table in chosen] if chosen is not None else None
     # the models do not matter here, so a change of theirs need not be parsed first
     with graph.as_last_parsed():
-        return _run(f"ingest {system}", f"ingest_{system}", keys, on_progress=on_progress, tags=tags, instance=instance)
+        done = _run(f"ingest {system}", f"ingest_{system}", keys, on_progress=on_progress, tags=tags, instance=instance)
+    if done.rows:
+        _unbuilt.add(system)
+    return done
 
 
 def build(
@@ -97,7 +104,8 @@ def build(
     """
     client.warm()
     common: dict[str, Any] = {"on_progress": on_progress, "tags": tags, "instance": instance}
-    if not selection and not nodes and not everything and (done := _nothing_to_build(on_progress, instance)):
+    is_whole = not selection and not nodes and not everything
+    if is_whole and not _unbuilt and (done := _nothing_to_build(on_progress, instance)):
         return done
     return _build(selection, nodes=nodes, everything=everything, **common)
 
@@ -130,6 +138,7 @@ def _build(
             )
         # the keys say in Dagster what was chosen, should somebody have the run done again
         keys = [facts.key(parsed.node(unique_id)) for unique_id in chosen]
+    _unbuilt.clear()
     return _run("build", job_of(facts, chosen), keys, on_progress=on_progress, tags=tags, instance=instance)
 
 

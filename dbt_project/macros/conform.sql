@@ -172,3 +172,81 @@
     select * from {{ relation }}
     {%- endif %}
 {%- endmacro %}
+
+
+{% macro changed_records(staging, columns) -%}
+    {#- For an incremental model whose rows are the last states of the records of one staging view, each made from its own
+        record alone: of a build that follows another only the records of batches that came since are read. Everything is
+        compared, as changed_only does, when that would not do: after a change of code, when the bronze table was made
+        anew or its rows replaced, and when the logs of the two tables do not tell enough. The table's
+        `_datong_version` holds what decides that: a digest of the code and of the bronze table's id, and the batch. -#}
+    {%- set wanted = ['source_system', 'source_key'] + columns -%}
+    {%- set all = wanted + ['_datong_version', '_datong_batch_id', '_datong_ingested_at'] -%}
+    {%- set latest_of = latest(staging) -%}
+    {%- set told = changes_since(staging) if execute else {'code': '', 'since': none} -%}
+    {%- set version = "concat('" ~ told.code ~ " ', _datong_batch_id)" -%}
+    {%- if not is_incremental() or told.since is none -%}
+    with wanted as (
+
+        select
+            {{ wanted | join(', ') }},
+            {{ version }} as _datong_version,
+            _datong_batch_id,
+            _datong_ingested_at
+        from (
+            {{ latest_of }}
+        ) as records
+
+    )
+
+    {{ changed_only('wanted', wanted + ['_datong_version']) }}
+    {%- else -%}
+    -- datong changes: {{ 'few' if told.is_new else 'none' }} ({{ (all + ['_is_gone']) | join(', ') }})
+    select
+        {{ wanted | join(', ') }},
+        {{ version }} as _datong_version,
+        _datong_batch_id,
+        _datong_ingested_at,
+        _datong_operation = 'delete' as _is_gone
+    from (
+        select
+            *,
+            row_number() over (partition by source_key order by _datong_batch_id desc, _recorded_at desc) as _age
+        from {{ ref(staging) }}
+        where _datong_batch_id > '{{ told.since }}'
+    ) as aged
+    where _age = 1
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro changes_since(staging) -%}
+    {#- What changed_records() has to know: `code`, a digest of all that decides the rows but the rows of bronze; `since`,
+        the last batch that the table has, none where all has to be compared; `is_new`, whether bronze has a later one.
+        An error where the model or its view reads anything else. -#}
+    {%- set view = namespace(node=none) -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == staging -%}
+        {%- set view.node = node -%}
+    {%- endfor -%}
+    {%- set read = view.node.depends_on.nodes -%}
+    {%- if model.depends_on.nodes != [view.node.unique_id] or read | length != 1 or read[0] not in graph.sources -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ " uses changed_records('" ~ staging ~ "'), which is for a model that reads this view alone, and a "
+            ~ "view that reads one bronze table alone: what else they read could change without a new batch. "
+            ~ "Next: take latest() and changed_only(), see ADD_A_MODEL.md"
+        ) }}
+    {%- endif -%}
+    {%- set bronze = graph.sources[read[0]] -%}
+    {%- set sent = adapter.table_log(bronze.schema, bronze.identifier) -%}
+    {%- set code = adapter.code_digest(model.raw_code, view.node.raw_code, sent.delta_id if sent else '') -%}
+    {%- set held = adapter.table_log(this.schema, this.identifier) -%}
+    {%- set versions = held.bounds('_datong_version') if held else none -%}
+    {%- set batches = sent.bounds('_datong_batch_id') if sent else none -%}
+    {%- if versions and batches and versions[0].startswith(code ~ ' ') and versions[1].startswith(code ~ ' ') -%}
+        {%- set last = versions[1].split(' ')[1] -%}
+        {%- if batches[0] <= last <= batches[1] -%}
+            {{ return({'code': code, 'since': last, 'is_new': last < batches[1]}) }}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return({'code': code, 'since': none}) }}
+{%- endmacro %}

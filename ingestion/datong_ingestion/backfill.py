@@ -128,15 +128,15 @@ class _Backfill:
         self.entity, self._declared = self.ingest.entity, entity
         self.folder = f"{landing.root(system.system, entity.name)}/backfill"
 
-    def run(self, pending: list[load.LoadResult], *, anew: bool) -> IngestResult:
+    def run(self, pending: load.Pending, *, anew: bool) -> IngestResult:
         started = time.monotonic()
-        plan = self.ingest.plan()
+        plan = self.ingest.plan(pending.table)
         stored = self._stored(plan, anew=anew)
         result = None if self._is_loaded(stored, plan) else self._loaded(stored, plan)
         self._clean(stored.id)
-        loads = [*pending, *([result] if result else [])]
+        loads = [*pending.results, *([result] if result else [])]
         if self.entity.mode == "cursor":
-            return replace(self.ingest.run(loads), seconds=time.monotonic() - started)
+            return replace(self.ingest.run(load.Pending(loads, None)), seconds=time.monotonic() - started)
         return self.ingest.result(loads, started)
 
     def _stored(self, plan: Plan, *, anew: bool) -> _Stored:

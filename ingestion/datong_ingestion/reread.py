@@ -76,11 +76,11 @@ def reread(system: SystemConfig, entity: str) -> Reread:
         ingest = EntityIngest(source, system, system.entity(entity))
         for _ in range(_ROUNDS):
             started = time.monotonic()
-            loads = load_pending(system, ingest.entity)
+            pending = load_pending(system, ingest.entity)
             held = quarantine.held(system.system, entity)
             if not len(held):
                 return Reread(system.system, entity, 0, 0)
-            plan = replace(ingest.plan(), kind="changes")
+            plan = replace(ingest.plan(pending.table), kind="changes")
             batch = ingest.landing(plan)
             released: list[str] = []
             outdated = 0
@@ -98,7 +98,7 @@ def reread(system: SystemConfig, entity: str) -> Reread:
             manifest = replace(manifest, released=released, unchanged_rows=manifest.unchanged_rows + outdated)
             if batch.commit(manifest):
                 done = load.load(manifest, plan.delta)
-                result = ingest.result([*loads, *([done] if done else [])], started)
+                result = ingest.result([*pending.results, *([done] if done else [])], started)
                 return Reread(system.system, entity, len(held), len(released), outdated, result)
     finally:
         source.close()

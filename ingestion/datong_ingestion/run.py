@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -101,6 +101,8 @@ class IngestResult:
     notes: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     """What happened to the source that a person should know: a changed schema, a position that was lost."""
+    versions: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The version of the table that the load of each batch made."""
     refused: int = 0
     """Rows, messages or segments that could not be read: they are in quarantine, as sent."""
 
@@ -191,17 +193,17 @@ def ingest_system(
                 source.close()
 
 
-def load_pending(system: SystemConfig, config: EntityConfig) -> list[load.LoadResult]:
+def load_pending(system: SystemConfig, config: EntityConfig) -> load.Pending:
     """Load what an earlier run landed and did not load."""
     entry = _hop(system, config, "load")
     try:
-        results = load.load_landed(system.system, config.name)
+        pending = load.load_landed(system.system, config.name)
     except DatongError as error:
         sync_log.record(replace(entry, ended_at=datetime.now(UTC), outcome="failed", words=str(error)))
         raise
-    for result in results:
+    for result in pending.results:
         sync_log.record(_told(replace(entry, hop_id=uuid.uuid4().hex, words="landed by an earlier run"), result))
-    return results
+    return pending
 
 
 def _hop(system: SystemConfig, config: EntityConfig, kind: Literal["extract", "load"]) -> Entry:
@@ -268,22 +270,23 @@ class EntityIngest:
         self._settled = False
 
     def run(
-        self, pending: list[load.LoadResult] | None = None, *, baseline: bool = False, rebuild: bool = False
+        self, pending: load.Pending | None = None, *, baseline: bool = False, rebuild: bool = False
     ) -> IngestResult:
         """Bring the bronze table up to date. `pending`: what was loaded of an earlier run's landed batches, which
         happens here when it is not given."""
         started = time.monotonic()
-        if pending is None:
-            pending = [] if self._settled else load_pending(self.system, self.entity)
+        if pending is None and not self._settled:
+            pending = load_pending(self.system, self.entity)
         # until this run ends well, there may be a batch that is landed and not loaded
         self._settled = False
-        loads = list(pending)
+        loads = list(pending.results) if pending else []
         for _ in range(_ROUNDS):
-            read = self._read(baseline=baseline, rebuild=rebuild)
+            read = self._read(pending.table if pending else None, baseline=baseline, rebuild=rebuild)
             if not read.raced:
                 break
             # another run landed this batch: load it, and read on from where it ended
-            loads += load_pending(self.system, self.entity)
+            pending = load_pending(self.system, self.entity)
+            loads += pending.results
         else:
             raise TransientError(
                 self.thing,
@@ -312,6 +315,7 @@ class EntityIngest:
             table=self.table,
             mode=self.entity.mode,
             batches=[one.loaded.batch_id for one in loads],
+            versions={one.loaded.batch_id: one.loaded.version for one in loads},
             rows=sum(one.loaded.rows for one in loads),
             deletes=sum(one.loaded.deletes for one in loads),
             rescued=sum(one.loaded.rescued for one in loads),
@@ -341,11 +345,11 @@ class EntityIngest:
             self.source.confirm(self.entity, last.position)
         self._confirmed = True
 
-    def _read(self, *, baseline: bool, rebuild: bool) -> _Read:
+    def _read(self, table: DeltaTable | None, *, baseline: bool, rebuild: bool) -> _Read:
         """Read, land and load one batch; each of the two is a hop in the sync log."""
         begun = _hop(self.system, self.entity, "extract")
         with sync_log.hop("extract", system=begun.system, table_name=begun.table_name, inputs=begun.inputs) as hop:
-            read, plan = self._asked(baseline=baseline, rebuild=rebuild)
+            read, plan = self._asked(table, baseline=baseline, rebuild=rebuild)
             hop.rows_in, hop.rows_out, hop.until = read.received, 0, plan.position
             hop.words = "; ".join((*plan.events, *read.notes)) or None
             if (landed := read.landed) is not None:
@@ -375,9 +379,9 @@ class EntityIngest:
                 hop.outcome, hop.words = "nothing new", "another run loaded it"
         return result
 
-    def _asked(self, *, baseline: bool, rebuild: bool) -> tuple[_Read, Plan]:
+    def _asked(self, table: DeltaTable | None, *, baseline: bool, rebuild: bool) -> tuple[_Read, Plan]:
         """Read and land one batch, also when the position is lost on the way; and by what plan."""
-        plan = self.plan(baseline=baseline, rebuild=rebuild)
+        plan = self.plan(table, baseline=baseline, rebuild=rebuild)
         interruptions = 0
         while True:
             try:
@@ -401,10 +405,10 @@ class EntityIngest:
                     raise
                 time.sleep(min(0.2 * 2**interruptions, self.system.connection.max_wait_seconds))
 
-    def plan(self, *, baseline: bool = False, rebuild: bool = False) -> Plan:
-        """What the next batch reads, and what is known before."""
+    def plan(self, table: DeltaTable | None = None, *, baseline: bool = False, rebuild: bool = False) -> Plan:
+        """What the next batch reads, and what is known before. `table`: bronze, where it was opened a moment ago."""
         mode = self.entity.mode
-        delta = history.open_table(self.table)
+        delta = history.open_table(self.table) if table is None else table
         last = history.watermark(self.table, delta)
         if not self._confirmed:
             self._confirm(last)

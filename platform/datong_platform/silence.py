@@ -106,7 +106,7 @@ def _within(look: psycopg.Connection[Any], backend: int, seconds: float) -> tupl
 class Watch:
     """Ends the connections of a driver that cannot be asked for its socket (ADBC), when they fall silent.
 
-    The sockets are those that were opened to the server while the watch stood; Linux tells when data last came. On
+    The sockets are those that were opened to the server while the driver connected; Linux tells when data last came. On
     another system nothing is ended.
     """
 
@@ -115,6 +115,7 @@ class Watch:
         self._port = int(str(found.get("port") or 5432))
         self._parts, self._seconds = parts, seconds
         self._known = _sockets(self._port)
+        self._mine: set[int] | None = None
         self._since = 0.0
         self._ended = threading.Event()
         self.backend = 0
@@ -134,6 +135,10 @@ class Watch:
         finally:
             self._since = 0.0
 
+    def connected(self) -> None:
+        """The driver has opened its connection: sockets that others open from now on are not its own."""
+        self._mine = _sockets(self._port) - self._known
+
     def end(self) -> None:
         """Watch no longer."""
         self._ended.set()
@@ -143,7 +148,8 @@ class Watch:
             since = self._since
             if not since or time.monotonic() - since < self._seconds:
                 continue
-            silent = [one for one in _sockets(self._port) - self._known if _quiet_for(one) >= self._seconds]
+            mine = _sockets(self._port) - self._known if self._mine is None else self._mine
+            silent = [one for one in mine if _quiet_for(one) >= self._seconds]
             if not silent:
                 continue
             if self.backend and at_work(self._parts, self.backend):

@@ -8,17 +8,24 @@ for a local Spark. Projects other than Datong's are left alone.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datong_platform.errors import DatongError
+from datong_platform.names import parse, public_schema
 from datong_platform.settings import export, settings
 from dbt.plugins.manager import dbtPlugin
 from dbt_common.context import get_invocation_context
 from dbt_common.exceptions import DbtRuntimeError
 
 from dbt_datong import statements
+
+if TYPE_CHECKING:
+    from datong_platform.lake.table_log import Log
 
 
 class DatongServices(dbtPlugin):
@@ -34,6 +41,7 @@ class DatongServices(dbtPlugin):
         _connect.cache_clear()
         _open_with_engine()
         _offer_matching()
+        _offer_logs()
 
 
 def _open_with_engine() -> None:
@@ -81,6 +89,32 @@ def prepared(schemas: Iterable[str]) -> None:
     """
     global _prepared  # noqa: PLW0603 - dbt makes the plugin itself, so nothing can be handed to it
     _prepared = frozenset(schemas)
+
+
+def _offer_logs() -> None:
+    """Let macros call `adapter.table_log` and `adapter.code_digest` (macro `changed_records`)."""
+    from dbt.adapters.spark.impl import SparkAdapter
+
+    def table_log(_self: Any, schema: str, identifier: str) -> Log | None:
+        from datong_platform.lake import table_log
+
+        try:
+            return table_log.read(parse(f"{public_schema(schema)}.{identifier}"))
+        except DatongError as error:
+            raise DbtRuntimeError(str(error)) from error
+
+    def code_digest(self: Any, *texts: str) -> str:
+        digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-spark')}".encode())
+        folder = Path(self.config.project_root)
+        for path in [folder / "dbt_project.yml", *sorted((folder / "macros").rglob("*.sql"))]:
+            digest.update(path.read_bytes())
+        for text in texts:
+            digest.update(f"{len(text)}:{text}".encode())
+        return digest.hexdigest()[:12]
+
+    for method in (table_log, code_digest):
+        setattr(SparkAdapter, method.__name__, method)
+        SparkAdapter._available_ = SparkAdapter._available_ | {method.__name__}  # pyright: ignore
 
 
 @cache

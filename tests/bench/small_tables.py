@@ -11,6 +11,7 @@ services that it uses (Datong: store, engine and PostgreSQL, which is the source
 - datong: `runs.ingest` and `runs.build`, as `datong ingest` and `datong build` do, with Dagster's runs, checks, the
   sync log and the conservation counts
 - dlt, dbt-duckdb: dlt's sql_database (backend pyarrow, incremental) into a DuckDB file, and dbt-duckdb on it
+- local spark: Spark as it comes with Delta on the same store; what changed lies before it as JSON lines, without a dbt
 - nothing new: Datong's cycle when no row changed
 
 The Python of the peers has `dlt[duckdb,sql_database]` and `dbt-duckdb`. Content: the rows of all silver tables. After a
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from datong_platform.settings import settings
 from frame import Benchmark, Session, checksum
 from installation import environment, make
 from workers import Worker, serve
@@ -68,6 +70,9 @@ insert into {name}
 select {rows} + {first} + g, 'N-' || g, 'new of {turn}', 'open', g + 0.5, g + 0.75, date '2026-11-01', clock_timestamp()
 from generate_series(1, {inserts}) g;
 """
+LOCAL_SPARK = "local spark"
+SPARK = "peers/spark"
+"""Where Spark's tables lie in the bucket."""
 INCREMENTAL_YML = "  - name: {name}\n    data_tests: [{{key: {{arguments: {{columns: [{key}]}}}}}}]\n"
 
 
@@ -109,14 +114,13 @@ def sources_yml(tables: list[str]) -> str:
 
 
 def project(tables: list[str]) -> dict[str, str]:
-    """Its models, as Datong's guide has them: a staging view, and a silver table that is merged by difference."""
+    """Its models, as Datong's guide has them: a staging view, and a silver table into which its records are merged."""
     found = {
         "models/staging/bench/_bench__sources.yml": sources_yml(tables),
         "models/silver/silver.yml": "models:\n"
         + "".join(INCREMENTAL_YML.format(name=name, key="source_system, source_key") for name in tables),
     }
     casts = "\n".join(f"    try_cast(source.{name} as {kind}) as {name}," for name, kind in COLUMNS.items())
-    wanted = ["source_system", "source_key", *COLUMNS, "_datong_version"]
     for name in tables:
         found[f"models/staging/bench/stg_bench__{name}.sql"] = f"""
 select
@@ -130,25 +134,9 @@ select
 from {{{{ bronze('bench', '{name}') }}}} as source
 """
         found[f"models/silver/{name}.sql"] = f"""
-{{{{ config(
-    materialized='incremental', incremental_strategy='merge', unique_key=['source_system', 'source_key'],
-    post_hook='drop view if exists {name}__dbt_tmp'
-) }}}}
+{{{{ config(materialized='incremental', incremental_strategy='merge', unique_key=['source_system', 'source_key']) }}}}
 
-with wanted as (
-
-    select
-        {", ".join(wanted[:-1])},
-        _datong_batch_id as _datong_version,
-        _datong_batch_id,
-        _datong_ingested_at
-    from (
-        {{{{ latest('stg_bench__{name}') }}}}
-    )
-
-)
-
-{{{{ changed_only('wanted', {wanted}) }}}}
+{{{{ changed_records('stg_bench__{name}', {list(COLUMNS)}) }}}}
 """
     return found
 
@@ -223,6 +211,7 @@ class Source:
 
     def __init__(self, url: str, tables: list[str], rows: int, changes: int) -> None:
         self.tables, self._rows, self._changes, self._turn = tables, rows, changes, 0
+        self._paged = "-infinity"
         self._connection = psycopg.connect(url, autocommit=True)
         self._connection.execute("create schema bench; set search_path = bench")
         self._connection.execute("set timezone = 'UTC'")
@@ -244,6 +233,23 @@ class Source:
                 first=(self._turn - 1) * inserts,
             )
             self._connection.execute(text.encode())
+
+    def pages(self, folder: Path) -> None:
+        """The rows that changed since the last call, as JSON lines: one file for each table."""
+        for name in self.tables:
+            with (
+                (folder / f"{name}.jsonl").open("wb") as file,
+                self._connection.cursor() as cursor,
+                cursor.copy(
+                    f"copy (select row_to_json(t) from {name} t where changed_at > '{self._paged}') to stdout"
+                ) as lines,
+            ):
+                # COPY doubles each backslash of JSON; these rows have none
+                for line in lines:
+                    file.write(line)
+        found = self._connection.execute("select clock_timestamp()").fetchone()
+        assert found
+        self._paged = found[0].isoformat()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -270,6 +276,18 @@ def content_of_duckdb(file: Path, tables: list[str]) -> str:
     with duckdb.connect(str(file), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         found = [checksum(connection.table(f"main_silver.{name}"), list(COLUMNS)) for name in tables]
+    return together(found)
+
+
+def content_of_spark(tables: list[str]) -> str:
+    """What the peer Spark's silver holds."""
+    from datong_platform.settings import settings
+    from deltalake import DeltaTable
+
+    now, found = settings(), []
+    for name in tables:
+        table = DeltaTable(f"s3://{now.bucket}/{SPARK}/silver/{name}", storage_options=now.storage_options())
+        found.append(checksum(table.to_pyarrow_table(columns=list(COLUMNS)), list(COLUMNS)))
     return together(found)
 
 
@@ -304,6 +322,20 @@ def _workers(bench: Session, folder: Path, tables: list[str], url: str) -> Gener
                     folder / "peer.log",
                     {"PYTHONPATH": str(Path(__file__).parent), "BENCH_URL": url, "BENCH_TABLES": " ".join(tables)},
                 )
+        if bench.takes(LOCAL_SPARK):
+            (folder / "pages").mkdir()
+            fields = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+            bench.peer(LOCAL_SPARK, driver_memory="2g", master="local[*]")
+            found[LOCAL_SPARK] = Worker(
+                [sys.executable, str(Path(__file__).with_name("peers") / "spark_tables.py"), str(folder / "pages")],
+                folder / "spark.log",
+                {
+                    "PYTHONPATH": str(Path(__file__).parent),
+                    "BENCH_SCHEMA": fields,
+                    "BENCH_ROOT": f"s3a://{settings().bucket}/{SPARK}",
+                    "BENCH_TABLES": " ".join(tables),
+                },
+            )
         yield found
     finally:
         for worker in found.values():
@@ -370,7 +402,7 @@ def _cycles(bench: Session, source: Source, workers: dict[str, Worker], folder: 
                 else:
                     found = mine.ask("cycle")
             run.figures = {f"{step}_seconds": about["seconds"] for step, about in found.items()}
-            if turn in {1, asked.runs}:
+            if turn == asked.runs:
                 run.checksum = content_of_datong(tables)
         if mine and bench.takes("datong, nothing new"):
             with bench.measured("datong, nothing new", "nothing new", pid=mine.pid):
@@ -381,8 +413,14 @@ def _cycles(bench: Session, source: Source, workers: dict[str, Worker], folder: 
             ) as run:
                 found = peer.ask("cycle")
             run.figures = {f"{step}_seconds": seconds for step, seconds in found.items()}
-            if turn in {1, asked.runs}:
+            if turn == asked.runs:
                 run.checksum = content_of_duckdb(folder / "peer" / "peer.duckdb", tables)
+        if (spark := workers.get(LOCAL_SPARK)) and bench.takes(LOCAL_SPARK):
+            source.pages(folder / "pages")
+            with bench.measured(LOCAL_SPARK, services=["store"], pid=spark.pid, amount=amount, unit="changes") as run:
+                spark.ask("cycle")
+            if turn == asked.runs:
+                run.checksum = content_of_spark(tables)
 
 
 if __name__ == "__main__":

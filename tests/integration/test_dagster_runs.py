@@ -182,7 +182,7 @@ def told_of_a_run(instance: dg.DagsterInstance, name: str) -> tuple[list[str], l
     return kinds, known, len(statements)
 
 
-def test_dagster_knows_the_same_after_half_of_the_statements(instance: dg.DagsterInstance) -> None:
+def test_dagster_knows_the_same_after_a_third_of_the_statements(instance: dg.DagsterInstance) -> None:
     storage: Any = instance.event_log_storage
     lean = {name: vars(storage).pop(name) for name in ("store_event", "store_event_batch", event_log.MADE)}
     try:
@@ -195,4 +195,4 @@ def test_dagster_knows_the_same_after_half_of_the_statements(instance: dg.Dagste
     assert all(each[2] and each[4] for each in known)
     assert sorted(kinds) == sorted(kind for kind in plain_kinds if kind != "STEP_OUTPUT")
     assert "STEP_OUTPUT" in plain_kinds
-    assert fewer < statements / 2, f"{fewer} statements instead of {statements}"
+    assert fewer < statements / 3, f"{fewer} statements instead of {statements}"

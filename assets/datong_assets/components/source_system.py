@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 from datong_ingestion.systems_config import EntityConfig, SystemConfig, load_systems
@@ -28,7 +28,8 @@ from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
     from datong_ingestion.run import IngestOutcome, IngestResult
-    from datong_platform.lake.history import Loaded
+    from datong_platform.lake.history import Committed
+    from datong_platform.lake.landing import Manifest
 
 CONSERVATION = "conservation"
 SCHEMA = "schema_unchanged"
@@ -182,8 +183,6 @@ def _ingest(
     context: dg.AssetExecutionContext, config: SystemConfig, entities: Sequence[str]
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Ingest, yielding each entity's results as it ends; dg.Failure at the end names those that failed."""
-    from datong_platform.lake import history
-
     failures: list[DatongError] = []
     event_log.remembering(context)
     step = f"ingest {config.system}"
@@ -196,10 +195,10 @@ def _ingest(
             tell(Progress("entity", step, outcome.entity, ok=False, error=result))
             continue
         started_at = datetime.now(UTC)
-        loads = history.loads_of(result.table, result.batches)
-        checks = list(_evaluate(config, outcome.entity, result, loads))
+        batches = batches_of(config.system, outcome.entity, result)
+        checks = list(_evaluate(config, outcome.entity, result, batches))
         _checked(result, checks, started_at)
-        counts += counted(config.system, outcome.entity, result, loads)
+        counts += counted(config.system, outcome.entity, result, batches)
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey([result.table.schema, result.table.name]), metadata=metadata_of(result)
         )
@@ -300,10 +299,10 @@ def metadata_of(result: "IngestResult") -> Mapping[str, Any]:
 
 
 def _evaluate(
-    config: SystemConfig, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded]"
+    config: SystemConfig, entity: str, result: "IngestResult", batches: Sequence["_Batch"]
 ) -> Iterator[dg.AssetCheckResult]:
     key = dg.AssetKey([result.table.schema, result.table.name])
-    wrong = disagreements(config.system, entity, result, loads)
+    wrong = disagreements(config.system, entity, result, batches)
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name=CONSERVATION,
@@ -370,16 +369,36 @@ def _refusals(system: str, entity: str, result: "IngestResult", key: dg.AssetKey
     )
 
 
-def counted(system: str, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded]") -> "list[Count]":
-    """What became of the rows of the batches loaded now, as their manifests and `loads`, the table's log, tell it."""
-    from datong_platform.lake import landing
+class _Batch(NamedTuple):
+    """A batch loaded now: what landed, and what the table's log says of it."""
 
+    batch_id: str
+    manifest: "Manifest | None"
+    committed: "Committed | None"
+
+
+def batches_of(system: str, entity: str, result: "IngestResult") -> list[_Batch]:
+    """The batches that were loaded now, read back from the landing zone and from the table's log."""
+    from datong_platform.lake import history, landing
+
+    found: list[_Batch] = []
+    for batch in result.batches:
+        version = result.versions.get(batch)
+        committed = None if version is None else history.committed(result.table, version)
+        if committed is None or committed.loaded is None or committed.loaded.batch_id != batch:
+            loaded = history.loads_of(result.table, [batch]).get(batch)
+            committed = history.committed(result.table, loaded.version) if loaded else None
+        found.append(_Batch(batch, landing.read_manifest(system, entity, int(batch)), committed))
+    return found
+
+
+def counted(system: str, entity: str, result: "IngestResult", batches: Sequence[_Batch]) -> "list[Count]":
+    """What became of the rows of the batches loaded now, as their manifests and the table's log tell it."""
     if not result.batches:
         return []
     rows_in = published = quarantined = deduplicated = lost = 0
-    for batch in result.batches:
-        manifest, loaded = landing.read_manifest(system, entity, int(batch)), loads.get(batch)
-        if manifest is None or loaded is None:
+    for _, manifest, committed in batches:
+        if manifest is None or committed is None or (loaded := committed.loaded) is None:
             continue
         # a delete that a baseline found came from no row
         kept = min(loaded.rows + loaded.deletes, manifest.row_count)
@@ -396,21 +415,18 @@ def counted(system: str, entity: str, result: "IngestResult", loads: "Mapping[st
 
 
 def disagreements(
-    system: str, entity: str, result: "IngestResult", loads: "Mapping[str, Loaded] | None" = None
+    system: str, entity: str, result: "IngestResult", batches: Sequence[_Batch] | None = None
 ) -> list[str]:
-    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit (`loads`,
-    the table's log), and against what is in quarantine."""
-    from datong_platform.lake import history, landing, quarantine
+    """For each batch loaded now: what its manifest says against the rows that Delta counted in its commit, and against
+    what is in quarantine. `batches`: what `batches_of` found."""
+    from datong_platform.lake import quarantine
 
-    loads = history.loads_of(result.table, result.batches) if loads is None else loads
     wrong: list[str] = []
-    for batch in result.batches:
-        manifest = landing.read_manifest(system, entity, int(batch))
-        loaded = loads.get(batch)
-        if manifest is None or loaded is None:
+    for batch, manifest, committed in batches_of(system, entity, result) if batches is None else batches:
+        if manifest is None or committed is None or (loaded := committed.loaded) is None:
             wrong.append(f"batch {batch} has no {'commit' if manifest else 'manifest'}")
             continue
-        added, claimed = history.added_rows(result.table, loaded.version) or 0, loaded.rows + loaded.deletes
+        added, claimed = committed.added_rows, loaded.rows + loaded.deletes
         # a baseline adds a delete for each key that vanished: more than was landed, never less
         if added != claimed or added < manifest.row_count:
             wrong.append(f"batch {batch}: {manifest.row_count} rows landed, {added} committed")

@@ -79,9 +79,11 @@ class Sql:
         self.dialect = dialect_of(connection, f"system {system.system}")
         self._gate = threading.BoundedSemaphore(connection.concurrency)
         self._unreachable = threading.Event()
+        self._described: dict[str, tuple[EntityConfig, Relation]] = {}
 
     def close(self) -> None:
-        """Nothing to close: each read opens its own connection."""
+        """Let go of the connections that were kept for the next read."""
+        self.dialect.close()
 
     def entities(self) -> list[str]:
         """The tables and views that the user may read, as `schema.table`."""
@@ -91,6 +93,7 @@ class Sql:
     def describe(self, entity: EntityConfig, known: pa.Schema | None = None) -> Description:
         """Schema and primary key from the catalog; ConfigurationError when there is no such table or column."""
         relation = self._relation(entity, self._thing(entity))
+        self._described[entity.name] = entity, relation
         wanted = {*entity.select, *entity.keys, *relation.keys, entity.cursor}
         columns = [item for item in relation.columns if not entity.select or item.name in wanted]
         return Description(
@@ -105,7 +108,7 @@ class Sql:
     def read(self, entity: EntityConfig, description: Description, position: str | None) -> Iterator[Page]:
         """Rows from a cursor on, or all; at the end the key set, where it is compared."""
         thing = self._thing(entity)
-        relation = self._relation(entity, thing)
+        relation = self._just_described(entity) or self._relation(entity, thing)
         columns = [item for item in relation.columns if item.name in description.schema.names]
         latest = position
         with self._gate, self._snapshot(thing) as snapshot:
@@ -286,6 +289,14 @@ class Sql:
             parts.append(extra)
         where = " and ".join(f"({condition})" for condition in conditions)
         return f"select {', '.join(parts)} from {self.dialect.source(entity)}{f' where {where}' if where else ''}"
+
+    def _just_described(self, entity: EntityConfig) -> Relation | None:
+        """What the catalog said when this read was described, for its first use: later it may be another."""
+        described, relation = self._described.pop(entity.name, (None, None))
+        unlike = ("source", "query", "cursor_expression")
+        if described is None or any(getattr(described, name) != getattr(entity, name) for name in unlike):
+            return None
+        return relation
 
     def _relation(self, entity: EntityConfig, thing: str) -> Relation:
         return self._tried(thing, lambda: self.dialect.relation(entity, thing))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "datong"
 _CHECKPOINT = re.compile(r"/(\d{20})\.checkpoint\.(?:.+\.)?parquet$")
-_UPKEEP = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
+UPKEEP = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"}
 """Operations of a log that change no row."""
 
 
@@ -102,7 +102,7 @@ def content_version(delta: DeltaTable) -> int:
 def _content_version(delta: DeltaTable) -> int:
     for limit in (1, 100):
         for entry in delta.history(limit):
-            if entry.get("operation") not in _UPKEEP:
+            if entry.get("operation") not in UPKEEP:
                 return int(entry["version"])
     return delta.version()
 
@@ -139,18 +139,30 @@ def loads_of(table: TableName, batches: Collection[str]) -> dict[str, Loaded]:
     return found
 
 
-def added_rows(table: TableName, version: int) -> int | None:
-    """The rows that a version of the table added, by the counts of its files; None when the log does not tell any more.
+@dataclass(frozen=True)
+class Committed:
+    """A version of a bronze table, as its entry in the log tells it."""
 
-    The log itself is asked: how a commit was made decides whether its metrics say anything.
-    """
+    loaded: Loaded | None
+    """The load that made it; None when something else did."""
+    added_rows: int
+    """The rows that it added, by the counts of its files: how a commit was made decides whether its metrics say
+    anything."""
+
+
+def committed(table: TableName, version: int) -> Committed | None:
+    """What a version of the table is, read from its entry alone; None when the log has that no more."""
     entry = storage.get(f"{table.path}/_delta_log/{version:020d}.json")
     if entry is None:
         return None
-    actions = [json.loads(line) for line in entry.splitlines() if line]
-    return sum(
-        json.loads(action["add"].get("stats") or "{}").get("numRecords", 0) for action in actions if "add" in action
-    )
+    rows, loaded = 0, None
+    for line in entry.splitlines():
+        action = json.loads(line) if line else {}
+        if added := action.get("add"):
+            rows += json.loads(added.get("stats") or "{}").get("numRecords", 0)
+        if said := action.get("commitInfo"):
+            loaded = _loaded({**said, "version": version})
+    return Committed(loaded, rows)
 
 
 def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,21 +68,31 @@ def bronze_schema(delta: DeltaTable) -> pa.Schema:
     return pa.schema([pa.field(column.name, lake_type(column.type)) for column in schema])
 
 
-def load_landed(system: str, entity: str) -> list[LoadResult]:
+class Pending(NamedTuple):
+    """What was loaded of the batches that an earlier run had landed; and the table, open, as it is after that."""
+
+    results: list[LoadResult]
+    table: DeltaTable | None
+
+
+def load_landed(system: str, entity: str) -> Pending:
     """Load the batches that were landed and not yet loaded, in their order; usually there are none."""
     table = bronze(system, entity)
     results: list[LoadResult] = []
+    delta = history.open_table(table)
     while True:
-        delta = history.open_table(table)
         last = _last(delta, table) if delta else 0
         manifest = landing.read_manifest(system, entity, last + 1)
         if manifest is None:
-            return results
+            return Pending(results, delta)
         if delta is None and not landing.is_complete(manifest):
             # the table was deleted long after its first batches: their files are gone, and a baseline follows
-            return results
+            return Pending(results, None)
         if result := load(manifest, delta):
             results.append(result)
+        # a load that met another writer opened the table anew
+        if delta is None or result is None or delta.version() != result.loaded.version:
+            delta = history.open_table(table)
 
 
 def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | None:

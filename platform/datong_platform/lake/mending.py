@@ -151,7 +151,7 @@ def _told_again(table: TableName, damage: Damage) -> str:
     if damage.kind == "behind":
         if not _unloaded(table):
             return ""
-        results = load.load_landed(system, entity)
+        results = load.load_landed(system, entity).results
         return f"loaded again from the landing zone: {len(results)} batches."
     log = integrity.look_into(table)
     if not log.commits or (min(log.commits) > 0 and not log.checkpoints):

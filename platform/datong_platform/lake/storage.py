@@ -175,10 +175,11 @@ def delete(key: str) -> None:
         client().delete_object(Bucket=settings().bucket, Key=key)
 
 
-def listing(prefix: str = "") -> Iterator[Listed]:
-    """The objects below a prefix, in the order of their keys."""
+def listing(prefix: str = "", *, after: str = "") -> Iterator[Listed]:
+    """The objects below a prefix, in the order of their keys; only those whose key comes `after` a text."""
+    asked = {"Bucket": settings().bucket, "Prefix": prefix, **({"StartAfter": after} if after else {})}
     with _named():
-        for page in client().get_paginator("list_objects_v2").paginate(Bucket=settings().bucket, Prefix=prefix):
+        for page in client().get_paginator("list_objects_v2").paginate(**asked):
             for item in page.get("Contents", []):
                 yield Listed(item["Key"], item["Size"], item["ETag"], item["LastModified"])
 

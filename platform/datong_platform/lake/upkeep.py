@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from datong_platform.errors import ServiceError
 from datong_platform.lake import history, landing, storage, superseded
 from datong_platform.lake.retention import VERSIONS_DAYS, Retention
 from datong_platform.names import CANDIDATES, Schema, TableName, bronze, parse
@@ -119,16 +120,22 @@ def after_load(table: TableName, sequence: int) -> None:
         _LOG.warning("upkeep of %s was put off: %s", table, error)
 
 
-def sum_up(delta: DeltaTable) -> None:
-    """Sum up the log of an open table that was just built, when it is due."""
+def after_table(table: TableName, version: int) -> None:
+    """What is due after a build that left the table at this version; usually nothing.
+
+    What an incremental model wrote down on its way (`ops.changes_…`) grows by a commit each time as well.
+    """
     from deltalake.exceptions import DeltaError
 
-    try:
-        if delta.version() and delta.version() % CHECKPOINT_EVERY == 0:
-            delta.create_checkpoint()
-    except (DeltaError, OSError) as error:
-        # nothing depends on it, and the next one does what this one did not
-        _LOG.warning("a checkpoint of %s was put off: %s", delta.table_uri, error)
+    if not version or version % CHECKPOINT_EVERY:
+        return
+    for each in (table, TableName("ops", f"changes_{table.schema}__{table.name}")):
+        try:
+            if delta := history.open_table(each):
+                delta.create_checkpoint()
+        except (DeltaError, OSError, ServiceError) as error:
+            # nothing depends on it, and the next one does what this one did not
+            _LOG.warning("a checkpoint of %s was put off: %s", each, error)
 
 
 def after_build(number: int) -> None:

@@ -202,7 +202,7 @@ def _lint_macros(silver: Mapping[str, Contract]) -> str:
 
 
 def _silver_config(each: Contract) -> dict[str, Any]:
-    # a merge offers a mark of deletion besides the columns, so it is spark__get_merge_sql that compares them
+    # a merge offers a mark of deletion besides the columns, so it is the macro merge_of that compares them
     config: dict[str, Any] = {} if each.is_merged else {"contract": {"enforced": True}}
     config["meta"] = {"title_zh": each.title_zh, "contract_version": each.version, "team": each.owner}
     if each.is_merged:
@@ -210,7 +210,6 @@ def _silver_config(each: Contract) -> dict[str, Any]:
             "materialized": "incremental",
             "incremental_strategy": "merge",
             "unique_key": list(each.key),
-            "post_hook": f"drop view if exists {each.entity}__dbt_tmp",
         }
     return config
 

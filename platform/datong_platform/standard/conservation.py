@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datong_platform.lake import catalog, commits, history, upkeep
+from datong_platform.lake import catalog, commits, history, table_log, upkeep
 from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName, public_schema
 from datong_platform.settings import settings
@@ -174,8 +174,8 @@ def _seen() -> dict[str, str]:
 
 
 def _identity(table: TableName) -> str | None:
-    delta = history.open_table(table)
-    return f"{delta.metadata().id}@{delta.version()}" if delta else None
+    found = table_log.read(table)
+    return f"{found.delta_id}@{found.version}" if found else None
 
 
 def _query(log: DeltaTable, sql: str) -> list[dict[str, Any]]:

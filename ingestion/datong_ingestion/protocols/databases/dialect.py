@@ -72,7 +72,8 @@ class Relation:
 
 
 class Snapshot(ABC):
-    """A read-only transaction that sees one moment of the database. Leaving it closes its connection."""
+    """A read-only transaction that sees one moment of the database. Leaving it ends it, and closes its connection, or
+    keeps that for the next."""
 
     @abstractmethod
     def __enter__(self) -> Snapshot: ...
@@ -108,6 +109,9 @@ class Dialect(ABC):
     @abstractmethod
     def snapshot(self, thing: str) -> Snapshot:
         """A connection with a read-only transaction; the driver's errors as they are."""
+
+    def close(self) -> None:  # noqa: B027 most dialects keep none
+        """Let go of connections that are kept for the next read."""
 
     @abstractmethod
     def writer(self, thing: str) -> Any:

@@ -7,7 +7,9 @@ of a database in SQL_ASCII.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -77,6 +79,8 @@ class PostgreSql(Dialect):
         wait = str(max(2, int(min(connection.timeout_seconds, 10))))
         silence = str(int(connection.timeout_seconds * 1000))
         given = {name: value for name, value in parts.items() if value is not None}
+        self._catalogs: deque[psycopg.Connection[tuple[Any, ...]]] = deque()
+        self._readers: deque[_Reader] = deque()
         self._conninfo = conninfo.make_conninfo(
             "",
             **{
@@ -146,16 +150,17 @@ class PostgreSql(Dialect):
         return Column(item.name, _kind(item), name, inside=inside)
 
     def snapshot(self, thing: str) -> Snapshot:
-        """Repeatable read."""
-        from adbc_driver_postgresql import dbapi
-
-        watch = Watch(self._conninfo, self.connection.timeout_seconds)
-        try:
-            with watch.waiting():
-                return _Snapshot(dbapi.connect(self._conninfo), watch)
-        except BaseException:
-            watch.end()
-            raise
+        """Repeatable read, on a connection that an earlier read of this source left when it ended well."""
+        with suppress(IndexError):
+            while True:
+                reader = self._readers.popleft()
+                # one that broke while nobody used it is left for a new one
+                with suppress(Exception):
+                    reader.begin()
+                    return _Snapshot(reader, self._readers)
+        reader = _Reader(self._conninfo, self.connection.timeout_seconds)
+        reader.begin()
+        return _Snapshot(reader, self._readers)
 
     def writer(self, thing: str) -> psycopg.Connection[tuple[Any, ...]]:
         """Read committed, as the server has it by default."""
@@ -167,8 +172,34 @@ class PostgreSql(Dialect):
     def is_duplicate(self, error: Exception) -> bool:
         return isinstance(error, psycopg.errors.UniqueViolation)
 
-    def _catalog(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return patient(self._conninfo, self.connection.timeout_seconds)
+    def close(self) -> None:
+        """Let go of the connections that wait for their next use."""
+        for idle in (self._catalogs, self._readers):
+            with suppress(IndexError):
+                while True:
+                    idle.popleft().close()
+
+    @contextmanager
+    def _catalog(self) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
+        """A connection for questions to the catalog. It is kept for the next: to open one costs the server more than
+        all that is asked of it."""
+        connection = self._idle_catalog() or patient(self._conninfo, self.connection.timeout_seconds)
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._catalogs.append(connection)
+
+    def _idle_catalog(self) -> psycopg.Connection[tuple[Any, ...]] | None:
+        with suppress(IndexError):
+            while True:
+                connection = self._catalogs.popleft()
+                with suppress(psycopg.Error):
+                    connection.execute("select 1")
+                    return connection
+                connection.close()
+        return None
 
     def meaning(self, error: Exception) -> Meaning:
         """Both drivers speak through libpq, whose messages carry the SQLSTATE or not."""
@@ -201,36 +232,78 @@ class PostgreSql(Dialect):
         return f"sum(('x' || substr({hashed}, 1, 15))::bit(60)::bigint)::text"
 
 
+class _Reader:
+    """A connection of ADBC, which can read snapshot after snapshot, and what watches it for silence."""
+
+    def __init__(self, parts: str, seconds: float) -> None:
+        from adbc_driver_postgresql import dbapi
+
+        self.watch = Watch(parts, seconds)
+        try:
+            with self.watch.waiting():
+                self.connection = dbapi.connect(parts)
+            self.watch.connected()
+        except BaseException:
+            self.watch.end()
+            raise
+
+    def begin(self) -> None:
+        """Begin a transaction; the connection is closed when that fails."""
+        try:
+            with self.watch.waiting(), self.connection.cursor() as first:
+                first.execute("set transaction isolation level repeatable read, read only")
+                if not self.watch.backend:
+                    first.execute("select pg_backend_pid()")
+                    found = first.fetchone()
+                    self.watch.backend = found[0] if found else 0
+        except BaseException:
+            self.close()
+            raise
+
+    def end(self) -> None:
+        """End the transaction; the connection is closed when that fails."""
+        try:
+            with self.watch.waiting():
+                self.connection.rollback()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        try:
+            with self.watch.waiting():
+                self.connection.close()
+        finally:
+            self.watch.end()
+
+
 class _Snapshot(Snapshot):
-    def __init__(self, connection: Any, watch: Watch) -> None:
-        self._connection, self._watch = connection, watch
+    """A transaction that has begun; its connection goes to `idle` when it ends well."""
+
+    def __init__(self, reader: _Reader, idle: deque[_Reader]) -> None:
+        self._reader, self._idle = reader, idle
 
     def __enter__(self) -> _Snapshot:
-        try:
-            with self._watch.waiting(), self._connection.cursor() as first:
-                first.execute("set transaction isolation level repeatable read, read only")
-                first.execute("select pg_backend_pid()")
-                self._watch.backend = first.fetchone()[0]
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        try:
-            with self._watch.waiting():
-                self._connection.close()
-        finally:
-            self._watch.end()
+    def __exit__(self, kind: object = None, *_: object) -> None:
+        if kind is not None:
+            self._reader.close()
+            return
+        # the rows are read: that their transaction cannot be ended any more takes none of them away
+        with suppress(Exception):
+            self._reader.end()
+            self._idle.append(self._reader)
 
     def batches(self, statement: str) -> Iterator[pa.Table]:
-        with self._connection.cursor() as rows:
-            with self._watch.waiting():
+        watch = self._reader.watch
+        with self._reader.connection.cursor() as rows:
+            with watch.waiting():
                 rows.execute(statement)
                 reader = rows.fetch_record_batch()
             while True:
                 try:
-                    with self._watch.waiting():
+                    with watch.waiting():
                         batch = reader.read_next_batch()
                 except StopIteration:
                     return
