@@ -193,12 +193,16 @@ def write_back(
     tags: Mapping[str, str] | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> StepResult:
-    """Run one write-back flow or two-way synchronisation, or all. ConfigurationError for one that is not defined."""
-    from datong_ingestion.two_way.config import load_syncs
+    """Run one write-back flow or two-way synchronisation, or all. ConfigurationError for one that is not defined.
+
+    Of a synchronisation both ways are run, also when one of them is named.
+    """
+    from datong_ingestion.two_way.config import load_syncs, run_name
     from datong_ingestion.write_back.config import load_flow
 
     from datong_assets.components.written_back import flow_key
 
+    flow = run_name(flow) if flow else None
     keys = [flow_key(flow if flow in load_syncs() else load_flow(flow).flow)] if flow else None
     return _run("write-back", "write_back", keys, on_progress=on_progress, tags=tags, instance=instance)
 

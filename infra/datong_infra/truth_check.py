@@ -89,7 +89,9 @@ def _rows(sql: str) -> list[dict[str, Any]]:
     except DatongError:
         raise
     except Exception as error:
-        raise ServiceError("the lake", f"cannot answer: {str(error).strip().splitlines()[0]}") from error
+        raise ServiceError(
+            "the lake", f"cannot answer: {str(error).strip().splitlines()[0]}", "run `datong doctor`."
+        ) from error
 
 
 def _true_stock(truth: Mapping[str, Any]) -> Facts:
@@ -119,7 +121,9 @@ def _published_stock(system: str) -> Facts:
                 [system],
             ).fetchall()
     except psycopg.Error as error:
-        raise ServiceError("postgres", f"does not show serve.inventory to its reader: {error}") from error
+        raise ServiceError(
+            "postgres", f"does not show serve.inventory to its reader: {error}", "run `datong publish`."
+        ) from error
     return {(plant, material): (_exact(quantity), unit) for plant, material, quantity, unit in rows}
 
 

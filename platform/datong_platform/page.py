@@ -10,6 +10,14 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+_ICON = (
+    "data:image/svg+xml,"
+    "%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E"
+    "%3Crect width='32' height='32' rx='7' fill='%230b6bcb'/%3E"
+    "%3Cpath d='M6 12h16l-5-5M26 20H10l5 5' fill='none' stroke='white' stroke-width='3'/%3E%3C/svg%3E"
+)
+"""Two ways, there and back: what a browser's tab shows."""
+
 Lang = Literal["en", "zh"]
 """The languages that pages speak."""
 
@@ -192,7 +200,8 @@ def document(
     """
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{element('title', title)}{joined(element('script', src=address, defer=True) for address in scripts)}"
+        f"{element('title', title)}{element('link', rel='icon', href=_ICON)}"
+        f"{joined(element('script', src=address, defer=True) for address in scripts)}"
     )
     opening = joined([element("h1", title), element("p", under, class_="soft")], "\n")
     spoken = {"en": "en", "zh": "zh-CN"}[lang]

@@ -27,6 +27,8 @@ def test_help_shows_the_numbered_workflow_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0
     assert "1. datong up" in done.stdout
     assert "9. datong sql" in done.stdout
+    assert "..." not in done.stdout.replace("[ARGS]...", ""), "a command's sentence is cut off"
+    assert "Others:" not in done.stdout, "a command stands under no heading"
     heavy = "{'pyspark', 'dagster', 'dbt', 'boto3', 'pandas', 'pyarrow', 'psycopg', 'pydantic'}"
     code = (
         "import sys, datong_infra.cli.app as a\n"
@@ -37,6 +39,11 @@ def test_help_shows_the_numbered_workflow_and_loads_nothing_heavy() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_the_steps_of_a_group_stand_below_each_other() -> None:
+    lines = [line.strip() for line in _datong("flows", "--help").stdout.splitlines()]
+    assert [line[:2] for line in lines if line[:1].isdigit()] == ["1.", "2.", "3.", "4.", "5."]
 
 
 def test_an_error_is_thing_reason_and_next_step_on_standard_error(
@@ -90,6 +97,7 @@ def test_a_mistake_in_a_statement_is_told_in_the_engines_words(services: Setting
     done = _datong("sql", "select nowhere from gold.nothing")
     assert done.returncode == 1
     assert "the statement: is refused by the engine" in done.stderr
+    assert "show tables in gold" in done.stderr
     assert "Traceback" not in done.stderr
 
 

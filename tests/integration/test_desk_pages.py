@@ -16,7 +16,7 @@ from datong_platform.lake import catalog
 from datong_platform.settings import Settings, settings
 from datong_platform.standard import cases, decisions, withheld
 from deltalake import write_deltalake
-from desk_browser import Visitors, chromium, needs_chromium, own_lake, served
+from desk_browser import Visitors, chromium, needs_chromium, own_lake, runs_over, served, violations
 from playwright.sync_api import Browser, Page, expect
 
 MANY = 100_000
@@ -193,7 +193,7 @@ def test_the_keyboard_leads_through_a_list_to_a_record_and_to_the_next_page(
     page.keyboard.press("/")
     page.keyboard.type("500123")
     page.keyboard.press("Enter")
-    expect(page.locator("body")).to_contain_text("1 records")
+    expect(page.locator("body")).to_contain_text("1 record")
 
 
 def test_the_dictionary_is_searched_in_chinese_and_in_english(desk: Desk, visit: Callable[..., Page]) -> None:
@@ -260,6 +260,7 @@ def test_a_pair_is_judged_side_by_side_with_its_evidence(
     page.locator("td a").first.click()
     expect(page.locator("body")).to_contain_text("苏州恒远精密机械制造有限公司")
     expect(page.get_by_role("heading", name="证据")).to_be_visible()
+    assert not violations(page), violations(page)
     page.locator("form.line [name=why]").last.fill("同一家公司，改过名")
     page.locator("form.line [name=why]").last.press("Escape")
     page.keyboard.press("a")
@@ -267,3 +268,25 @@ def test_a_pair_is_judged_side_by_side_with_its_evidence(
     (made,) = mine("match")
     assert {made.source_key, made.other_key} == {"100", "7"}
     assert made.why == "同一家公司，改过名"
+
+
+@pytest.mark.parametrize(("lang", "colours"), [("en", "light"), ("zh", "dark")])
+def test_pages_of_data_are_fit_for_a_screen_reader_and_for_a_small_window(
+    desk: Desk, visit: Callable[..., Page], questions: None, lang: str, colours: str
+) -> None:
+    from datong_platform.standard.matching import queue
+
+    page = visit(lang=lang, color_scheme=colours, viewport={"width": 800, "height": 900})
+    for path in (
+        "/quarantine",
+        "/quarantine/sales_order_item",
+        "/quarantine/sales_order_item/erp/500002%2F10",
+        "/codes",
+        "/match",
+        f"/golden/customer/{queue.find('customer', 'erp/200')[0].golden_id}",
+        "/dictionary/silver.sales_order_item.html",
+    ):
+        page.goto(f"{desk.url}{path}")
+        assert page.locator("main table").count(), f"{path} shows nothing"
+        assert not violations(page), f"{path}: {violations(page)}"
+        assert not runs_over(page), f"{path} at 800 pixels: {runs_over(page)}"

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from datong_infra import audit
 from datong_infra.desk import exchange
 from datong_ingestion.two_way import agreed
@@ -22,8 +21,8 @@ from datong_platform.alerts.findings import Finding
 from datong_platform.lake import sync_log
 from datong_platform.settings import Settings, settings
 from deltalake import write_deltalake
-from desk_browser import Visitors, chromium, needs_chromium, own_lake, served
-from playwright.sync_api import Browser, Page, expect
+from desk_browser import Visitors, chromium, needs_chromium, own_lake, runs_over, served, violations
+from playwright.sync_api import Browser, expect
 
 pytestmark = needs_chromium
 
@@ -411,15 +410,12 @@ def test_every_page_is_fit_for_a_screen_reader(visit: Visitors, lang: str, colou
         page.goto(f"{visit.url}{path}")
         wrong = violations(page)
         assert not wrong, f"{path}: {wrong}"
+        page.set_viewport_size({"width": 800, "height": 900})
+        assert not runs_over(page), f"{path} at 800 pixels: {runs_over(page)}"
+        page.set_viewport_size({"width": 1280, "height": 720})
         assert page.locator("h1").count() == 1
         assert page.locator("main [role=alert]").count() == 0, page.locator("main [role=alert]").all_inner_texts()
     page.evaluate("document.querySelector('main').innerHTML = '<img src=\"x.png\"><input>'")
     visit.complaints.clear()
     assert {"image-alt", "label"} <= {name for name, _ in violations(page)}, "a check that cannot fail is none"
     visit.complaints.clear()
-
-
-def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe finds wrong, by the rules of WCAG 2 and good practice: the rule, and the first place."""
-    found = Axe().run(page).response["violations"]
-    return [(one["id"], one["nodes"][0]["html"][:200]) for one in found]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from buckets import bucket_in_force
 from datong_infra.desk import users
 from datong_infra.desk.app import app
@@ -100,3 +101,22 @@ class Visitors:
         """Everybody goes."""
         for context in self._contexts:
             context.close()
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe finds wrong, by the rules of WCAG 2 and good practice: the rule, and the first place."""
+    found = Axe().run(page).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+
+
+def runs_over(page: Page) -> list[str]:
+    """What makes the page wider than its window: a table scrolls within its own frame, the page never does."""
+    return page.evaluate(
+        """() => {
+          const room = document.documentElement.clientWidth;
+          if (document.documentElement.scrollWidth <= room) return [];
+          return [...document.querySelectorAll("body *")]
+            .filter((one) => one.getBoundingClientRect().right > room + 1 && !one.closest(".wide, pre"))
+            .map((one) => one.outerHTML.slice(0, 200));
+        }"""
+    )

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from datong_ingestion.two_way.config import load_syncs, ways
+from datong_ingestion.two_way.config import load_syncs, run_name, ways
 from datong_ingestion.two_way.decide import UNKNOWN, Base, Value, landed, settle
 from datong_platform.errors import ConfigurationError
 
@@ -75,6 +75,12 @@ def test_both_ways_stand_in_the_ledger_as_flows_that_only_change_records(tmp_pat
     assert list(found) == ["dates_to_erp", "dates_to_mes"]
     assert found["dates_to_mes"].target.system == "mes"
     assert found["dates_to_mes"].operations == ["update"]
+
+
+def test_who_names_one_way_runs_its_synchronisation(tmp_path: Path) -> None:
+    folder = defined(tmp_path, DEFINITION)
+    assert {run_name(name, folder) for name in ways(folder)} == {"dates"}
+    assert run_name("orders_to_mes", folder) == "orders_to_mes"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format, print_line, print_rows
 
 alerts = typer.Typer(
     name="alerts",
     help="Incidents: what is wrong now, and who was told.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -11,6 +11,7 @@ from datong_infra.cli.alerts import alerts
 from datong_infra.cli.audit import audit
 from datong_infra.cli.bench import bench
 from datong_infra.cli.flows import flows
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format
 from datong_infra.cli.sync import sync
 from datong_infra.cli.two_way import two_way
@@ -47,19 +48,34 @@ When something is wrong: datong alerts list, datong sync log, datong doctor, dat
 datong quarantine list.
 """
 
+
+class _Datong(Group):
+    headings: ClassVar = {
+        "Services": ("demo", "up", "down", "status", "doctor", "logs", "sandbox", "bench"),
+        "Connect a system": ("new", "secrets", "preview", "profile", "inventory"),
+        "Move data": ("cycle", "ingest", "stream", "build", "publish", "write-back"),
+        "Look at data": ("sql", "explain", "dictionary", "builds"),
+        "Decide, as people": ("user", "quarantine", "standard", "match", "flows", "two-way", "audit"),
+        "See that all is right": ("alerts", "sync", "reconcile", "conservation", "quality"),
+        "Keep it safe": ("upkeep", "backup", "backups", "restore", "repair"),
+    }
+
+
 app = typer.Typer(
     name="datong",
-    help=_HELP.replace("\n\n1.", "\n\n\b\n1."),
+    help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    cls=_Datong,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 sandbox = typer.Typer(
     name="sandbox",
     help="The sandbox plant: an ERP, a MES and a CRM that live.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(sandbox)
@@ -73,25 +89,35 @@ builds = typer.Typer(
     name="builds",
     help="Builds of gold and serve: what each let people read, what it held back and why.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(builds)
 backups = typer.Typer(
-    name="backups", help="The backups of a place: list them, check them.", no_args_is_help=True, rich_markup_mode=None
+    name="backups",
+    help="The backups of a place: list them, check them.",
+    no_args_is_help=True,
+    cls=Group,
+    rich_markup_mode=None,
 )
 app.add_typer(backups)
 new = typer.Typer(
-    name="new", help="Make something new: a source's definition.", no_args_is_help=True, rich_markup_mode=None
+    name="new",
+    help="Make something new: a source's definition.",
+    no_args_is_help=True,
+    cls=Group,
+    rich_markup_mode=None,
 )
 app.add_typer(new)
 secrets = typer.Typer(
-    name="secrets", help="The secrets that definitions name.", no_args_is_help=True, rich_markup_mode=None
+    name="secrets", help="The secrets that definitions name.", no_args_is_help=True, cls=Group, rich_markup_mode=None
 )
 app.add_typer(secrets)
 quarantine = typer.Typer(
     name="quarantine",
     help="What could not be read or breaks a rule: list, show, then fix, override, replay.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(quarantine)
@@ -99,11 +125,16 @@ golden = typer.Typer(
     name="match",
     help="Golden records: which records stand for the same customer, supplier or material; list, show, then decide.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(golden)
 user = typer.Typer(
-    name="user", help="Who may log in to the desk, the pages of stewards.", no_args_is_help=True, rich_markup_mode=None
+    name="user",
+    help="Who may log in to the desk, the pages of stewards.",
+    no_args_is_help=True,
+    cls=Group,
+    rich_markup_mode=None,
 )
 app.add_typer(user)
 
@@ -111,6 +142,7 @@ standard = typer.Typer(
     name="standard",
     help="The standard: contracts of every table, and what is made from them.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 app.add_typer(standard)
@@ -384,9 +416,10 @@ def upkeep(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go, and what is kept.")] = False,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Put small files together, and remove what is past its time; Dagster does it every night.
+    """Put small files together, and remove what is past its time.
 
-    How long things are kept is said in a source's definition (retention) and, of what people read, in its contract.
+    Dagster does it every night, once its schedule `upkeep` is switched on. How long things are kept is said in a
+    source's definition (retention) and, of what people read, in its contract.
     """
     from datong_infra.cli import safe
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format, print_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ record is kept in bench/ of DATONG_HOME. They need a checkout of the project wit
 """
 
 
-class _Benchmarks(TyperGroup):
+class _Benchmarks(Group):
     """What is no command of the group is the name of a benchmark."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -38,7 +38,7 @@ class _Benchmarks(TyperGroup):
 
 bench = typer.Typer(
     name="bench",
-    help=_HELP.replace("\n\n1.", "\n\n\b\n1."),
+    help=_HELP,
     cls=_Benchmarks,
     invoke_without_command=True,
     rich_markup_mode=None,

@@ -119,7 +119,11 @@ def _ask_engine(statement: str, limit: int) -> tuple[list[str], list[tuple[Any, 
             catalog.register()
             table = ask()
     except Exception as error:
-        raise ConfigurationError("the statement", f"is refused by the engine: {_first_lines(error)}") from error
+        raise ConfigurationError(
+            "the statement",
+            f"is refused by the engine: {_first_lines(error)}",
+            'mend it; `datong sql "show tables in gold"` lists the tables of a layer.',
+        ) from error
     columns = [table.column(name).to_pylist() for name in range(table.num_columns)]
     return list(table.column_names), list(zip(*columns, strict=True))
 
@@ -144,7 +148,11 @@ def _ask_postgres(statement: str, limit: int) -> tuple[list[str], list[tuple[Any
     except psycopg.OperationalError as error:
         raise ServiceError("postgres", f"does not answer: {error}", "run `datong doctor`.") from error
     except psycopg.Error as error:
-        raise ConfigurationError("the statement", f"is refused by PostgreSQL: {error}".strip()) from error
+        raise ConfigurationError(
+            "the statement",
+            f"is refused by PostgreSQL: {str(error).strip()}",
+            "mend it; this door reads the schema serve only, and `--door engine` every layer.",
+        ) from error
 
 
 def logs(service: str, lines: int, *, follow: bool) -> None:

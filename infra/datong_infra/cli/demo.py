@@ -98,7 +98,11 @@ def doors() -> Mapping[str, Any]:
     from datong_infra.services.postgres import program
 
     now = settings()
-    found: dict[str, Any] = {"Dagster UI": now.dagster_url or ""}
+    found: dict[str, Any] = {
+        "Desk, for people": now.desk_url or "",
+        "  let yourself in": "datong user add NAME",
+        "Dagster UI": now.dagster_url or "",
+    }
     if now.postgres_reader_url:
         parts = urlsplit(now.postgres_reader_url)
         # a machine without PostgreSQL's client has the one of the wheel

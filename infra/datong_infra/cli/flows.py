@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from datong_platform.errors import ConfigurationError
 
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format, print_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Write-back flows: how they stand, what waits for a person, and deciding it.
 5. datong write-back FLOW: carries the decisions out (the next cycle does it as well)
 """,
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 
@@ -39,7 +41,7 @@ FlowArgument = Annotated[str, typer.Argument(help="A write-back flow, as `flows 
 KeyArgument = Annotated[str, typer.Argument(help="Key of a row, as `flows rows` has it.")]
 SomeKeyArgument = Annotated[str | None, typer.Argument(help="Key of a row; without it, all that are in such a state.")]
 WhyOption = Annotated[str, typer.Option("--why", help="Why. It is kept with the decision.")]
-ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user of this machine.")]
+ByOption = Annotated[str | None, typer.Option("--who", "--by", help="Who decides; else the user of this machine.")]
 
 
 @flows.command(name="list")
@@ -346,12 +348,14 @@ def preview(flow: str | None, format_: Format) -> None:
     from dataclasses import asdict
 
     from datong_ingestion import two_way
+    from datong_ingestion.two_way.config import run_name
     from datong_ingestion.write_back import dry_run, load_flow, load_flows
     from datong_ingestion.write_back.config import ordered
 
     from datong_infra.cli.two_way import print_previews
 
     syncs = two_way.load_syncs()
+    flow = run_name(flow) if flow else None
     chosen = [syncs[flow]] if flow in syncs else [] if flow else list(syncs.values())
     both_ways = [two_way.dry_run(one) for one in chosen]
     found = [dry_run(one) for one in ([] if flow in syncs else [load_flow(flow)] if flow else ordered(load_flows()))]
@@ -408,6 +412,8 @@ def _decide(flow: str | None, kind: Kind, why: str, by: str | None, format_: For
 
 
 def _print(one: Decision, format_: Format) -> None:
+    from datong_ingestion.two_way.config import run_name
+
     if format_ is Format.json:
         print_json(_told(one))
         return
@@ -417,7 +423,8 @@ def _print(one: Decision, format_: Format) -> None:
         print_line(f"{one.about}: {one.kind}, {one.outcome}.")
     else:
         print_line(f"{one.about}: {one.kind} is decision {one.id}; the next run carries it out.")
-        print_line(f"Now: datong write-back {one.flow}. Take it back: datong flows undo {one.id} --why ...")
+        now = f"datong write-back {run_name(one.flow)}" if one.flow else "datong write-back"
+        print_line(f"Now: {now}. Take it back: datong flows undo {one.id} --why ...")
 
 
 def _told(one: Decision) -> dict[str, Any]:

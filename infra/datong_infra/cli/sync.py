@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 from datong_platform.errors import ConfigurationError
 
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format, print_line, print_rows
 
 sync = typer.Typer(
     name="sync",
     help="The sync log: what every hop moved, when, how far, and what is out of the ordinary.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 

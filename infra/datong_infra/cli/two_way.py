@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from datong_infra.cli.help import Group
 from datong_infra.cli.output import Format, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ two_way = typer.Typer(
     help="Fields that two systems both hold: what is kept equal, and whose values were given up. "
     "`datong write-back SYNC` runs one.",
     no_args_is_help=True,
+    cls=Group,
     rich_markup_mode=None,
 )
 

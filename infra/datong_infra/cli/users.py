@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 
 import typer
+from datong_platform.settings import settings
 
 from datong_infra.cli.output import Format, print_line, print_rows
 from datong_infra.desk import users
@@ -16,7 +17,8 @@ def add(name: str, role: str) -> None:
     if role not in users.ROLES:
         raise typer.BadParameter(f"{role!r} is none of {', '.join(users.ROLES)}", param_hint="--role")
     made = users.add(name, _password(), role)  # pyright: ignore[reportArgumentType]
-    print_line(f"{made.name} may log in as {made.role}.")
+    place = settings().desk_url
+    print_line(f"{made.name} may log in as {made.role}{f': {place}' if place else ''}.")
 
 
 def password(name: str) -> None:

@@ -175,7 +175,11 @@ def _guarded(one: Page, request: Request, visit: Visit, form: Mapping[str, str] 
         return Answer(to=f"/log-in?next={quote(visit.here(), safe='')}")
     if one.method == "POST":
         if form is None:
-            raise DatongError(visit.t("the form", "表单"), visit.t("is too large.", "过大。"))
+            raise DatongError(
+                visit.t("the form", "表单"),
+                visit.t("is too large.", "过大。"),
+                visit.t("send less at once.", "请分批提交。"),
+            )
         if not _is_own(request, visit):
             words = visit.t(
                 "was not sent by a page of this desk, or its session ended.", "不是由本工作台发出，或会话已结束。"

@@ -124,10 +124,9 @@ def flows() -> dict[str, FlowConfig]:
 
 def work(name: str) -> Errand:
     """What "Run now" starts for a flow: its run, or that of the synchronisation whose way it is."""
-    from datong_ingestion.two_way.config import load_syncs
+    from datong_ingestion.two_way.config import run_name
 
-    of_two = (sync.sync for sync in load_syncs().values() for system in sync.systems if sync.flow_name(system) == name)
-    return errand.write_back(next(of_two, name))
+    return errand.write_back(run_name(name))
 
 
 def held_now(visit: Visit, name: str, sent: Mapping[str, str]) -> dict[str, list[Found] | DatongError]:
@@ -140,6 +139,7 @@ def held_now(visit: Visit, name: str, sent: Mapping[str, str]) -> dict[str, list
         raise ConfigurationError(
             visit.t(f"flow {name}", f"流程 {name}"),
             visit.t("is not defined any more, so its system cannot be asked.", "已无定义，无法读取其目标系统。"),
+            visit.t("look in the system itself, then decide about the row here.", "请在目标系统中查看后再作决定。"),
         )
     target = open_target(flow)
     try:

@@ -239,6 +239,11 @@ def choice(name: str, options: Iterable[tuple[str, str]], chosen: str = "", **at
     return page.element("select", page.joined(made), name=name, **attributes)
 
 
+def tick_all(visit: Visit) -> Markup:
+    """A box for the head of a table that ticks all of its rows."""
+    return page.element("input", type="checkbox", data_all=True, aria_label=visit.t("tick all of these", "全选"))
+
+
 def button(words: str, *, tone: str = "", key: str = "", **attributes: str | bool | None) -> Markup:
     """A button; `key` is the letter that presses it, tone is main or bad."""
     label = page.joined([words, " ", page.element("kbd", key)]) if key else words
@@ -324,6 +329,11 @@ def moment(value: datetime | str | None) -> str:
             return value
     known = value if value.tzinfo else value.replace(tzinfo=UTC)
     return f"{known.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def counted(visit: Visit, number: int, one: str, many: str, zh: str) -> str:
+    """So many of something: one thing is no many things in English; `zh` has the measure word before the thing."""
+    return visit.t(f"{number:,} {one if number == 1 else many}", f"{number:,} {zh}")
 
 
 def yes(visit: Visit, value: bool) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from datong_platform import page
 from datong_platform.page import Markup
 
-from datong_infra.desk.frame import Visit
+from datong_infra.desk.frame import Visit, counted
 
 if TYPE_CHECKING:
     from datong_platform.standard.contract import Contract
@@ -106,7 +106,7 @@ def systems(visit: Visit) -> list[tuple[str, str]]:
 
 def count(visit: Visit, number: int) -> str:
     """So many records."""
-    return visit.t(f"{number:,} records", f"{number:,} 条记录")
+    return counted(visit, number, "record", "records", "条记录")
 
 
 def until(visit: Visit) -> datetime | None:

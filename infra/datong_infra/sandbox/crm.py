@@ -119,7 +119,9 @@ class Crm:
     def change_type(self, table: str, column: str) -> None:
         """Turn a column into text, as an upgrade gone wrong would (a fault on request)."""
         if table not in CRM_TABLES or column not in CRM_TABLES[table].columns:
-            raise ConfigurationError(f"CRM column {table}.{column}", "does not exist.")
+            raise ConfigurationError(
+                f"CRM column {table}.{column}", "does not exist.", f"choose a table of {', '.join(CRM_TABLES)}."
+            )
         names = sql.Identifier(table), sql.Identifier(column)
         with self._connect(self._owner_url) as db:
             db.execute(

@@ -200,6 +200,14 @@ def ways(defs: Path | None = None) -> dict[str, FlowConfig]:
     return {sync.flow_name(system): sync.flow(system) for sync in load_syncs(defs).values() for system in sync.systems}
 
 
+def run_name(name: str, defs: Path | None = None) -> str:
+    """What is run for a flow as the ledger calls it: the flow itself, or the synchronisation whose way it is."""
+    of_two = (
+        sync.sync for sync in load_syncs(defs).values() if name in {sync.flow_name(system) for system in sync.systems}
+    )
+    return next(of_two, name)
+
+
 def load_flows_and_ways(defs: Path | None = None) -> dict[str, FlowConfig]:
     """Everything that is written to a system, by name in the ledger: flows, and each way of a synchronisation."""
     return load_flows(defs) | ways(defs)

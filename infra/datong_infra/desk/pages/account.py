@@ -45,7 +45,10 @@ def _form(visit: Visit, trouble: Markup | None = None) -> Answer:
             ],
         )
     )
-    under = visit.t("Quarantine, matches, codes and what the data means.", "隔离数据、主数据匹配、代码与数据字典。")
+    under = visit.t(
+        "What goes back to the systems, what is wrong, and what waits for a person's decision.",
+        "回写流程、告警，以及等待人工决定的数据。",
+    )
     return shown(visit, visit.t("Log in", "登录"), under, body, status=403 if trouble else 200)
 
 

@@ -95,7 +95,7 @@ def _one(visit: Visit, one: Unmapped) -> Markup:
     facts = page.joined(
         [
             visit.t(
-                f"{one.rows:,} rows, {one.withheld_rows:,} kept out",
+                f"{one.rows:,} {'row' if one.rows == 1 else 'rows'}, {one.withheld_rows:,} kept out",
                 f"{one.rows:,} 行，其中拦截 {one.withheld_rows:,} 行",
             ),
             ": ",

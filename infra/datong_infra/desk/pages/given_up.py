@@ -6,7 +6,7 @@ from datong_platform import page
 from datong_platform.page import Markup
 
 from datong_infra.desk import exchange
-from datong_infra.desk.frame import Answer, Page, Section, Visit, choice, empty, field_of, filters, shown
+from datong_infra.desk.frame import Answer, Page, Section, Visit, choice, empty, entry, field_of, filters, shown
 
 _SHOWN = 200
 _WHYS = {
@@ -24,7 +24,13 @@ def _overview(visit: Visit) -> Answer:
     options = [("", visit.t("all", "全部"))]
     options += [(name, visit.t(one.title, one.title_zh) or name) for name, one in syncs.items()]
     body: list[Markup] = [
-        filters(visit, [field_of(visit.t("Synchronisation", "双向同步"), choice("sync", options, asked))])
+        filters(
+            visit,
+            [
+                field_of(visit.t("Synchronisation", "双向同步"), choice("sync", options, asked)),
+                field_of(visit.t("From (UTC)", "自 (UTC)"), entry("since", visit.asked("since"), type="date")),
+            ],
+        )
     ]
     rows = [
         (

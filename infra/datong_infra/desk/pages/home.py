@@ -15,7 +15,7 @@ from datong_platform.names import TableName
 from datong_platform.page import Markup
 
 from datong_infra.desk import exchange
-from datong_infra.desk.frame import Answer, Page, Section, Visit, moment, problem, shown
+from datong_infra.desk.frame import Answer, Page, Section, Visit, counted, moment, problem, shown
 from datong_infra.desk.pages import flows
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def _of_systems(visit: Visit, found: list[_System]) -> Markup:
 def _health(visit: Visit, one: _System) -> Markup:
     """How a system is, in a word, leading to why."""
     if one.incidents:
-        words = visit.t(f"{one.incidents} incidents", f"{one.incidents} 个告警")
+        words = counted(visit, one.incidents, "incident", "incidents", "个告警")
         return page.link(f"/incidents?system={one.name}", page.mark(words, "bad"))
     if one.read_at is None or one.late:
         words = visit.t("late", "延迟") if one.read_at else visit.t("not read yet", "尚未读取")

@@ -30,6 +30,7 @@ from datong_infra.desk.frame import (
     moment,
     pager,
     shown,
+    tick_all,
     why,
 )
 
@@ -316,7 +317,7 @@ def _records(visit: Visit, contract: Contract | None, records: Sequence[Record])
             )
         )
     columns = [
-        "",
+        tick_all(visit) if visit.decides else "",
         visit.t("record", "记录"),
         visit.t("system", "系统"),
         visit.t("what is wrong", "问题"),

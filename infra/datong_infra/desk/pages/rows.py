@@ -20,6 +20,7 @@ from datong_infra.desk.frame import (
     address,
     button,
     choice,
+    counted,
     empty,
     entry,
     field_of,
@@ -31,6 +32,7 @@ from datong_infra.desk.frame import (
     problem,
     query,
     shown,
+    tick_all,
     why,
 )
 
@@ -86,7 +88,7 @@ def _list(visit: Visit) -> Answer:
         body.append(_many(visit, listing, state) if visit.decides else page.joined(listing))
     else:
         body.append(empty(visit.t("There is no such row.", "没有符合条件的行。")))
-    under = visit.t(f"{total:,} rows, the newest first.", f"共 {total:,} 行，最新的在前。")
+    under = counted(visit, total, "row", "rows", "行") + visit.t(", the newest first.", "，最新的在前。")
     return shown(visit, visit.t("Rows on the way back", "回写行"), under, body)
 
 
@@ -120,7 +122,6 @@ def _table(visit: Visit, found: Sequence[Row]) -> Markup:
         for key, one in decisions.waiting_for(flow, [row.key for row in found if row.flow == flow]).items()
     }
     defined = exchange.flows()
-    every = page.element("input", type="checkbox", data_all=True, aria_label=visit.t("tick all of these", "全选"))
     rows: list[Sequence[Any]] = []
     for one in found:
         box = page.element(
@@ -142,7 +143,7 @@ def _table(visit: Visit, found: Sequence[Row]) -> Markup:
             )
         )
     columns = [
-        every if visit.decides else "",
+        tick_all(visit) if visit.decides else "",
         visit.t("key", "主键"),
         visit.t("flow", "流程"),
         visit.t("state", "状态"),
