@@ -16,6 +16,7 @@ from datong_ingestion.systems_config import SystemConfig, load_systems
 from datong_ingestion.two_way.config import load_flows_and_ways
 from datong_ingestion.write_back.config import ColumnValue, FlowConfig
 from datong_platform.errors import ConfigurationError
+from datong_platform.page import Lang
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard import codes, terms
 from datong_platform.standard import contract as contracts
@@ -28,8 +29,27 @@ from datong_assets.inventory import written_fields
 
 Layer = Literal["silver", "gold", "serve"]
 LAYERS: tuple[Layer, ...] = ("silver", "gold", "serve")
-_SHOWN_ELSEWHERE = ("code_set", "required", "type", "entity", "fields", "targets", "source")
+_SHOWN_ELSEWHERE = (
+    *("code_set", "required", "is_required", "type", "sql_type", "entity", "entity_zh", "fields", "targets", "source"),
+    *("name", "batch_at"),
+)
 """Parameters of rules that the field's own entry tells already."""
+_PARAMS = {
+    "minimum": ("at least", "至少"),
+    "maximum": ("at most", "至多"),
+    "scale": ("decimals:", "小数位："),
+    "other": ("beside", "相关字段："),
+    "values": ("one of", "可选："),
+    "pattern": ("as", "格式："),
+    "condition": ("where", "条件："),
+    "holds": ("", ""),
+    "operator": ("", ""),
+    "other_name": ("", ""),
+    "because": ("", ""),
+    "form": ("", ""),
+    "slack_hours": ("hours of slack:", "容差小时："),
+}
+"""Words before a parameter's value, in English and Chinese; a parameter that is not here is called by its name."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,7 @@ class RuleEntry:
     """withhold, empty or warn."""
     params: str
     """What the rule needs to know, in words."""
+    params_zh: str
 
 
 @dataclass(frozen=True)
@@ -246,7 +267,10 @@ class _Lineage:
             return found.title, found.title_zh
         node = self.tables[name]
         meta = node["config"].get("meta") or {}
-        plain = str(node["alias"]).replace("__", " ").replace("_", " ").capitalize()
+        named = str(node["alias"])
+        for prefix in ("dim_", "fct_", "mart_"):
+            named = named.removeprefix(prefix)
+        plain = named.replace("__", " ").replace("_", " ").capitalize()
         return str(meta.get("title") or plain), str(meta.get("title_zh") or plain)
 
     def made_of(self, name: str) -> tuple[Link, ...]:
@@ -412,14 +436,31 @@ def _rule(rule: contracts.Rule) -> RuleEntry:
         raise ConfigurationError(
             f"rule {rule.name} of {rule.field or 'the row'}", f"is of the unknown kind {rule.kind}.", "see RULES."
         )
-    params = ", ".join(
-        f"{name} {', '.join(map(str, cast('list[Any]', value))) if isinstance(value, list) else value}"
-        for name, value in rule.params.items()
-        if value not in (None, "", False) and name not in _SHOWN_ELSEWHERE
-    )
     return RuleEntry(
-        rule.name, kind.title, kind.title_zh, kind.dimension, DIMENSIONS[kind.dimension], rule.on_failure, params
+        *(rule.name, kind.title, kind.title_zh, kind.dimension, DIMENSIONS[kind.dimension], rule.on_failure),
+        params=_params(rule.params, "en"),
+        params_zh=_params(rule.params, "zh"),
     )
+
+
+def _params(given: Mapping[str, Any], lang: Lang) -> str:
+    """What a rule needs to know, in words; a parameter `x_zh` is the Chinese of `x`."""
+    known = {
+        name: value
+        for name, value in given.items()
+        if value not in (None, "", False) and name not in _SHOWN_ELSEWHERE and not name.endswith("_zh")
+    }
+    if "operator" in known:
+        # read as a sentence: >= the day of the order
+        known.pop("other", None)
+        return f"{known['operator']} {_in(lang, given, 'other_name')}"
+    told = [f"{_PARAMS.get(name, (name, name))[lang == 'zh']} {_in(lang, given, name)}".strip() for name in known]
+    return ", ".join(told)
+
+
+def _in(lang: Lang, given: Mapping[str, Any], name: str) -> str:
+    value = given.get(f"{name}_zh", given.get(name)) if lang == "zh" else given.get(name)
+    return ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value)
 
 
 def _code_sets(tables: Sequence[TableEntry]) -> tuple[CodeSet, ...]:

@@ -512,7 +512,8 @@ def _rules(rules: Iterable[RuleEntry], t: Say) -> Markup:
     made: list[Markup] = []
     for rule in rules:
         words, zh, tone = _ON_FAILURE[rule.on_failure]
-        told = f"{t(rule.title, rule.title_zh)}{f' ({rule.params})' if rule.params else ''}"
+        params = t(rule.params, rule.params_zh)
+        told = f"{t(rule.title, rule.title_zh)}{f' ({params})' if params else ''}"
         hint = f"{rule.name} · {t(rule.dimension, rule.dimension_zh)} · {t(words, zh)}"
         made.append(page.element("span", told, class_=f"rule {tone}", title=hint))
     return page.joined(made, "<br>")

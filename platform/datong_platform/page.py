@@ -76,7 +76,8 @@ button:disabled { opacity: .5; cursor: default; } form.line { display: inline-bl
 .filters { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 14px 0; }
   .filters label, .actions label { display: grid;
   gap: 2px; font-size: 12.5px; color: var(--soft); } .filters label > :not(span), .actions label > :not(span) {
-  color: var(--ink); font-size: 14px; min-height: 33px; }
+  color: var(--ink); font-size: 14px; height: 35px; }
+.filters button, .actions button { min-height: 35px; }
 .pager { display: flex; gap: 14px; margin: 10px 0; color: var(--soft); } .note { border: 1px solid var(--line);
   border-left: 4px solid var(--accent); border-radius: 6px; padding: 8px 12px; margin: 12px 0;
   background: var(--band); } .note.good, .note.bad, .note.warn { color: inherit; } .note.good {

@@ -123,6 +123,14 @@ def test_a_steward_fixes_a_record_and_the_decision_bears_the_name_and_the_reason
     assert not mine("fix")
 
 
+def test_the_example_of_a_broken_rule_is_in_the_visitors_language(desk: Desk, visit: Callable[..., Page]) -> None:
+    page = visit(lang="zh")
+    page.goto(f"{desk.url}/quarantine")
+    line = page.get_by_role("row").filter(has_text="known_unit")
+    expect(line).to_contain_text("计量单位 箱子 未对照")
+    expect(line).not_to_contain_text("is not in the crosswalk")
+
+
 def test_ticked_records_pass_together_until_a_day_and_the_list_stays_where_it_was(
     desk: Desk, visit: Callable[..., Page]
 ) -> None:

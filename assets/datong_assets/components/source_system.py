@@ -268,7 +268,7 @@ def _outcomes(config: SystemConfig, entities: Sequence[str]) -> "Iterator[Ingest
 
 def _detail(result: "IngestResult") -> str:
     """What is told of an entity while the run goes on: what was held back, too, or it would be overlooked."""
-    parts = [f"{result.total_rows} rows in {result.table}"]
+    parts = [f"{result.total_rows:,} rows in {result.table}"]
     if result.refused:
         parts.append(f"{result.refused:,} to quarantine")
     if result.rescued:

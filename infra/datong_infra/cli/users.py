@@ -18,7 +18,9 @@ def add(name: str, role: str) -> None:
         raise typer.BadParameter(f"{role!r} is none of {', '.join(users.ROLES)}", param_hint="--role")
     made = users.add(name, _password(), role)  # pyright: ignore[reportArgumentType]
     place = settings().desk_url
-    print_line(f"{made.name} may log in as {made.role}{f': {place}' if place else ''}.")
+    print_line(f"{made.name} may log in as {made.role}.")
+    if place:
+        print_line(f"Desk: {place}")
 
 
 def password(name: str) -> None:

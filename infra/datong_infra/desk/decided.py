@@ -25,7 +25,8 @@ def table(visit: Visit, decisions: Iterable[Decision], back: str) -> Markup:
             parts = [hidden("back", back), reason, button(visit.t("Take back", "撤销"))]
             withdraw = form(visit, address("decision", one.decision_id, "withdraw"), parts, shape="line")
         limit = moment(one.valid_until) or visit.t("always", "长期")
-        rows.append((words.of_decision(visit, one), one.who, one.why, moment(one.decided_at), limit, withdraw))
+        at = page.element("span", moment(one.decided_at), class_="line")
+        rows.append((words.of_decision(visit, one), one.who, one.why, at, limit, withdraw))
     columns = [
         visit.t("decision", "决定"),
         visit.t("who", "决定人"),

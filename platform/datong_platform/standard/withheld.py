@@ -52,6 +52,7 @@ class Group:
     """When the oldest of them was first noticed, UTC."""
     example: str
     """What is wrong with one of them."""
+    example_zh: str
 
 
 @dataclass(frozen=True)
@@ -317,7 +318,7 @@ def _groups(table: TableName) -> list[Group]:
         return []
     rows = _query(
         delta,
-        "select source_system, field, rule, is_withheld, count(*) as n, min(reason) as example from held "
+        "select source_system, field, rule, is_withheld, count(*) as n, min(failures) as example from held "
         "group by source_system, field, rule, is_withheld",
     )
     since = cases.oldest(table.name)
@@ -325,13 +326,23 @@ def _groups(table: TableName) -> list[Group]:
     for row in rows:
         # several broken rules stand in one text, as the table shows them
         for broken, rule in zip(row["field"].split(", "), row["rule"].split(", "), strict=True):
-            entry = counts.setdefault((row["source_system"], broken, rule), [0, 0, row["example"]])
+            example = _failure(row["example"], broken, rule)
+            entry = counts.setdefault((row["source_system"], broken, rule), [0, 0, example])
             entry[0] += row["n"]
             entry[1] += row["n"] if row["is_withheld"] else 0
     return [
-        Group(table.name, system, broken, rule, rows_, withheld, since.get((system, broken, rule)), example or "")
+        Group(table.name, system, broken, rule, rows_, withheld, since.get((system, broken, rule)), *example)
         for (system, broken, rule), (rows_, withheld, example) in counts.items()
     ]
+
+
+def _failure(told: str | None, broken: str, rule: str) -> tuple[str, str]:
+    """What a record's failures say of one field and rule, in English and Chinese."""
+    for said in json.loads(told or "[]"):
+        if (said.get("field"), said.get("rule")) == (broken, rule):
+            reason = str(said.get("reason") or "")
+            return reason, str(said.get("reason_zh") or reason)
+    return "", ""
 
 
 def _records(entity: str, rows: Sequence[Mapping[str, Any]]) -> list[Record]:

@@ -158,7 +158,7 @@ def _of_services(visit: Visit, found: list[Any]) -> Markup:
     marks = [
         page.element(
             "span",
-            page.joined([page.element("b", one.name), " ", page.mark(words[one.state], tones[one.state])]),
+            page.joined([page.element("span", one.name), " ", page.mark(words[one.state], tones[one.state])]),
             title=one.detail,
             class_="fact",
         )

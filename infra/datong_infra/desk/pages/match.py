@@ -321,7 +321,7 @@ def _history(visit: Visit, entity: str, golden_id: str) -> Markup:
         told = page.link(address("golden", entity, other), page.code(other)) if other else ""
         rows.append(
             (
-                moment(event["happened_at"]),
+                page.element("span", moment(event["happened_at"]), class_="line"),
                 page.code(event["golden_id"]),
                 visit.t(en, zh),
                 page.code(record),

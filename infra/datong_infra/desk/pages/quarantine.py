@@ -145,8 +145,8 @@ def _groups(visit: Visit, groups: Iterable[Group]) -> Markup:
                 ),
                 group.withheld,
                 group.rows - group.withheld,
-                moment(group.since),
-                page.element("small", group.example),
+                page.element("span", moment(group.since), class_="line"),
+                page.element("small", visit.t(group.example, group.example_zh)),
             )
         )
     columns = [
@@ -190,7 +190,7 @@ def _of_unreadable(visit: Visit, found: Sequence[Mapping[str, Any]]) -> Markup:
                 one["system"],
                 page.link(address("unreadable", one["system"], one["entity"]), one["entity"]),
                 one["rows"],
-                moment(one["at"]),
+                page.element("span", moment(one["at"]), class_="line"),
                 next(iter(one["reasons"]), ""),
             )
             for one in found
@@ -407,7 +407,7 @@ def _broken(visit: Visit, contract: Contract | None, found: Record) -> Markup:
             ),
             _value(one.raw, visit),
             _tone(visit, one),
-            moment(one.since),
+            page.element("span", moment(one.since), class_="line"),
         )
         for one in found.failures
     ]
@@ -534,7 +534,7 @@ def _history(visit: Visit, contract: Contract | None, found: Record) -> Markup:
     states = {"opened": (visit.t("noticed", "发现"), "warn"), "released": (visit.t("released", "释放"), "good")}
     rows = [
         (
-            moment(step["at"]),
+            page.element("span", moment(step["at"]), class_="line"),
             page.mark(*states.get(str(step["state"]), (str(step["state"]), "soft"))),
             words.of_field(visit, contract, str(step["field"])),
             page.code(step["rule"]),
