@@ -75,7 +75,7 @@ class Quality(dg.Component, dg.Model, dg.Resolvable):
         )
         schedules = [
             dg.ScheduleDefinition(
-                name=f"{job.name}_schedule",
+                name=job.name,
                 job=job,
                 cron_schedule=self.schedule,
                 description=f"{job.description}",

@@ -65,7 +65,7 @@ class Upkeep(dg.Component, dg.Model, dg.Resolvable):
             description="Put small files together, and remove files and log entries that nobody needs any more.",
         )
         schedule = dg.ScheduleDefinition(
-            name=f"{UPKEEP}_schedule",
+            name=UPKEEP,
             job=job,
             cron_schedule=self.schedule,
             description=f"{job.description}",

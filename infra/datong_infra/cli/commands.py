@@ -89,7 +89,8 @@ def sql(statement: str, door: str, limit: int, format_: Format) -> None:
     names, rows = (_ask_engine if door == "engine" else _ask_postgres)(statement.strip().rstrip(";"), limit + 1)
     columns = _distinct(names)
     more = len(rows) > limit
-    print_rows([dict(zip(columns, row, strict=True)) for row in rows[:limit]], format_, columns, names_as_they_are=True)
+    listed = [dict(zip(columns, row, strict=True)) for row in rows[:limit]]
+    print_rows(listed, format_, columns, names_as_they_are=True, may_lie=True)
     if more:
         console(error=True).print(f"Only the first {limit} rows are shown; --limit shows more.")
 

@@ -112,6 +112,6 @@ def doors() -> Mapping[str, Any]:
             f"host {parts.hostname}, port {parts.port}, database {parts.path.lstrip('/')}, schema serve, "
             f"user {parts.username}, password {parts.password}"
         )
-    found["Engineers, any layer"] = 'datong sql "select * from gold.mart_inventory"'
+    found["Engineers, any layer"] = 'datong sql "select * from gold.mart_inventory" --limit 5'
     found["Notebooks, Spark"] = f"SparkSession.builder.remote('{now.engine_address}')"
     return found

@@ -53,10 +53,12 @@ def print_rows(
     *,
     title: str | None = None,
     names_as_they_are: bool = False,
+    may_lie: bool = False,
 ) -> None:
     """A listing in the chosen format: `columns` are those of the table, JSON has all.
 
-    `names_as_they_are` for names that people type again, as columns of a table.
+    `names_as_they_are` for names that people type again, as columns of a table. `may_lie`: rows that are too wide for
+    the terminal lie on their side, a line for each column.
     """
     listed = [dict(row) for row in rows]
     if format_ is Format.json:
@@ -67,14 +69,35 @@ def print_rows(
     from rich.text import Text
 
     names = list(columns or (listed[0] if listed else ()))
+    if may_lie and listed and not _fits(listed, names):
+        for number, row in enumerate(listed, 1):
+            lines = [{"column": name, "value": row.get(name)} for name in names]
+            print_rows(lines, format_, title=f"{title or 'row'} {number}", names_as_they_are=True)
+        return
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
-        numeric = any(isinstance(row.get(name), int | float | Decimal) for row in listed)
+        known = [value for row in listed if (value := row.get(name)) is not None]
+        numeric = bool(known) and all(isinstance(value, int | float | Decimal) for value in known)
         heading = name if names_as_they_are else name.replace("_", " ")
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(row.get(name)) for name in names))
     console().print(table if names else Text("(no rows)"))
+
+
+_READABLE = 24
+"""A cell that is wider may be folded and is still read well; a name of a column may not."""
+
+
+def _fits(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
+    """Whether the terminal has room for a table of these rows."""
+    from rich.cells import cell_len
+
+    needed = sum(
+        max(cell_len(name), *(min(_READABLE, cell_len(_cell(row.get(name)).plain)) for row in rows)) + 3
+        for name in names
+    )
+    return needed <= console().width
 
 
 def _cell(value: Any) -> Any:
