@@ -18,9 +18,12 @@ HEAD = (
 
 def picture(width: float, height: float, label: str, parts: Iterable[str]) -> Markup:
     """A drawing as wide as its page; `label` says what it shows to those who cannot see it."""
+    drawn = "".join(parts)
+    # what is in an image cannot be reached by those who hear a page: a drawing with links is a group
+    role = "group" if "<a " in drawn else "img"
     return Markup(
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="100%" role="img" aria-label="{html.escape(label)}">'
-        f"{''.join(parts)}</svg>"
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="100%" role="{role}" aria-label="{html.escape(label)}">'
+        f"{drawn}</svg>"
     )
 
 

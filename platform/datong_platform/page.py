@@ -62,6 +62,7 @@ summary { cursor: pointer; font-weight: 600; } pre { overflow-x: auto; backgroun
   clip-path: none; background: var(--back); padding: 4px 10px; z-index: 1; } main:focus { outline: none; }
 .actions { display: flex; flex-wrap: wrap; gap: 8px; align-items: end; margin: 12px 0; }
 .value { overflow-wrap: anywhere; min-width: 9em; max-width: 32em; } .words { min-width: 16em; }
+.name { min-width: 8em; }
 .wide:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 a { color: var(--accent); } a:focus-visible, button:focus-visible, input:focus-visible, select:focus-visible,
 textarea:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -54,6 +55,15 @@ def test_a_run_is_one_commit_and_its_hops_are_read_newest_first() -> None:
     assert len(sync_log.entries(run_id="run-1", limit=5)) == 5
     assert sync_log.entries(since=datetime.now(UTC) + timedelta(minutes=1)) == []
     assert len(sync_log.entries(before=datetime.now(UTC) + timedelta(minutes=1))) == 21
+
+
+def test_a_table_was_last_read_when_it_was_asked_and_had_nothing_new_not_when_that_failed() -> None:
+    table, at = f"bronze.crm__{uuid.uuid4().hex[:12]}", datetime.now(UTC).replace(microsecond=0)
+    with sync_log.run("run-read"):
+        for minutes, outcome in ((0, "ok"), (10, "nothing new"), (20, "failed")):
+            moment = at + timedelta(minutes=minutes)
+            sync_log.record(Entry("extract", table_name=table, outcome=outcome, started_at=moment, ended_at=moment))
+    assert sync_log.last_read()[table] == at + timedelta(minutes=10)
 
 
 def test_threads_of_a_run_record_into_it() -> None:

@@ -349,6 +349,15 @@ def query(sql: str) -> pa.Table:
     return pa.table(QueryBuilder().register("log", log).execute(sql))
 
 
+def last_read() -> dict[str, datetime]:
+    """When each table of a source was last read to the end, UTC, by its name; also when there was nothing new."""
+    found = query(
+        "select table_name, max(ended_at) as ended_at from log where hop = 'extract' and table_name is not null "
+        "and outcome <> 'failed' and outcome <> 'interrupted' group by table_name"
+    )
+    return {row["table_name"]: row["ended_at"] for row in found.to_pylist()}
+
+
 def create() -> DeltaTable:
     """The log, made when it is not there yet."""
     from deltalake import DeltaTable, Schema

@@ -57,6 +57,7 @@ class Proposal:
     score: float
     basis: Basis
     evidence: str
+    evidence_zh: str
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ def propose(code_set: str, source_code: str, *, system: str | None = None, at_mo
     known = code_sets().get(code_set, {})
     best: dict[str, Proposal] = {}
 
-    def offer(code: Code, score: float, basis: Basis, evidence: str) -> None:
+    def offer(code: Code, score: float, basis: Basis, evidence: tuple[str, str]) -> None:
         if code.code not in best or best[code.code].score < score:
-            best[code.code] = Proposal(code.code, code.title, code.title_zh, round(score, 2), basis, evidence)
+            best[code.code] = Proposal(code.code, code.title, code.title_zh, round(score, 2), basis, *evidence)
 
     asked = _bare(source_code)
     for code in known.values():
@@ -164,15 +165,15 @@ def propose(code_set: str, source_code: str, *, system: str | None = None, at_mo
             break
         for text, basis, score in _names(code):
             if _bare(text) == asked:
-                offer(code, score, basis, f"is written {text}")
+                offer(code, score, basis, (f"is written {text}", f"写作“{text}”"))
             elif min(len(asked), len(_bare(text))) > 2:
                 likeness = SequenceMatcher(None, asked, _bare(text)).ratio()
                 if likeness >= _WORTH_SAYING:
-                    offer(code, 0.9 * likeness, "similar", f"is like {text}")
+                    offer(code, 0.9 * likeness, "similar", (f"is like {text}", f"近似“{text}”"))
     for other, lines in crosswalks().items():
         for (set_, theirs), code in lines.items():
             if set_ == code_set and other != system and _bare(theirs) == asked and code in known:
-                offer(known[code], 0.95, "other system", f"{other} means it by {theirs}")
+                offer(known[code], 0.95, "other system", (f"{other} means it by {theirs}", f"{other} 用“{theirs}”表示"))
     return sorted(best.values(), key=lambda each: (-each.score, each.code))[:at_most]
 
 

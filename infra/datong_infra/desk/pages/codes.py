@@ -120,7 +120,9 @@ def _proposals(visit: Visit, proposals: Sequence[Proposal]) -> Markup:
             page.code(one.code),
             visit.t(one.title, one.title_zh),
             page.joined([page.bar(one.score), f"{one.score:.2f}"]),
-            page.joined([visit.t(*_BASES[one.basis]), " ", page.element("small", one.evidence)]),
+            page.joined(
+                [visit.t(*_BASES[one.basis]), " ", page.element("small", visit.t(one.evidence, one.evidence_zh))]
+            ),
         )
         for one in proposals
     ]
@@ -141,7 +143,7 @@ def _decide(visit: Visit, one: Unmapped) -> Markup:
     options = [("", visit.t("choose …", "请选择 …"))] if not first else []
     options += [(each.code, f"{each.code} · {visit.t(each.title, each.title_zh)}") for each in known.values()]
     because = (
-        visit.t(f"accepted the proposal: {one.proposals[0].evidence}", f"接受建议：{one.proposals[0].evidence}")
+        visit.t(f"accepted the proposal: {one.proposals[0].evidence}", f"接受建议：{one.proposals[0].evidence_zh}")
         if first
         else ""
     )

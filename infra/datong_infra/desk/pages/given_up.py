@@ -37,9 +37,11 @@ def _overview(visit: Visit) -> Answer:
             page.element("span", f"{one['at']:%Y-%m-%d %H:%M:%S}", class_="line"),
             page.code(one["key"], long=True),
             page.code(one["field"]),
-            page.joined([page.element("b", one["winner"]), ": ", one["winner_value"]]),
             page.element(
-                "div", page.joined([page.element("b", one["loser"]), ": ", one["loser_value"]]), class_="differs"
+                "div", page.joined([page.element("b", one["winner"]), ": ", one["winner_value"]]), class_="name"
+            ),
+            page.element(
+                "div", page.joined([page.element("b", one["loser"]), ": ", one["loser_value"]]), class_="name differs"
             ),
             one["agreed_value"] if one["agreed_value"] is not None else "–",
             exchange.said(visit, _WHYS, one["why"]),

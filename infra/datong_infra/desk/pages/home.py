@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -171,6 +171,7 @@ def _of_services(visit: Visit, found: list[Any]) -> Markup:
 
 def _systems(visit: Visit) -> list[_System]:
     from datong_ingestion.systems_config import load_systems
+    from datong_platform.lake import sync_log
 
     systems = load_systems()
     try:
@@ -178,12 +179,14 @@ def _systems(visit: Visit) -> list[_System]:
     except DatongError:
         # told where incidents are; how fresh the systems are is known without them
         wrong = Counter[str]()
+    # a read that finds nothing new commits nothing: only the log knows of it
+    asked = sync_log.last_read()
     with ThreadPoolExecutor(max_workers=8) as pool:
-        found = pool.map(lambda system: _system(visit, system), systems.values())
+        found = pool.map(lambda system: _system(visit, system, asked), systems.values())
         return [replace(one, incidents=wrong[one.name]) for one in found]
 
 
-def _system(visit: Visit, config: Any) -> _System:
+def _system(visit: Visit, config: Any, asked: Mapping[str, datetime]) -> _System:
     from datong_platform.lake import history
     from datong_platform.names import quarantine
 
@@ -192,11 +195,13 @@ def _system(visit: Visit, config: Any) -> _System:
         table = config.table(entity.name)
         delta = history.open_table(table)
         last = history.watermark(table, delta)
-        if delta is None or last is None:
+        reads = [datetime.fromisoformat(last.finished_at)] if last else []
+        reads += [asked[str(table)]] if str(table) in asked else []
+        if delta is None or not reads:
             moments.append(None)
             late.append(entity.name)
             continue
-        read_at = datetime.fromisoformat(last.finished_at)
+        read_at = max(reads)
         moments.append(read_at)
         hours = entity.freshness_hours or config.freshness_hours
         if hours and datetime.now(UTC) - read_at > timedelta(hours=hours):

@@ -98,7 +98,7 @@ def _table(visit: Visit, found: Sequence[Incident]) -> Markup:
             one.system,
             one.owner,
             len(one.findings),
-            page.element("small", one.detail),
+            page.element("div", page.element("small", one.detail), class_="words"),
             _state(visit, one),
             page.element("span", moment(one.opened_at), class_="line"),
         )

@@ -92,10 +92,15 @@ def _row(visit: Visit, name: str, rows: Sequence[Mapping[str, Any]], mark: Any, 
         page.mark(visit.t(en, zh), tone),
         sum(row["facts"] for row in rows),
         sum(row["different"] for row in rows),
-        page.element("span", mark.verified_through if is_source and mark else "", class_="line"),
-        remark,
+        page.element("span", _through(mark.verified_through) if is_source and mark else "", class_="line"),
+        page.element("div", remark, class_="words") if remark else "",
         page.element("span", moment(max(row["checked_at"] for row in rows)), class_="line"),
     )
+
+
+def _through(text: str | None) -> str:
+    """Until where a table is proven: a moment to the minute; a day or a number as it is."""
+    return moment(text) if text and "T" in text else text or ""
 
 
 def _titles(visit: Visit) -> dict[str, str]:

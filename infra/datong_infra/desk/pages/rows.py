@@ -133,9 +133,11 @@ def _table(visit: Visit, found: Sequence[Row]) -> Markup:
             (
                 box if visit.decides else "",
                 page.link(exchange.row_address(one.flow, one.key), page.code(one.key, long=True)),
-                page.element("small", exchange.title(visit, defined.get(one.flow), one.flow)),
+                page.element(
+                    "div", page.element("small", exchange.title(visit, defined.get(one.flow), one.flow)), class_="name"
+                ),
                 page.joined([exchange.mark(visit, exchange.STATES, one.state), _decided(visit, decided, one)]),
-                exchange.said(visit, exchange.OPERATIONS, one.operation),
+                page.element("span", exchange.said(visit, exchange.OPERATIONS, one.operation), class_="line"),
                 page.element("div", page.element("small", exchange.words(visit, one.words, 240)), class_="words"),
                 tried,
                 page.element("span", again, class_="line"),
@@ -380,7 +382,7 @@ def _steps(visit: Visit, steps: Sequence[Entry]) -> Markup:
             one.step,
             page.element("span", f"{one.at:%Y-%m-%d %H:%M:%S}", class_="line"),
             exchange.mark(visit, exchange.STATES, one.state),
-            exchange.said(visit, exchange.OPERATIONS, one.operation),
+            page.element("span", exchange.said(visit, exchange.OPERATIONS, one.operation), class_="line"),
             one.attempt,
             "" if one.status is None else str(one.status),
             page.element("div", exchange.words(visit, one.words), class_="words"),
