@@ -66,6 +66,11 @@ def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _readable(text: str) -> str:
+    """A text without halves of characters, which no file takes: they stand there as \\udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _raw(value: Any) -> Any:  # noqa: PLR0911 a way out for each kind of value
     """A raw value in a form that JSON carries."""
     if isinstance(value, Number):
@@ -75,9 +80,9 @@ def _raw(value: Any) -> Any:  # noqa: PLR0911 a way out for each kind of value
         except ValueError:
             return str(value)  # of so many digits that Python makes no number of them
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return _readable(value)
     if isinstance(value, dict):
-        return {str(name): _raw(inner) for name, inner in value.items()}
+        return {_readable(str(name)): _raw(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_raw(inner) for inner in value]
     if isinstance(value, Several):
@@ -97,11 +102,11 @@ class Rescue:
 
     def add(self, row: int, field: str, raw: Any) -> None:
         """Keep a raw value of a row."""
-        self._rows.setdefault(row, {})[field] = _raw(raw)
+        self._rows.setdefault(row, {})[_readable(field)] = _raw(raw)
 
     def add_beside(self, row: int, field: str, raw: Any) -> None:
         """Keep a further raw value of a row under a name that may have one already."""
-        held = self._rows.setdefault(row, {})
+        held, field = self._rows.setdefault(row, {}), _readable(field)
         if field not in held:
             held[field] = _raw(raw)
         elif field in self._several.setdefault(row, set()):

@@ -320,6 +320,11 @@ ROWS: dict[str, Callable[[str], tuple[str, dict[str, Any], dict[str, Any]]]] = {
         {"Name": None},
         {"Name": "\\udcb2\\udcbf\\udcbc\\udcfe"},
     ),
+    "a field within whose name is of another encoding": lambda text: (
+        f'{text[:-1]},"More":{{"\udcb2\udcbf":1}}}}',
+        {},
+        {"More": {"\\udcb2\\udcbf": 1}},
+    ),
     "blanks between": lambda text: (text.replace(",", " ,\r\n\t").replace(":", " : ", 1), {}, {}),
 }
 """Dirt of a row: its text, values that differ, and what must be rescued."""

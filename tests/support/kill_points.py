@@ -199,6 +199,9 @@ def _wrapped(point: Point, hit: Callable[[], None]) -> Generator[None]:
     *parents, name = point.path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
+    if isinstance(owner, type):
+        # where it is defined, which may be a class above
+        owner = next(one for one in owner.__mro__ if name in vars(one))
     # as it lies in the class, so that a class method stays one
     raw = vars(owner)[name] if isinstance(owner, type) else getattr(owner, name)
     bound = isinstance(raw, classmethod)
