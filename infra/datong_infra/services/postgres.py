@@ -129,6 +129,12 @@ class Postgres(Service):
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "64MB",
+            # nobody replicates it (backups are dumps): a table that is made and filled in one transaction, as published
+            # ones are, need not be written twice, and is on the disk at its commit all the same
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
+            # its data lies in memory or on a solid disk, where an index costs no seek
+            "random_page_cost": 1.1,
             "timezone": "UTC",
             "log_timezone": "UTC",
             "password_encryption": "scram-sha-256",

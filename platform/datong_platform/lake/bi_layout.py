@@ -8,8 +8,8 @@ index for a month reads nearly every page, because each page has a row of that m
   the table is.
 - **Indexes.** Those that the model's `meta.indexes` name. Where it names none they are derived, once a table has
   INDEXED_FROM rows: of each date, and of each column that names another record (`…_id`), unless it has few different
-  values or begins the key. A date whose values lie together gets BRIN, which is kilobytes and made by one look at the
-  table; anything else a B-tree.
+  values or is found by the key's index. A date whose values lie together gets BRIN, which is kilobytes and made by one
+  look at the table; anything else a B-tree.
 
 From Arrow rows and the columns' types to what `publish` writes. `meta.indexes: []` means none at all.
 """
@@ -31,8 +31,10 @@ INDEXED_FROM = 10_000
 """Rows from which an index is derived; a smaller table is read whole in a millisecond."""
 FEWEST_VALUES = 20
 """Different values from which a column is worth an index: each of fewer means many of the table's pages."""
+PAGES_PER_RANGE = 16
+"""Pages that one entry of a BRIN index is for: fewer than usual, for rows come from several readers in turn."""
 _BLOCK_ROWS = 1024
-"""About the rows that one entry of a BRIN index is for."""
+"""About the rows on these pages."""
 _TOGETHER = 0.1
 """A block of rows spans at most this part of all values, on average, where values lie together."""
 
@@ -84,7 +86,10 @@ class Order:
         table = pa.Table.from_batches(batches).combine_chunks()
         if self._by is not None:
             values = _numbers(table.column(self._by))
-            if (values[1:] < values[:-1]).any():
+            span = _Span()
+            span.see(values)
+            # as it lies together already, moving every row would be for nothing
+            if not span.is_narrow:
                 table = table.take(pa.array(np.argsort(values, kind="stable")))
         for name, span in self._spans.items():
             span.see(_numbers(table.column(name).drop_null()))
@@ -147,15 +152,20 @@ def derived(
     the rows were written PostgreSQL's own statistics decide which dates lie together."""
     if rows < INDEXED_FROM:
         return []
+
+    def values(name: str) -> float:
+        spread = spreads.get(name)
+        if spread is None:
+            return 0
+        return spread.distinct if spread.distinct >= 0 else -spread.distinct * rows
+
+    # the key's own index finds its first column, and skips over one of few values to the next
+    skipped = next((place for place, name in enumerate(key) if values(name) >= FEWEST_VALUES), len(key))
     found: list[Index] = []
     for name, kind in columns.items():
-        spread = spreads.get(name)
         is_time = kind == "date" or kind.startswith("timestamp")
-        if name in key[:1] or spread is None or not (is_time or name.endswith("_id")):
+        if name in key[: skipped + 1] or values(name) < FEWEST_VALUES or not (is_time or name.endswith("_id")):
             continue
-        distinct = spread.distinct if spread.distinct >= 0 else -spread.distinct * rows
-        if distinct < FEWEST_VALUES:
-            continue
-        together = order.lies_together(name) if order else abs(spread.correlation) > 1 - _TOGETHER
+        together = order.lies_together(name) if order else abs(spreads[name].correlation) > 1 - _TOGETHER
         found.append(Index((name,), "brin" if is_time and together else "btree"))
     return found

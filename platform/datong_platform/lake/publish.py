@@ -687,7 +687,8 @@ def _describe(
         if index.columns not in covered:
             called = _index_name(name if order else spec.name, index.columns)
             # without it, pages that were filled since are read by every query until the next vacuum
-            options = " with (autosummarize = on)" if index.method == "brin" else ""
+            with_brin = f" with (autosummarize = on, pages_per_range = {bi_layout.PAGES_PER_RANGE})"
+            options = with_brin if index.method == "brin" else ""
             _run(
                 connection,
                 f"create index {_identifier(called)} on serve.{_identifier(name)} using {index.method} "
