@@ -376,7 +376,7 @@ def test_the_keyboard_leads_through_rows_ticks_one_and_finds_a_key(visit: Visito
     page.keyboard.press("/")
     page.keyboard.type("500003")
     page.keyboard.press("Enter")
-    expect(page.locator("main")).to_contain_text("1 rows")
+    expect(page.locator("main")).to_contain_text("1 row, the newest first")
     page.keyboard.press("Home")
     page.reload()
     page.keyboard.press("Tab")
