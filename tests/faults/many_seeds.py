@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -64,6 +65,8 @@ def main() -> int:
     parser.add_argument("--no-disk", action="store_true", help="fill no disk, also as root")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     chosen = parser.parse_args()
+    # so that who is stopped from outside takes its services and its disk down as well
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     disk = not chosen.no_disk and os.geteuid() == 0
     summary = Summary()
     seeds = iter(range(chosen.first, chosen.first + chosen.seeds))

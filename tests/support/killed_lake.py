@@ -207,6 +207,14 @@ class Lake:
         for name in self._before:
             del os.environ[name]
         os.environ["DATONG_HOME"] = str(self.home)
+        try:
+            self._begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self.up()
         from datong_infra.services.dagster import write_instance
 
@@ -214,7 +222,6 @@ class Lake:
         _write_project(self.project)
         self.inbox.mkdir()
         self._run_sql(_TABLES)
-        return self
 
     def __exit__(self, *_: object) -> None:
         from datong_infra.services import stack
