@@ -178,7 +178,8 @@ def _store_together(storage: Any, events: Sequence[EventLogEntry]) -> None:
         for event, event_id in zip(events, ids, strict=True)
         if _kind(event) == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
     ]
-    if any(event.get_dagster_event().event_specific_data.partitions_subset for event, _ in checks):
+    planned: list[Any] = [event.get_dagster_event().event_specific_data for event, _ in checks]
+    if any(each.partitions_subset for each in planned):
         for event, event_id in checks:
             storage.store_asset_check_event(event, event_id)
     elif checks:

@@ -70,6 +70,7 @@ insert into {name}
 select {rows} + {first} + g, 'N-' || g, 'new of {turn}', 'open', g + 0.5, g + 0.75, date '2026-11-01', clock_timestamp()
 from generate_series(1, {inserts}) g;
 """
+PAGES = "copy (select row_to_json(t) from {name} t where changed_at > '{since}') to stdout"
 LOCAL_SPARK = "local spark"
 SPARK = "peers/spark"
 """Where Spark's tables lie in the bucket."""
@@ -240,9 +241,7 @@ class Source:
             with (
                 (folder / f"{name}.jsonl").open("wb") as file,
                 self._connection.cursor() as cursor,
-                cursor.copy(
-                    f"copy (select row_to_json(t) from {name} t where changed_at > '{self._paged}') to stdout"
-                ) as lines,
+                cursor.copy(PAGES.format(name=name, since=self._paged).encode()) as lines,
             ):
                 # COPY doubles each backslash of JSON; these rows have none
                 for line in lines:

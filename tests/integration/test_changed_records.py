@@ -211,6 +211,7 @@ def test_a_log_that_is_followed_tells_what_opening_the_table_tells(lake: Lake) -
         assert followed.rows == delta.count()
         assert set(followed.files) == {uri.rsplit("/", 1)[1] for uri in delta.file_uris()}
         opened = table_log._opened(table)  # pyright: ignore[reportPrivateUsage]
+        assert opened is not None
         assert followed == opened
         assert followed.bounds("_datong_batch_id") == opened.bounds("_datong_batch_id")
         assert followed.bounds("name") is None, "no statistics are kept of it"
