@@ -18,6 +18,8 @@ from workers import serve
 
 def session(work: Path) -> Any:
     """A Spark of its own, with Delta and the store."""
+    # what waits for Sail sets this, and the benchmark hands its environment on
+    os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
     from datong_infra.services.spark import jars, server
     from pyspark.sql import SparkSession
 
