@@ -211,10 +211,9 @@ def read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError]
     """What sources refused, read again by their definitions as they are now: what changed, and what went wrong."""
     import uuid
 
-    from datong_assets.components.source_system import counted
+    from datong_assets.components.source_system import batches_of, counted
     from datong_ingestion.reread import reread
     from datong_ingestion.systems_config import load_systems
-    from datong_platform.lake import history
     from datong_platform.standard import conservation
 
     systems = load_systems()
@@ -233,8 +232,8 @@ def read_again(format_: Format) -> tuple[list[dict[str, Any]], list[DatongError]
             troubles.append(error)
             continue
         if done.result is not None:
-            loads = history.loads_of(done.result.table, done.result.batches)
-            conservation.record(uuid.uuid4().hex, counted(name, entity, done.result, loads))
+            batches = batches_of(name, entity, done.result)
+            conservation.record(uuid.uuid4().hex, counted(name, entity, done.result, batches))
             about = {"entity": entity, "system": name, "field": "", "rule": "unreadable"}
             changed.append(about | {"before": done.held, "now": done.still_held})
     return changed, troubles

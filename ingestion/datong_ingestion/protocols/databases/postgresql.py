@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import Any
@@ -301,13 +302,17 @@ class _Snapshot(Snapshot):
             with watch.waiting():
                 rows.execute(statement)
                 reader = rows.fetch_record_batch()
-            while True:
-                try:
-                    with watch.waiting():
-                        batch = reader.read_next_batch()
-                except StopIteration:
-                    return
-                yield pa.Table.from_batches([batch])
+
+            def following() -> pa.RecordBatch | None:
+                with watch.waiting():
+                    return next(reader, None)
+
+            # the driver needs longer to take rows apart than all the rest needs with them: it goes on meanwhile
+            with ThreadPoolExecutor(1, thread_name_prefix="read ahead") as ahead:
+                coming = ahead.submit(following)
+                while (batch := coming.result()) is not None:
+                    coming = ahead.submit(following)
+                    yield pa.Table.from_batches([batch])
 
 
 def _kind(item: Any) -> pa.DataType:
