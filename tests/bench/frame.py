@@ -237,6 +237,8 @@ class Benchmark:
     """Values of options with which it ends within a minute or so, to see that it works; taken with --quick."""
     needs: str = ""
     """What has to be installed besides, in words."""
+    turns_differ: bool = False
+    """Whether each turn works on other content, so that contenders are compared turn by turn."""
 
     def options(self, doc: str | None) -> argparse.ArgumentParser:
         """A parser with the options that every benchmark has."""
@@ -559,6 +561,7 @@ class Session:
             versions=results.versions(),
             peers=self.peers,
             left_out=self.left_out,
+            turns_differ=self.benchmark.turns_differ,
             runs=[Run.model_validate(run.model_dump(include=set(Run.model_fields))) for run in self.runs],
         )
 

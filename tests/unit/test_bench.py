@@ -67,6 +67,15 @@ def test_the_warm_up_counts_for_no_median_but_its_content_has_to_be_right() -> N
     assert found.same_content() == {"all": False}
 
 
+def test_where_turns_differ_contenders_are_compared_turn_by_turn() -> None:
+    runs = [run(who, turn, 1.0, checksum=f"c{turn}") for turn in (1, 2) for who in ("datong", "peer")]
+    assert result(*runs, turns_differ=True).same_content() == {"all": True}
+    assert result(*runs).same_content() == {"all": False}
+    other = run("peer", 2, 1.0, checksum="c1")
+    assert result(*runs[:3], other, turns_differ=True).same_content() == {"all": False}
+    assert result(runs[0], runs[2], turns_differ=True).same_content() == {"all": None}
+
+
 def test_a_contender_that_did_less_is_compared_for_the_same_amount() -> None:
     mine = run("datong", 1, 10.0, amount=1000, unit="rows")
     loop = run("loop", 1, 5.0, amount=100, unit="rows", checksum=None)

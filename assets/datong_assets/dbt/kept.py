@@ -85,7 +85,7 @@ def _unmarked(node: Any) -> Any:
     # a constraint is changed where it stands, and only few nodes have any
     made = copy.deepcopy(node) if getattr(node, "constraints", None) else copy.copy(node)
     made._event_status = {}
-    if hasattr(made, "extra_ctes"):
+    if "extra_ctes" in vars(made):
         made.extra_ctes = list(made.extra_ctes)
     return made
 

@@ -28,6 +28,7 @@ class Listed:
     goal: str = ""
     needs: str = ""
     quick: dict[str, Any] = field(default_factory=dict[str, Any])
+    turns_differ: bool = False
 
 
 def listed() -> list[Listed]:

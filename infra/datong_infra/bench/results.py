@@ -159,6 +159,8 @@ class Result(BaseModel):
     peers: dict[str, Peer] = Field(default_factory=dict[str, Peer])
     left_out: dict[str, str] = Field(default_factory=dict[str, str])
     """Contenders that could not run, and why."""
+    turns_differ: bool = False
+    """Whether each turn works on other content."""
     runs: list[Run]
 
     def sizes(self) -> dict[str, Any]:
@@ -189,14 +191,16 @@ class Result(BaseModel):
     def same_content(self) -> dict[str, bool | None]:
         """By case, whether every run of every contender left the same content; None where fewer than two tell it.
 
-        The warm-up counts: what it left has to be right, too.
+        The warm-up counts: what it left has to be right, too. Where turns change what is worked on, each is compared
+        by itself.
         """
-        told: dict[str, list[str]] = {}
+        told: dict[str, dict[int, list[str]]] = {}
         for run in self.runs:
-            told.setdefault(run.case, [])
+            turns = told.setdefault(run.case, {})
             if run.checksum is not None:
-                told[run.case].append(run.checksum)
-        return {case: None if len(sums) < 2 else len(set(sums)) == 1 for case, sums in told.items()}
+                turns.setdefault(run.turn if self.turns_differ else 0, []).append(run.checksum)
+        compared = {case: [sums for sums in turns.values() if len(sums) > 1] for case, turns in told.items()}
+        return {case: all(len(set(sums)) == 1 for sums in found) if found else None for case, found in compared.items()}
 
 
 def _summary(case: str, who: str, runs: list[Run]) -> Summary:
