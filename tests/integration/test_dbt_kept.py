@@ -24,7 +24,10 @@ profile: datong
 flags: {send_anonymous_usage_stats: false}
 models:
   datong: {+file_format: delta, +materialized: table, +tblproperties: {overwriteSchema: "true"}, +schema: silver}
+seeds:
+  datong: {+file_format: delta, +schema: silver, +options: {overwriteSchema: "true"}}
 """,
+    "seeds/kept_word.csv": "word_id,word\n1,one\n",
     "models/kept_valve.sql": "select 1 as valve_id, '{{ words() }}' as said",
     "models/kept_part.sql": "{{ config(materialized='ephemeral') }} select valve_id, said from {{ ref('kept_valve') }}",
     "models/kept_shown.sql": "select * from {{ ref('kept_part') }}",
@@ -92,6 +95,7 @@ def test_a_project_that_is_kept_is_what_a_new_process_parses_after_edits_of_ever
         put("models/kept_new.sql", "select * from {{ ref('kept_shown') }} where valve_id > 0"),
         put("models/kept_new.yml", "models: [{name: kept_new, columns: [{name: valve_id, data_tests: [not_null]}]}]"),
         gone("models/kept_gone.sql"),
+        put("seeds/kept_word.csv", "word_id,word\n1,one\n2,two\n"),
         put("models/words.md", "{% docs valve %}Another valve.{% enddocs %}"),
         put("macros/words.sql", "{% macro words() %}two{% endmacro %}"),
         put("models/kept_valve.yml", FILES["models/kept_valve.yml"].replace("name: kept_shown", "name: kept_part")),
@@ -101,7 +105,7 @@ def test_a_project_that_is_kept_is_what_a_new_process_parses_after_edits_of_ever
     dbt = Dbt(project)
     try:
         first = parsed(project, dbt)
-        assert set(built(dbt, "kept_valve", "kept_shown").values()) == {"success", "pass"}
+        assert set(built(dbt, "kept_word", "kept_valve", "kept_shown").values()) == {"success", "pass"}
         for edit in edits:
             edit(project)
             parsed(project, dbt)
@@ -142,6 +146,9 @@ def test_what_a_build_compiled_is_compiled_anew_by_the_next(project: Path) -> No
         # nothing is edited: the same is built from what is kept
         assert built(dbt, "kept_shown")["kept_shown"] == "success"
         assert said() == [{"valve_id": 7, "said": "one"}]
+        put("seeds/kept_word.csv", "word_id,word\n1,one\n2,two\n")(project)
+        assert built(dbt, "kept_word") == {"kept_word": "success"}
+        assert engine.query("select count(*) as words from silver.kept_word").to_pylist() == [{"words": 2}]
         # a macro that the model is made with
         put("macros/words.sql", "{% macro words() %}two{% endmacro %}")(project)
         assert built(dbt, "kept_valve", "kept_shown")["kept_shown"] == "success"
