@@ -21,6 +21,7 @@ from datong_platform.lake import refused
 from datong_platform.quality.windows import Totals, Window
 
 from datong_ingestion.systems_config import PROTOCOLS, EntityConfig, Mode, SystemConfig
+from datong_ingestion.values import readable
 
 
 class InterruptedReadError(TransientError):
@@ -71,6 +72,10 @@ class Page:
     """What came and could not be read as a row (`REFUSED`); it goes to quarantine, and the rest goes on."""
     keys: pa.Table | None = None
     """The keys of everything that exists now (key fields only): a key that is known and not in here was deleted."""
+
+    def __post_init__(self) -> None:
+        # a name in another encoding is told in the manifest and in messages, which take only whole characters
+        object.__setattr__(self, "unexpected", frozenset(readable(name) for name in self.unexpected))
 
 
 @runtime_checkable

@@ -66,7 +66,7 @@ def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """A text without halves of characters, which no file takes: they stand there as \\udcXX."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -80,9 +80,9 @@ def _raw(value: Any) -> Any:  # noqa: PLR0911 a way out for each kind of value
         except ValueError:
             return str(value)  # of so many digits that Python makes no number of them
     if isinstance(value, str):
-        return _readable(value)
+        return readable(value)
     if isinstance(value, dict):
-        return {_readable(str(name)): _raw(inner) for name, inner in value.items()}
+        return {readable(str(name)): _raw(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_raw(inner) for inner in value]
     if isinstance(value, Several):
@@ -102,11 +102,11 @@ class Rescue:
 
     def add(self, row: int, field: str, raw: Any) -> None:
         """Keep a raw value of a row."""
-        self._rows.setdefault(row, {})[_readable(field)] = _raw(raw)
+        self._rows.setdefault(row, {})[readable(field)] = _raw(raw)
 
     def add_beside(self, row: int, field: str, raw: Any) -> None:
         """Keep a further raw value of a row under a name that may have one already."""
-        held, field = self._rows.setdefault(row, {}), _readable(field)
+        held, field = self._rows.setdefault(row, {}), readable(field)
         if field not in held:
             held[field] = _raw(raw)
         elif field in self._several.setdefault(row, set()):

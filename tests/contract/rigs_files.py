@@ -23,6 +23,7 @@ def made(house: Any) -> tuple[type[Any], type[Any]]:
         def __init__(self, _: Any) -> None:
             super().__init__()
             self.folder = Path(tempfile.mkdtemp(prefix="datong-rig-"))
+            (self.folder / "changes").mkdir()
             self.server = SftpServer(self.folder, house.USER, house.PASSWORD)
             self.secret = house.PASSWORD
             self.store = house.Rows()
