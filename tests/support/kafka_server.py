@@ -123,7 +123,12 @@ class KafkaServer:
         """Stop it; its topics stay."""
         if self.process:
             self.process.terminate()
-            self.process.wait(60)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                # Dagster lends SIGTERM the action of SIGINT, which is ignored in what a shell runs in the background
+                self.process.kill()
+                self.process.wait()
             self.process = None
 
     def freeze(self) -> None:
