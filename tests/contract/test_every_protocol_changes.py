@@ -1,4 +1,4 @@
-"""The shared suite, second part: every protocol keeps the schema policy, counts what it received, and streams."""
+"""The shared suite, second part: every protocol keeps the schema policy, counts what came, streams, and waits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
+from adbc_driver_postgresql import dbapi
 from datong_ingestion import streaming
+from datong_ingestion.protocols.databases import mysql
 from datong_ingestion.run import IngestOutcome, ingest_entity
+from datong_ingestion.source import Page, connect
 from datong_platform.errors import SchemaError
 from datong_platform.lake import history, landing, quarantine
 
@@ -92,3 +96,47 @@ def test_a_stream_of_it_brings_a_change_without_being_asked(rig: Any, row: Make)
     assert not thread.is_alive()
     assert all(outcome.ok for outcome in heard)
     assert len(rig.current()) == 1
+
+
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows or so in a page of a database, as the other systems cut their answers themselves."""
+    monkeypatch.setattr(mysql, "_BATCH_ROWS", 3)
+    plain = dbapi.Connection.cursor
+
+    def small(self: Any, **options: Any) -> Any:
+        cursor = plain(self, **options)
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": "150"})
+        return cursor
+
+    monkeypatch.setattr(dbapi.Connection, "cursor", small)
+
+
+def test_a_reader_that_is_slow_holds_the_source_back(rig: Any, row: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(number) for number in range(60)]
+    # a document is read whole before any of it counts: what waits is the next one
+    portion = 3 if rig.incremental == "stream" else len(rows)
+    for start in range(0, len(rows), portion):
+        rig.put(*rows[start : start + portion])
+    _small_pages(monkeypatch)
+    made: list[int] = []
+    whole = Page.__post_init__
+
+    def counted(page: Page) -> None:
+        whole(page)
+        made.append(len(page.rows))
+
+    monkeypatch.setattr(Page, "__post_init__", counted)
+    system = rig.system("stream" if rig.incremental == "stream" else "full")
+    entity, source = system.entity("thing"), connect(system)
+    try:
+        with closing(source.read(entity, source.describe(entity), None)) as pages:
+            made.clear()
+            first = next(pages)
+            while (before := len(made)) != (time.sleep(0.1), len(made))[1]:
+                assert before < 60
+            assert sum(made) <= 30, "it reads on although nobody takes what it has read"
+            taken = [first.rows, *(page.rows for page in pages)]
+    finally:
+        source.close()
+    assert len(made) >= 15, "pages are too large for this test to tell anything"
+    assert sorted(key for table in taken for key in table.column("Id").to_pylist()) == [one["Id"] for one in rows]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from datong_ingestion.write_back import FlowConfig, decisions, dry_run, ledger, plan, run_flow
+from datong_ingestion.write_back import FlowConfig, decisions, dry_run, ledger, plan, run_flow, schemas
 from datong_ingestion.write_back.config import Operation
 from datong_ingestion.write_back.decisions import Decision, Kind
 from datong_ingestion.write_back.ledger import Ledger
@@ -21,6 +21,7 @@ from datong_ingestion.write_back.results import FlowResult
 from datong_ingestion.write_back.target import Change, Found, Outcome
 from datong_platform.errors import ConfigurationError, DatongError, TransientError
 from datong_platform.settings import settings
+from datong_platform.standard.contract import contract
 from deltalake import write_deltalake
 from lake_builds import let_read
 
@@ -410,6 +411,10 @@ class TestFailures:
         decide(flow, "mend", "1", payload={"quantity": "many"})
         run_flow(flow, target=mes)
         assert "'many' is no integer" in str(decisions.history(flow.flow, "1")[0].outcome)
+        decide(flow, "mend", "1", payload={"orderNo": "2"})
+        run_flow(flow, target=mes)
+        assert "orderNo is the record's key" in str(decisions.history(flow.flow, "1")[0].outcome)
+        assert set(mes.records) == {"2"}
         mes.refuse.clear()
         decide(flow, "mend", "1", payload={"status": "OPEN", "quantity": "7"})
         assert run_flow(flow, target=mes).is_green
@@ -418,6 +423,21 @@ class TestFailures:
         write(flow, {"1": 11, "2": 2})
         assert run_flow(flow, target=mes).verified == 1
         assert mes.records["1"]["status"] == "NEW", "the serve table asks for something else now"
+
+    def test_a_mended_value_that_the_contract_refuses_by_now_is_not_sent(
+        self, mes: MemoryTarget, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flow = flow_of(retry={"attempts": 1}, payload={"orderNo": "order_no", "quantity": "quantity"})
+        write(flow, {"1": 1})
+        mes.refuse["1"] = "too few"
+        assert run_flow(flow, target=mes).dead == 1
+        mes.refuse.clear()
+        decide(flow, "mend", "1", payload={"quantity": "-5"})
+        with monkeypatch.context() as patch:
+            patch.setattr(schemas, "contract_of", lambda _: contract("mes__work_order"))
+            assert run_flow(flow, target=mes).dead == 1
+        assert "not carried out: quantity: -5 is less than" in str(decisions.history(flow.flow, "1")[0].outcome)
+        assert mes.records == {}
 
     def test_all_dead_letters_are_retried_at_once_and_cancelled_ones_stay_away(self, mes: MemoryTarget) -> None:
         flow = flow_of(retry={"attempts": 1})

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pyarrow as pa
 import pytest
-from datong_ingestion.write_back import schemas
+from datong_ingestion.write_back import mending, schemas
 from datong_ingestion.write_back.config import FlowConfig, load_flows
 from datong_ingestion.write_back.payload import Dialect, PayloadBuilder
 from datong_platform.errors import ConfigurationError
@@ -128,3 +128,33 @@ def test_a_flow_that_sends_what_the_contract_lacks_names_both() -> None:
     flow = FLOWS["sales_status_to_erp"].model_copy(update={"payload": FLOWS["production_order_to_mes"].payload})
     with pytest.raises(ConfigurationError, match="sends order_no, which is not in serve__erp__sales_order_status"):
         schemas.json_schema(flow, contract("erp__sales_order_status"), "odata_v2")
+
+
+def test_values_that_a_person_gives_keep_the_contract_too() -> None:
+    goods, order = FLOWS["consumption_to_erp"], FLOWS["production_order_to_mes"]
+    mending.check(goods, "MC1", {"MaterialDocumentHeaderText": "counted again", "PostingDate": "2026-10-02"})
+    mending.check(order, "1000005", {"quantity": "7.5", "plannedEnd": None})
+    items = [{"Material": "30000001", "QuantityInEntryUnit": "-1", "EntryUnit": "KG"}]
+    for flow, given, words in (
+        (goods, {"MaterialDocumentHeaderText": "x" * 26}, "MaterialDocumentHeaderText: .* is too long"),
+        (
+            goods,
+            {"to_MaterialDocumentItem": items},
+            "Item.0.QuantityInEntryUnit: '-1' does not match",
+        ),
+        (goods, {"PostingDate": None}, "PostingDate: None is not of type 'string'"),
+        (goods, {"PostingDate": "soon"}, "PostingDate: 'soon' is no date"),
+        (order, {"quantity": "0"}, "quantity: 0 is less than or equal to"),
+        (order, {"colour": "red"}, "the flow does not write colour"),
+    ):
+        with pytest.raises(ConfigurationError, match=words) as caught:
+            mending.check(flow, "1", given)
+        assert flow.flow in caught.value.thing
+        assert "odcs.yaml" in caught.value.next_step
+
+
+def test_a_mended_row_is_never_another_record() -> None:
+    with pytest.raises(ConfigurationError, match="orderNo is the record's key"):
+        mending.check(FLOWS["production_order_to_mes"], "1000005", {"orderNo": "1000006"})
+    with pytest.raises(ConfigurationError, match="ReferenceDocument is the record's key"):
+        mending.check(FLOWS["consumption_to_erp"], "MC1", {"ReferenceDocument": "MC2"})

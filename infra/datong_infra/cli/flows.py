@@ -404,10 +404,12 @@ def _plain(one: Preview) -> dict[str, Any]:
 
 def _decide(flow: str | None, kind: Kind, why: str, by: str | None, format_: Format, **more: Any) -> None:
     from datong_ingestion.two_way.config import ways
-    from datong_ingestion.write_back import decisions, load_flow
+    from datong_ingestion.write_back import decisions, load_flow, mending
 
     if flow is not None and flow not in ways():
-        load_flow(flow)
+        config = load_flow(flow)
+        if kind == "mend":
+            mending.check(config, more["key"], more["payload"])
     _print(decisions.decide(flow, kind, who=by or _user(), why=why, **more), format_)
 
 

@@ -99,13 +99,16 @@ class PayloadBuilder:
         return self._fields(self.called, row)
 
     def mended(self, given: Mapping[str, Any]) -> Payload:
-        """Values that a person wrote, as they go over the wire. ValueError for a field that the flow does not write, or
-        a value that is none of its kind."""
+        """Values that a person wrote, as they go over the wire. ValueError for a field that the flow does not write,
+        for the record's key, and for a value that is none of its kind."""
         made: Payload = {}
         for name, value in given.items():
             part = self.shape.get(name)
             if part is None:
                 raise ValueError(f"the flow does not write {name}")
+            if name in {self.flow.target.lookup, *self.flow.target.identity}:
+                # it would be written as a record that nobody asked for, and never be found by the row's own key
+                raise ValueError(f"{name} is the record's key, and another key is another record")
             if isinstance(part, list) or value is None:
                 made[name] = value
                 continue

@@ -13,7 +13,7 @@ from typing import Any
 
 from datong_platform.errors import DatongError, TerminalError
 
-from datong_ingestion.write_back import decisions, ledger
+from datong_ingestion.write_back import decisions, ledger, mending
 from datong_ingestion.write_back.book import Book
 from datong_ingestion.write_back.config import FlowConfig
 from datong_ingestion.write_back.decisions import Decision
@@ -169,10 +169,14 @@ class Planner:
             self._book.carried(item, "not carried out: the record is to be deleted")
             return False
         try:
-            payload = {**item.wanted.payload, **self._builder.mended(decided.payload or {})}
+            given = self._builder.mended(decided.payload or {})
         except ValueError as error:
             self._book.carried(item, f"not carried out: {error}")
             return False
+        if words := mending.breach(self._flow, given):
+            self._book.carried(item, f"not carried out: {words}")
+            return False
+        payload = {**item.wanted.payload, **given}
         asked = item.wanted.asked or item.wanted.hash
         item.wanted = replace(item.wanted, payload=payload, hash=payload_hash(payload), asked=asked)
         return True

@@ -21,6 +21,7 @@ from datong_platform.standard.contract import Contract, Field, contracts
 
 from datong_ingestion.systems_config import load_system
 from datong_ingestion.write_back.config import ColumnValue, ConstantValue, FlowConfig, Kind, load_flows
+from datong_ingestion.write_back.payload import Dialect
 
 OUTBOUND = Path("standard/outbound")
 _NAMESPACE = "urn:datong:outbound:"
@@ -49,7 +50,7 @@ def generated() -> dict[Path, str]:
     for name, flow in load_flows().items():
         of = _contract(flow)
         made[OUTBOUND / f"{name}.schema.json"] = (
-            json.dumps(json_schema(flow, of, _dialect(flow)), indent=2, ensure_ascii=False) + "\n"
+            json.dumps(json_schema(flow, of, dialect(flow)), indent=2, ensure_ascii=False) + "\n"
         )
         made[OUTBOUND / f"{name}.xsd"] = xsd(flow, of)
     return made
@@ -57,7 +58,7 @@ def generated() -> dict[Path, str]:
 
 def of_flow(flow: FlowConfig) -> dict[str, Any]:
     """The JSON Schema of a flow's payload. ConfigurationError when it does not fit the contract of its serve table."""
-    return json_schema(flow, _contract(flow), _dialect(flow))
+    return json_schema(flow, _contract(flow), dialect(flow))
 
 
 def json_schema(flow: FlowConfig, of: Contract, dialect: str) -> dict[str, Any]:
@@ -240,22 +241,28 @@ def _field(value: ColumnValue, flow: FlowConfig, of: Contract) -> Field:
     return of.field(value.column)
 
 
+def contract_of(flow: FlowConfig) -> Contract | None:
+    """The contract of a flow's serve table; None when it has none."""
+    return contracts("serve").get(flow.table.name)
+
+
 def _contract(flow: FlowConfig) -> Contract:
-    known = contracts("serve")
-    if flow.table.name not in known:
+    of = contract_of(flow)
+    if of is None:
         raise ConfigurationError(
             f"write-back flow {flow.flow}",
             f"reads {flow.source}, which has no contract.",
             f"write dbt_project/standard/contracts/serve__{flow.table.name}.odcs.yaml.",
         )
-    return known[flow.table.name]
+    return of
 
 
-def _dialect(flow: FlowConfig) -> str:
+def dialect(flow: FlowConfig) -> Dialect:
+    """How a flow's target is written to, by the protocol of its system."""
     protocol = load_system(flow.target.system).protocol
-    if protocol in {"soap", "edi"}:
+    if protocol in ("soap", "edi"):
         return "xml"
-    return protocol if protocol in {"odata_v2", "odata_v4", "sql"} else "rest"
+    return protocol if protocol in ("odata_v2", "odata_v4", "sql") else "rest"
 
 
 def _note(of: Contract) -> str:

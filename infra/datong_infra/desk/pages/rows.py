@@ -424,7 +424,7 @@ def _recorded(visit: Visit, made: Decision) -> str:
 
 
 def _mend(visit: Visit) -> Answer:
-    from datong_ingestion.write_back import ledger
+    from datong_ingestion.write_back import ledger, load_flows, mending
 
     flow, key = visit.place["flow"], visit.place["key"]
     payload = _payload(ledger.history(flow, key))
@@ -440,6 +440,8 @@ def _mend(visit: Visit) -> Answer:
         raise ConfigurationError(
             visit.t("no value", "没有值"), visit.t("is changed.", "被修改。"), visit.t("change one.", "请修改取值。")
         )
+    if (defined := load_flows().get(flow)) is not None:
+        mending.check(defined, key, changed)
     made = _made(visit, (flow, key), "mend", visit.given("why", visit.t("why", "理由")), changed)
     return Answer(to=exchange.row_address(flow, key), notice=_recorded(visit, made))
 
