@@ -16,15 +16,17 @@ from datong_platform.lake import open_lineage
 from datong_platform.quality import exchanges
 from datong_platform.quality.exchanges import Abnormal, Failing, What
 
+from datong_assets import called
+
 _TITLES: dict[What, tuple[str, str]] = {
-    "not asked": ("{} is asked no more", "{} 已停止读取"),
-    "silent": ("{} tells nothing any more", "{} 无新数据"),
-    "volume": ("{} brought unusually many or few rows", "{} 数据量异常"),
-    "refused": ("{}: unusually many rows cannot be read", "{} 无法读取的行异常增多"),
-    "queue": ("{}: what waits grows", "{} 积压增长"),
+    "not asked": ("{}: is not read any more", "{}：已停止读取"),
+    "silent": ("{}: nothing new comes any more", "{}：长时间没有新数据"),
+    "volume": ("{}: unusually many or few rows came", "{}：数据量异常"),
+    "refused": ("{}: unusually many rows cannot be read", "{}：无法读取的行异常增多"),
+    "queue": ("{}: more and more is waiting", "{}：等待处理的越积越多"),
 }
-_STOPPED = ("nothing is exchanged any more", "数据交换已全部停止")
-_NOT_RUN = ("{} is run no more", "{} 已停止运行")
+_STOPPED = ("No system exchanges anything any more", "所有系统的数据交换已停止")
+_NOT_RUN = ("{}: does not run any more", "{}：已停止运行")
 _NEXT: dict[What, str] = {
     "not asked": "see that the schedule runs (`datong status`, the Dagster UI), then `datong sync log`.",
     "silent": "ask whether the system works; see its own log, then `datong sync log`.",
@@ -54,8 +56,8 @@ def findings(owners: Mapping[str, str]) -> list[Finding]:
                 "service",
                 "store",
                 "error",
-                "the store cannot be reached",
-                "存储无法访问",
+                "The store of all data cannot be reached",
+                "数据存储无法访问",
                 str(error),
             )
         ]
@@ -70,8 +72,8 @@ def _untold() -> Iterator[Finding]:
             "service",
             "open_lineage",
             "warning",
-            "lineage events cannot be delivered",
-            "血缘事件无法送达",
+            "The lineage catalogue cannot be told what was exchanged",
+            "数据血缘信息无法送达目录系统",
             f"{state.address} {state.error}, since {state.failing_since:%Y-%m-%d %H:%M} UTC; nothing is lost, they "
             "follow when it takes them.",
         )
@@ -99,14 +101,14 @@ def _abnormal(one: Abnormal, owners: Mapping[str, str]) -> Finding:
     kind: FindingKind = "check"
     if one.what in {"not asked", "silent"}:
         kind = "late" if one.subject != "exchange" else "service"
-    name = one.flow or one.table or one.system
+    name, name_zh = called.thing(subject)
     return Finding(
         f"{one.what.replace(' ', '_')}:{subject}",
         kind,
         subject,
         _severity(one),
         english.format(name),
-        chinese.format(name),
+        chinese.format(name_zh),
         f"{one.words} Next step: {_NEXT[one.what]} {one.words_zh}",
         one.system,
         _owner(one, owners),
@@ -137,16 +139,18 @@ def _owners_of(prefix: str, owners: Mapping[str, str]) -> Iterator[str]:
 
 
 def _failing(one: Failing, owners: Mapping[str, str]) -> Finding:
+    name, name_zh = called.thing(one.table)
     # the key is that of a failed run of Dagster: it is one finding, whoever saw it
     return Finding(
         f"ingest:{one.table}",
         "ingest",
         one.table,
         "error",
-        f"{one.table} cannot be read",
-        f"{one.table} 读取失败",
+        f"{name}: cannot be read",
+        f"{name_zh}：读取失败",
         one.words,
         one.system,
         owners.get(one.table, ""),
         one.words.partition(": ")[2].partition(" Next step:")[0] or one.words,
+        *called.source_system(one.system),
     )

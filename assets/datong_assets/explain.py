@@ -112,10 +112,12 @@ class _Walk:
         where = " and ".join(f"cast({name} as string) = {_literal(value)}" for name, value in wanted.items())
         rows = _query(f"select * from {table} where {where or 'true'} limit 2")
         if len(rows) != 1:
+            names = self._key(table) or columns[:1]
             raise ConfigurationError(
                 f"key {key!r} in {table}",
                 "names no row." if not rows else "names more than one row.",
-                f"write it as {','.join(f'{name}=…' for name in self._key(table) or columns[:1])}.",
+                f"write it as {','.join(f'{name}=…' for name in names)}; which there are: "
+                f'`datong sql "select {", ".join(names)} from {table}"`.',
             )
         return self._step(table, rows[0], column, 0)
 
@@ -213,6 +215,10 @@ class _Walk:
                 text = made.sql(dialect="spark")
                 if text not in expressions:
                     expressions.append(text)
+                if any(isinstance(count.this, exp.Star) for count in made.find_all(exp.Count)):
+                    # a count of rows names no column: it is made of the rows themselves, told by their key
+                    for counted in _rows_of(node.source, tree):
+                        found.setdefault(counted, (self._key(counted) or self._columns(counted))[-1:])
         return {table: self._cased(table, names) for table, names in found.items()}, " ← ".join(expressions)[:600]
 
     def _cased(self, table: str, names: Sequence[str]) -> list[str]:
@@ -315,6 +321,21 @@ class _Walk:
 
     def _package(self, unique_id: str) -> str:
         return unique_id.split(".")[1]
+
+
+def _rows_of(select: exp.Expr, tree: exp.Expr) -> list[str]:
+    """The tables whose rows a query reads first, through the named steps (CTEs) of the whole."""
+    from sqlglot import exp
+
+    steps = {step.alias: step.this for step in tree.find_all(exp.CTE)}
+    source = select.find(exp.From)
+    while source is not None:
+        first = source.this
+        if isinstance(first, exp.Table) and first.db:
+            return [_named(first)]
+        inner = steps.pop(first.name, None) if isinstance(first, exp.Table) else first
+        source = inner.find(exp.From) if inner is not None else None
+    return []
 
 
 def _law(entity: str, column: str, system: str, source_key: str) -> Law | None:

@@ -16,7 +16,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.names import SCHEMAS
 
-from datong_assets import cycle, exchange_findings
+from datong_assets import called, cycle, exchange_findings
 
 _RUNS = 300
 """Runs that are looked back on: several cycles of every system."""
@@ -26,13 +26,12 @@ _FLOW = re.compile(r"write-back flow ([a-z0-9_]+)")
 _LATE = re.compile(r"fresh|late")
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _TITLES: dict[FindingKind, tuple[str, str]] = {
-    "ingest": ("{} cannot be read", "{} 读取失败"),
-    "build": ("{} cannot be built", "{} 构建失败"),
-    "publish": ("{} cannot be published", "{} 发布失败"),
-    "write_back": ("{} is not verified", "{} 回写未核实"),
-    "check": ("{} failed its check {}", "{} 未通过检查 {}"),
-    "late": ("{} is late", "{} 数据过期"),
-    "service": ("{} failed", "{} 运行失败"),
+    "ingest": ("{}: cannot be read", "{}：读取失败"),
+    "build": ("{}: cannot be built", "{}：构建失败"),
+    "publish": ("{}: cannot be published for reports", "{}：无法发布给报表"),
+    "write_back": ("{}: not everything arrived", "{}：有内容未核实到位"),
+    "late": ("{}: is out of date", "{}：数据未按时更新"),
+    "service": ("{}: failed", "{}：运行失败"),
 }
 
 
@@ -89,34 +88,42 @@ def _of_checks(instance: dg.DagsterInstance, graph: AssetGraph, owners: Mapping[
             continue
         kind: FindingKind = "late" if _LATE.search(key.name) else "check"
         subject = _subject(key.asset_key)
-        english, chinese = _TITLES[kind]
+        title, title_zh = _titles(kind, subject) if kind == "late" else called.failed_check(subject, key.name)
+        words = evaluation.description or ""
         yield Finding(
             f"{kind}:{subject}:{key.name}",
             kind,
             subject,
             "warning" if evaluation.severity is dg.AssetCheckSeverity.WARN else "error",
-            english.format(subject, key.name),
-            chinese.format(subject, key.name),
-            evaluation.description or "",
+            title,
+            title_zh,
+            f"{subject}, check {key.name}: {words}" if words else f"{subject}, check {key.name}.",
             _system(subject),
             owners.get(subject, ""),
         )
 
 
 def _finding(kind: FindingKind, subject: str, detail: str, cause: str, owners: Mapping[str, str]) -> Finding:
-    english, chinese = _TITLES[kind]
+    system = _system(subject)
     return Finding(
         f"{kind}:{subject}",
         kind,
         subject,
         "error",
-        english.format(subject),
-        chinese.format(subject),
+        *_titles(kind, subject),
         detail,
-        _system(subject),
+        system,
         owners.get(subject, ""),
         cause if kind == "ingest" else "",
+        *(called.source_system(system) if system else ("", "")),
     )
+
+
+def _titles(kind: FindingKind, subject: str) -> tuple[str, str]:
+    """What is wrong with a table, a flow or a job, in words for people."""
+    english, chinese = _TITLES[kind]
+    name, name_zh = called.thing(subject)
+    return english.format(name), chinese.format(name_zh)
 
 
 @lru_cache(maxsize=2000)

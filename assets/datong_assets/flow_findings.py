@@ -13,6 +13,8 @@ from datong_platform.alerts.findings import Finding
 from datong_platform.errors import ServiceError
 from datong_platform.lake import history
 
+from datong_assets import called
+
 _kept: dict[str, tuple[str, dict[str, dict[State, int]]]] = {}
 
 
@@ -28,13 +30,14 @@ def findings(owners: Mapping[str, str]) -> list[Finding]:
 def _approvals(owners: Mapping[str, str]) -> Iterator[Finding]:
     for flow, states in _counts().items():
         if count := states.get("waiting_for_approval", 0):
+            name, name_zh = called.thing(f"write_back.{flow}")
             yield Finding(
                 f"approval:write_back.{flow}",
                 "write_back",
                 f"write_back.{flow}",
                 "warning",
-                f"{flow}: {count:,} changes wait for approval",
-                f"{flow}：{count:,} 项变更待批准",
+                f"{name}: {count:,} changes wait for approval",
+                f"{name_zh}：{count:,} 项变更待批准",
                 f"Next step: look at samples with `datong flows show {flow}`, then approve or reject them there or on "
                 "the desk.",
                 owner=owners.get(f"write_back.{flow}", ""),
@@ -45,14 +48,14 @@ def _pauses(owners: Mapping[str, str]) -> Iterator[Finding]:
     for one in decisions.pauses():
         # a pause of all flows is one finding, of which nothing else is the cause
         subject = f"write_back.{one.flow}" if one.flow else "write_back"
-        name, name_zh = (one.flow, one.flow) if one.flow else ("the write-back", "全部回写")
+        name, name_zh = called.thing(subject) if one.flow else ("Everything written back to systems", "全部回写")
         yield Finding(
             f"paused:{subject}",
             "write_back",
             subject,
             "warning",
-            f"{name} is paused",
-            f"{name_zh} 已暂停",
+            f"{name}: is paused",
+            f"{name_zh}：已暂停",
             f"{one.told}. Next step: `datong flows resume {one.flow or '--all'} --why …` when the reason is gone.",
             owner=owners.get(subject, ""),
         )

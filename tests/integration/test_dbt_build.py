@@ -456,6 +456,8 @@ def test_a_fix_and_an_override_bring_a_record_into_silver_and_taking_them_back_b
     key = next(one.key for one in withheld.page("sales_order_item", system="erp", rule="known_unit")[0])
     passed = withheld.override("sales_order_item", "erp", key, who="li", why="paper order", rule="known_unit")
     about, why = ("material_consumption", "mes", "MC3"), "a box holds 7 kg"
+    with pytest.raises(ConfigurationError, match="mes/MC33: is neither in quarantine nor in silver"):
+        withheld.fix("material_consumption", "mes", "MC33", {"quantity": "7"}, who="li", why="a slip of the finger")
     withheld.fix(*about, {"quantity_unit": "KGM", "quantity": "7"}, who="li", why=why)
     steward.dbt(*STEWARDED, *EVENTS)
     assert ("20", None) in steward.rows("silver.sales_order_item", "sales_order_item_id", "quantity_unit")

@@ -69,7 +69,10 @@ def test_a_silent_system_is_one_finding_that_explains_what_is_late_behind_it(log
     check = Finding("check:gold.dim_other:key", "check", "gold.dim_other", "error", "wrong", "错误")
     (mine, other) = sorted(grouped([*told, late, check], _upstream()), key=lambda group: -len(group.findings))
     assert [one.key for one in mine.findings] == ["late:gold.fct_order:fresh", "silent:system.mes"]
-    assert (mine.root.title, mine.root.title_zh) == ("mes tells nothing any more", "mes 无新数据")
+    assert (mine.root.title, mine.root.title_zh) == (
+        "Manufacturing execution system: nothing new comes any more",
+        "制造执行系统：长时间没有新数据",
+    )
     assert (mine.root.system, mine.root.owner, mine.severity) == ("mes", "team:mes", "error")
     assert "Next step: ask whether the system works" in mine.root.detail
     assert [one.key for one in other.findings] == ["check:gold.dim_other:key"]
@@ -120,7 +123,10 @@ def test_the_alarm_of_a_silent_system_is_raised_and_heals_by_itself(log: list[En
         assert step is not None
         assert (step.opened, step.open) == (1, 1)
         (open_,) = incidents.incidents()
-        assert (open_.title, open_.system) == ("mes tells nothing any more", "mes")
+        assert (open_.title, open_.system) == (
+            "Manufacturing execution system: nothing new comes any more",
+            "mes",
+        )
         with sync_log.run():
             for table in TABLES:
                 sync_log.record(_read("mes", table, datetime.now(UTC)))
@@ -151,8 +157,8 @@ def test_what_waits_for_approval_and_what_is_paused_is_told_until_it_is_not(no_p
     assert set(found) == {"approval:write_back.order_to_mes", "paused:write_back", "paused:write_back.order_to_mes"}
     waiting = found["approval:write_back.order_to_mes"]
     assert (waiting.title, waiting.title_zh) == (
-        "order_to_mes: 3 changes wait for approval",
-        "order_to_mes：3 项变更待批准",
+        "Order to mes: 3 changes wait for approval",
+        "Order to mes：3 项变更待批准",
     )
     assert waiting.owner == "team:mes"
     assert "mei" in found["paused:write_back"].detail

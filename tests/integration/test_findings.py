@@ -104,7 +104,7 @@ def test_checks_and_lateness_are_findings_until_they_pass(plant: Plant) -> None:
         "check:silver.order:key": "error",
         "late:silver.order:freshness": "warning",
     }
-    assert found["check:silver.order:key"].detail == "finds 3 rows"
+    assert found["check:silver.order:key"].detail == "silver.order, check key: finds 3 rows"
     plant.run("build")
     assert not plant.found
 

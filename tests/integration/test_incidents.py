@@ -98,7 +98,7 @@ def test_one_broken_source_is_one_message_whatever_stands_behind_it(desk: Desk) 
     result = desk.after(0, DOWN + BEHIND)
     assert (result.opened, result.open, result.sent, result.failed) == (1, 1, 1, {})
     [body] = desk.receivers.taken["/hook"]
-    assert body["title"] == "告警 / Alert: erp: 3 张表无法读取 / erp: 3 tables cannot be read"
+    assert body["title"] == "告警 / Alert: erp：3 张表无法读取 / erp: 3 tables cannot be read"
     assert body["lines"][0] == "reason and next step"
     assert "6 more have this cause" in body["lines"][1]
     assert body["facts"]["owner"] == "team:erp"

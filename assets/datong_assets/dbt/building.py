@@ -5,6 +5,7 @@ reads the table, as in plain `dbt build`, and fails the run. The component `dbt_
 not load all the kinds of components.
 """
 
+import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,6 +16,7 @@ import dagster as dg
 from datong_platform import settings
 from datong_platform.errors import DatongError, ServiceError, TerminalError
 from datong_platform.standard import cases, conservation, decisions
+from datong_platform.standard.contract import contracts
 
 from datong_assets import event_log, hops, lake_facts
 from datong_assets.alone import alone
@@ -34,6 +36,9 @@ UNCHANGED = "unchanged"
 """Metadata of a check's result that is carried on, because the table is up to date."""
 REBUILD = "datong/rebuild"
 """The tag of a run that builds everything, also what is up to date."""
+_A_PART = re.compile(r"int_[a-z0-9]+__(?P<entity>[a-z0-9_]+)$")
+# Sail: ObjectName([Identifier("given"), Identifier("city")]) is missing; Spark: name `given`.`city` cannot be resolved
+_NO_COLUMN = re.compile(r'Identifier\("(\w+)"\)\]\) is missing|`(\w+)` cannot be resolved')
 _Event = dg.MaterializeResult[Any] | dg.AssetCheckResult
 
 
@@ -300,11 +305,23 @@ def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
         return TerminalError(
             thing, f"{found}: {event.message}", f"see {node['original_file_path']}; what reads the table was not built."
         )
+    file = f"{facts.graph.project.name}/{node['original_file_path']}"
+    owed = _owed_column(str(node["name"]), event.message or "")
     return TerminalError(
         f"table {_name(facts, event.unique_id)}",
         f"cannot be built: {event.message}",
-        f"mend {facts.graph.project.name}/{node['original_file_path']}, then run `datong build {node['name']}+`.",
+        f"{f'deliver {owed} in' if owed else 'mend'} {file}, then run `datong build {node['name']}+`.",
     )
+
+
+def _owed_column(model: str, message: str) -> str:
+    """The column that a part of an entity lacks, said for who just added it to the contract; empty when none does."""
+    part, lacks = _A_PART.match(model), _NO_COLUMN.search(message)
+    about = contracts("silver").get(part["entity"]) if part and lacks else None
+    name = next(found for found in lacks.groups() if found) if lacks else ""
+    if about is None or name not in about.fields_by_name:
+        return ""
+    return f"the contract's field `{name}` as a column (a system that has none: `cast(null as string) as {name}`)"
 
 
 def _name(facts: Facts, unique_id: str) -> str:

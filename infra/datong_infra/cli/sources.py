@@ -238,7 +238,10 @@ def _told(name: str, row: dict[str, Any]) -> dict[str, Any]:
         columns = ("system", "name", "direction", "address", "how", "keys", "cursor", "table", "fields")
         return {column: ", ".join(row[column]) if column == "keys" else row[column] for column in columns}
     if name == "flows":
-        origins = "; ".join(f"{system}: {len(entities)} entities" for system, entities in row["origins"].items())
+        origins = "; ".join(
+            f"{system}: {len(names)} {'entity' if len(names) == 1 else 'entities'}"
+            for system, names in row["origins"].items()
+        )
         return {
             "flow": row["flow"],
             "made_of": origins,

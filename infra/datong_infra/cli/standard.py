@@ -154,7 +154,7 @@ def codes(system: str | None, format_: Format) -> None:
         rows.append(
             {
                 **asdict(each),
-                "entities": list(each.entities),
+                "entities": ", ".join(each.entities) if format_ is Format.table else list(each.entities),
                 "code": each.source_code or "(none)",
                 "proposal": f"{best.code} {best.title_zh}" if best else "",
                 "score": best.score if best else None,

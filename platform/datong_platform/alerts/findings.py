@@ -33,6 +33,9 @@ class Finding:
     owner: str = ""
     cause: str = ""
     """The reason alone: tables of one system that cannot be read for the same reason have one cause."""
+    system_title: str = ""
+    system_title_zh: str = ""
+    """What people call the system, where its tables have one cause; its name where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def _named(root: Finding, members: Sequence[Finding]) -> Finding:
     return replace(
         root,
         subject=root.system,
-        title=f"{root.system}: {len(tables)} tables cannot be read",
-        title_zh=f"{root.system}: {len(tables)} 张表无法读取",
+        title=f"{root.system_title or root.system}: {len(tables)} tables cannot be read",
+        title_zh=f"{root.system_title_zh or root.system}：{len(tables)} 张表无法读取",
     )
 
 

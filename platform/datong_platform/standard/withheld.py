@@ -227,12 +227,19 @@ def fix(
 ) -> list[Decision]:
     """Put values in place of those that came, by the contract's field names; they are checked as if they had been sent.
 
-    A record need not break a rule to be fixed. ConfigurationError for a field that the contract does not have, or that
-    is part of the record's identity. DecidedOtherwiseError when another value was put there and `instead` is not given.
+    A record need not break a rule to be fixed. ConfigurationError for one that is not there, for a field that the
+    contract does not have, or that is part of the record's identity. DecidedOtherwiseError when another value was put
+    there and `instead` is not given.
     """
     for name, value in values.items():
         _refuse_unfit(entity, name, value)
     found = find(entity, system, key)
+    if found is None and not _is_in_silver(entity, system, key):
+        raise ConfigurationError(
+            f"{entity} {system}/{key}",
+            "is neither in quarantine nor in silver, so there is nothing to fix.",
+            f"take a key of `datong quarantine show {system} {entity}`, or of `source_key` in silver.{entity}.",
+        )
     new = [
         NewDecision(
             "fix",
@@ -251,6 +258,14 @@ def fix(
     if instead:
         new = _replacing(new, [one for one in decisions.active("fix", entity) if one.source_key == key])
     return decisions.record_all(new)
+
+
+def _is_in_silver(entity: str, system: str, key: str) -> bool:
+    delta = history.open_table(TableName("silver", word(entity, "entity")))
+    if delta is None:
+        return False
+    mine = f"source_system = {_text(system)} and source_key = {_text(key)}"
+    return bool(_query(delta, f"select source_key from held where {mine} limit 1"))
 
 
 def _refuse_unfit(entity: str, name: str, value: str) -> None:
