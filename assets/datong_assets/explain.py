@@ -1,7 +1,8 @@
 """Where a value comes from: `datong explain TABLE KEY COLUMN`, down to the source rows.
 
 Each step takes one table's row and one of its columns, reads in the SQL that dbt compiled which columns of which tables
-it is made of, and finds the rows of those tables that belong to it: by the key columns that both have. Then it proves
+it is made of, and finds the rows of those tables that belong to it: by the key columns that both have, else by the
+joins of that SQL. Then it proves
 them: the table's own SQL is run again over these rows alone, and must give the same value; a step that does not prove
 itself says so. At a silver entity the row names its system and key, so the walk goes on in that system's part, down to
 the row as the source sent it, with its batch, the contract and its rules, and what stewards decided about the record.
@@ -24,6 +25,7 @@ from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.names import public_schema
 
 from datong_assets.dbt import graph as graphs
+from datong_assets.dbt import joins
 from datong_assets.dbt.graph import Graph, Node
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class _Walk:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._nodes = {_relation(node): unique_id for unique_id, node in graph.built.items()}
+        self._joins = dict[str, joins.Joins]()
 
     def start(self, table: str, key: str, column: str) -> Step:
         columns = self._columns(table)
@@ -131,26 +134,58 @@ class _Walk:
         if depth >= _DEEP:
             return replace(step, note="not followed further")
         unique_id = self._nodes.get(table)
-        sql = self._sql(unique_id) if unique_id else None
+        sql = self._sql(unique_id) if unique_id and not _matched_by(row) else None
         if sql is None:
-            return replace(step, note="" if unique_id is None else "a code list, or made outside dbt")
+            return replace(step, note=_matched_by(row) or ("a code list, or made outside dbt" if unique_id else ""))
         try:
             leaves, expression = self._leaves(sql, column)
         except Exception as error:  # noqa: BLE001 - sqlglot raises many kinds; a step that it cannot read is told
             return replace(step, note=f"its SQL could not be read: {str(error).splitlines()[0][:120]}")
         tables = [parent for parent in leaves if not parent.startswith("bronze.")]
-        found = {parent: self._matching(table, row, parent) for parent in tables}
+        found = self._joined(table, sql, row, {parent: self._matching(table, row, parent) for parent in tables})
+        origin = _origin(row, column)
+        followed = {name: [column] if origin and column in leaves[name] else leaves[name] for name in tables}
+        parents = [*self._parents(followed, found, depth, step.value)]
+        if table.startswith("staging.stg_") and f"source_{column}" in row:
+            # a code: beside what the crosswalk made of it stands what was sent
+            parents.append(self._step(table, row, f"source_{column}", depth + 1))
         return replace(
             step,
             expression=expression,
             is_proved=self._proved(table, sql, row, column, {name: where for name, (where, _) in found.items()}),
             rows={parent: count for parent, (_, count) in found.items()},
-            parents=tuple(self._parents({name: leaves[name] for name in tables}, found, depth)),
+            parents=tuple(parents),
             sent=tuple(self._sent(table, row, leaves)),
+            note=f"taken from {origin}, which the authority file prefers" if origin else "",
         )
 
+    def _joined(
+        self, table: str, sql: str, row: Mapping[str, Any], found: Mapping[str, tuple[str, int]]
+    ) -> dict[str, tuple[str, int]]:
+        """The rows of each parent that belong to a row, where their names alone did not tell: by the SQL's joins."""
+        matched = {parent: one for parent, one in found.items() if one[0] not in {"true", "false"}}
+        left = [parent for parent in found if parent not in matched]
+        if not left:
+            return matched
+        if table not in self._joins:
+            tree = _parsed(sql)
+            try:
+                self._joins[table] = joins.read(tree, self._schema(tree))
+            except Exception:  # noqa: BLE001 - sqlglot raises many kinds; what it cannot read is counted as a whole
+                self._joins[table] = joins.Joins()
+        read = self._joins[table]
+        sent = _as_sent(table, row)
+        key = {name: row[name] for name in self._key(table) or [] if name in row}
+        for _ in found:
+            for parent in [each for each in left if each not in matched]:
+                conditions = read.conditions(parent, key, sent, {name: where for name, (where, _) in matched.items()})
+                where = " or ".join(f"({each})" for each in conditions)
+                if where and (count := _count(parent, where)):
+                    matched[parent] = where, count
+        return {**found, **matched}
+
     def _parents(
-        self, leaves: Mapping[str, Sequence[str]], found: Mapping[str, tuple[str, int]], depth: int
+        self, leaves: Mapping[str, Sequence[str]], found: Mapping[str, tuple[str, int]], depth: int, value: Any
     ) -> Iterator[Step]:
         for parent, columns in leaves.items():
             where, count = found[parent]
@@ -158,6 +193,8 @@ class _Walk:
             if where in {"true", "false"} or count > _ROWS or parent not in self._nodes:
                 continue
             rows = _query(f"select {self._told(parent)} from {parent} where {where} limit {_LISTED}")
+            # one that holds the value itself comes first, and so is the one that is followed
+            rows.sort(key=lambda row: not any(_same(row.get(name), value) for name in columns))
             for number, row in enumerate(rows):
                 for column in columns:
                     # of rows that add up one is followed to its source; the others are named, to be asked about
@@ -255,8 +292,7 @@ class _Walk:
             attempts.pop(0)
         for names in attempts:
             where = _where({name: row[name] for name in names if row[name] is not None}) or "true"
-            count = int(_query(f"select count(*) as n from {parent} where {where}")[0]["n"])
-            if count:
+            if count := _count(parent, where):
                 return where, count
         return "false", 0
 
@@ -393,6 +429,33 @@ def _query(sql: str) -> list[dict[str, Any]]:
         return engine.query(sql).to_pylist()
     except Exception as error:
         raise DatongError("a step of the explanation", f"is refused by the engine: {str(error)[:300]}") from error
+
+
+def _count(table: str, where: str) -> int:
+    return int(_query(f"select count(*) as n from {table} where {where}")[0]["n"])
+
+
+def _matched_by(row: Mapping[str, Any]) -> str:
+    """How a record came to its golden record; empty where the row is none that matching made."""
+    if not row.get("golden_id") or not row.get("matched_by"):
+        return ""
+    score = f", {row['score']:.2f}" if row.get("score") is not None else ""
+    return f"put together by matching: {row['matched_by']}{score}"
+
+
+def _origin(row: Mapping[str, Any], column: str) -> str:
+    """Of a golden record's cell the record that it comes from, as system:number; empty of any other."""
+    told: Any = row.get("sources")
+    return str(told[column]) if isinstance(told, Mapping) and told.get(column) else ""
+
+
+def _as_sent(table: str, row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The row as it was sent, by the bronze table of a staging view; names in lower case, as in parsed SQL."""
+    sent: Any = row.get("source_row")
+    if not table.startswith("staging.stg_") or sent is None:
+        return {}
+    fields = json.loads(sent) if isinstance(sent, str) else dict(sent)
+    return {f"bronze.{table.removeprefix('staging.stg_')}": {str(name).lower(): fields[name] for name in fields}}
 
 
 def _where(key: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import json
 import uuid
@@ -10,12 +11,13 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
 import yaml
 from datong_ingestion.run import ingest_entity
 from datong_ingestion.systems_config import SystemConfig, load_systems
-from datong_platform.errors import AuthenticationError, ConfigurationError, ProtocolError
+from datong_platform.errors import AuthenticationError, ConfigurationError, DatongError, ProtocolError
 from datong_platform.lake import history, storage
 from datong_platform.names import bronze
 from datong_platform.settings import Settings
@@ -236,12 +238,73 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("example", ["sap_gateway", "mes_rest"])
+@pytest.mark.parametrize("example", ["sap_gateway", "mes_rest", "crm_rest"])
 def test_an_example_without_a_profile_is_a_right_definition(example: str) -> None:
     (system,) = load_systems(ROOT / "ingestion" / "examples" / example).values()
     assert all(entity.title_zh and entity.description for entity in system.entities)
     with pytest.raises(ConfigurationError, match="is not set"):
         system.connection.resolved("the example")
+
+
+class Crm:
+    """What the example of a generic CRM is made for: signed requests, counted pages, errors at status 200."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.asked: list[dict[str, str]] = []
+        self.server = vendors.Server(self._answer)
+
+    def put(self, key: str, minute: int, **changes: Any) -> None:
+        moment = f"2026-03-01T08:{minute:02d}:00Z"
+        empty = {"creditCode": None, "phone": None, "ownerEmail": None, "isDeleted": False}
+        self.rows[key] = {"id": key, "name": f"客户 {key}", **empty, "modifiedAt": moment, **changes}
+
+    def _answer(self, asked: Any) -> Any:
+        stamp, nonce = asked.headers["x-timestamp"], asked.headers["x-nonce"]
+        query = urlencode(sorted(asked.query.items()), quote_via=quote)
+        text = f"{asked.method}\n{asked.path}\n{query}\n{stamp}\n{nonce}"
+        right = hmac.new(b"crm-secret-5512", text.encode(), "sha256").hexdigest()
+        if (asked.headers["x-app-key"], asked.headers["x-signature"]) != ("app-7", right):
+            return vendors.Reply({"code": 401, "message": "bad signature"})
+        self.asked.append(asked.query)
+        since = asked.query.get("modifiedSince", "").replace(" ", "T")
+        rows = sorted(self.rows.values(), key=lambda row: (row["modifiedAt"], row["id"]))
+        rows = [row for row in rows if row["modifiedAt"] >= since]
+        size, page = int(asked.query["pageSize"]), int(asked.query["page"])
+        return vendors.Reply({"code": 0, "data": {"total": len(rows), "list": rows[(page - 1) * size : page * size]}})
+
+
+@pytest.mark.usefixtures("services")
+def test_the_example_of_a_crm_reads_such_a_system_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = Crm()
+    for name, value in (("URL", crm.server.address), ("KEY", "app-7"), ("SECRET", "crm-secret-5512")):
+        monkeypatch.setenv(f"CRM_CLOUD_{name}", value)
+    (example,) = load_systems(ROOT / "ingestion" / "examples" / "crm_rest").values()
+    system = example.model_copy(update={"system": f"c{uuid.uuid4().hex[:8]}"})
+    table = bronze(system.system, "customer")
+
+    def state() -> dict[str, tuple[str, str]]:
+        delta = history.open_table(table)
+        assert delta is not None
+        rows = sorted(delta.to_pyarrow_table().to_pylist(), key=lambda row: row["_datong_batch_id"])
+        return {row["id"]: (row["name"], row["_datong_operation"]) for row in rows}
+
+    for number in range(450):
+        crm.put(f"{number:04d}", minute=number // 20)
+    assert ingest_entity(system, "customer").rows == 450
+    assert [asked["page"] for asked in crm.asked if asked["pageSize"] == "200"][-3:] == ["1", "2", "3"]
+    crm.put("0007", minute=50, name="改名")
+    crm.put("0008", minute=51, isDeleted=True)
+    result = ingest_entity(system, "customer")
+    assert (result.rows, result.deletes) == (1, 1)
+    assert crm.asked[-1]["modifiedSince"] == "2026-03-01 08:17:00", "the last change, less the overlap"
+    assert state()["0007"] == ("改名", "update")
+    assert state()["0008"][1] == "delete"
+    monkeypatch.setenv("CRM_CLOUD_SECRET", "another-5513")
+    with pytest.raises(DatongError, match="bad signature") as caught:
+        ingest_entity(system, "customer")
+    assert "another-5513" not in str(caught.value)
+    crm.server.stop()
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
