@@ -20,6 +20,7 @@ from datong_platform.page import Lang
 from datong_platform.settings import DBT_PROJECT
 from datong_platform.standard import codes, terms
 from datong_platform.standard import contract as contracts
+from datong_platform.standard.in_chinese import in_chinese
 from datong_platform.standard.rules import DIMENSIONS, RULES
 from datong_platform.standard.terms import Term
 
@@ -93,6 +94,8 @@ class FieldEntry:
     written_to: tuple[str, ...]
     """Fields of systems that write-back flows fill from it: `mes work_order.quantity`."""
     is_deprecated: bool = False
+    description_zh: str = ""
+    """The English one where nobody translated it."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class TableEntry:
     """All entities that it is made of in the end, by their system."""
     score: float | None = None
     """Quality, 0 to 1, when it was last measured."""
+    description_zh: str = ""
+    grain_zh: str = ""
 
 
 @dataclass(frozen=True)
@@ -342,7 +347,9 @@ def _table(
             title=title,
             title_zh=title_zh,
             description=description.strip(),
+            description_zh=in_chinese(description.strip()),
             grain=grain,
+            grain_zh=in_chinese(grain),
             owner=str((node["config"].get("meta") or {}).get("owner") or ""),
             domain="",
             version="",
@@ -358,7 +365,9 @@ def _table(
         title=title,
         title_zh=title_zh,
         description=contract.description,
+        description_zh=in_chinese(contract.description),
         grain=contract.grain,
+        grain_zh=in_chinese(contract.grain),
         owner=contract.owner,
         domain=contract.domain,
         version=contract.version,
@@ -375,12 +384,13 @@ def _table(
 def _plain_field(column: Mapping[str, Any], written: Mapping[str, Sequence[str]]) -> FieldEntry:
     """A column of a table that has no contract, as its model describes it."""
     meta = (column.get("config") or {}).get("meta") or column.get("meta") or {}
-    name = str(column["name"])
+    name, description = str(column["name"]), " ".join(str(column.get("description") or "").split())
     return FieldEntry(
         name=name,
         title=str(meta.get("title") or name.strip("_").replace("_", " ").capitalize()),
         title_zh=str(meta.get("title_zh") or ""),
-        description=" ".join(str(column.get("description") or "").split()),
+        description=description,
+        description_zh=in_chinese(description),
         type=str(column.get("data_type") or ""),
         role="",
         unit="",
@@ -415,6 +425,7 @@ def _field(contract: contracts.Contract, each: contracts.Field, written: Mapping
         title=each.title,
         title_zh=each.title_zh,
         description=each.description,
+        description_zh=in_chinese(each.description),
         type=each.physical_type,
         role=", ".join(roles),
         unit=each.unit_field or each.currency_field or each.unit or "",

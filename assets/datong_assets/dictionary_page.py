@@ -140,6 +140,10 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
         "code": "code" if english else "代码",
         "term": "term" if english else "术语",
     }
+
+    def said(entry: TableEntry | FieldEntry) -> str:
+        return entry.description if english else entry.description_zh or entry.description
+
     rows = [
         [
             f"{TERMS}#{term.name}",
@@ -152,7 +156,7 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
         for term in dictionary.terms
     ]
     for table in dictionary.tables:
-        rows.append([f"{table.name}.html", table.name, table.title, table.title_zh, kinds["table"], table.description])
+        rows.append([f"{table.name}.html", table.name, table.title, table.title_zh, kinds["table"], said(table)])
         rows += [
             [
                 f"{table.name}.html#{column.name}",
@@ -160,7 +164,7 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
                 column.title,
                 column.title_zh,
                 kinds["field"],
-                column.description,
+                said(column),
             ]
             for column in table.fields
             if not column.name.startswith("_")
@@ -224,10 +228,14 @@ def _index(dictionary: Dictionary, t: Say) -> Content:
     return Content(t("Data dictionary", "数据字典"), page.text(under), body)
 
 
+def _said(entry: TableEntry | FieldEntry, t: Say) -> str:
+    return t(entry.description, entry.description_zh or entry.description)
+
+
 def _row(table: TableEntry, t: Say, *, measured: bool) -> Sequence[Any]:
     to = page.link(f"{table.name}.html", t(table.title, table.title_zh))
     name = page.element("div", page.joined([to, Markup("<br>"), page.code(table.name)]), class_="line")
-    told = (name, t(table.title_zh, table.title), page.prose(table.description), table.owner, len(table.fields))
+    told = (name, t(table.title_zh, table.title), page.prose(_said(table, t)), table.owner, len(table.fields))
     return (*told, _score(table.score)) if measured else told
 
 
@@ -358,10 +366,11 @@ def _table(dictionary: Dictionary, table: TableEntry, t: Say) -> Content:
         (t("kept for", "保留"), _span(table.retention_days, t)),
         (t("quality", "质量"), _score(table.score)),
     ]
-    body: list[Markup] = [page.element("p", page.prose(table.description))]
+    body: list[Markup] = [page.element("p", page.prose(_said(table, t)))]
     if table.grain:
         grain = table.grain[:1].upper() + table.grain[1:].rstrip(".") + "."
-        body.append(page.element("p", page.joined([page.element("b", t("Grain: ", "粒度：")), grain])))
+        grain_zh = f"{table.grain_zh.rstrip('。')}。" if table.grain_zh not in ("", table.grain) else grain
+        body.append(page.element("p", page.joined([page.element("b", t("Grain: ", "粒度：")), t(grain, grain_zh)])))
     body.append(page.facts([(name, value) for name, value in said if value not in ("", None)]))
     body += [page.element("h2", t("Fields", "字段")), _fields(dictionary, table, t), _legend(t)]
     if table.rules:
@@ -432,7 +441,7 @@ def _field(dictionary: Dictionary, table: TableEntry, column: FieldEntry, t: Say
     kind = page.joined(
         [page.element("span", page.code(column.type), class_="line"), *([Markup("<br>"), roles] if roles else [])]
     )
-    meaning: list[Any] = [page.prose(column.description)]
+    meaning: list[Any] = [page.prose(_said(column, t))]
     if column.is_deprecated:
         meaning += [" ", page.mark(t("deprecated", "已弃用"), "warn")]
     if column.refers_to:

@@ -27,6 +27,22 @@ def test_every_contract_is_in_it_with_every_field(found: Dictionary) -> None:
     assert "gold.fct_sales_order_item" in found.by_name, "tables without a contract are there, too"
 
 
+def test_its_chinese_pages_explain_tables_and_fields_in_chinese(found: Dictionary) -> None:
+    index, customer = pages.content(found, pages.INDEX, "zh"), pages.content(found, "silver.customer.html", "zh")
+    english = pages.content(found, "silver.customer.html", "en")
+    assert index
+    assert customer
+    assert english
+    assert "各系统各自登记的客户；哪些是同一家公司" in "".join(index.body)
+    text = "".join(customer.body)
+    assert "每个系统的每个客户一行。" in text
+    assert "统一社会信用代码（GB 32100）；校验位错误时为空。" in text
+    assert "Unified social credit code" not in text
+    assert "Unified social credit code" in "".join(english.body)
+    assert "校验位错误时为空" in pages.words(found, "zh")
+    assert "校验位错误时为空" not in pages.words(found, "en")
+
+
 def test_a_field_tells_its_unit_its_codes_its_rules_and_what_it_names(found: Dictionary) -> None:
     columns = {column.name: column for column in found.by_name["silver.sales_order_item"].fields}
     assert columns["quantity"].unit == "quantity_unit"

@@ -303,7 +303,9 @@ def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
         thing = f"test {facts.check_name(node)} on {_name(facts, table)}" if table else f"test {node['name']}"
         found = f"finds {event.failures} rows" if event.status == "fail" else "cannot be run"
         return TerminalError(
-            thing, f"{found}: {event.message}", f"see {node['original_file_path']}; what reads the table was not built."
+            thing,
+            f"{found}: {event.message}",
+            f"see {facts.graph.project.name}/{node['original_file_path']}; what reads the table was not built.",
         )
     file = f"{facts.graph.project.name}/{node['original_file_path']}"
     owed = _owed_column(str(node["name"]), event.message or "")

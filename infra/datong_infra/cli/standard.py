@@ -43,7 +43,7 @@ def compile_(*, check: bool, format_: Format) -> None:
 
 def lint(format_: Format) -> None:
     """Say all that is wrong with contracts and glossary, with file, line, field and next step (exit status 1)."""
-    from datong_platform.standard import contract, odcs, terms
+    from datong_platform.standard import contract, in_chinese, odcs, terms
 
     found = [*contract.problems(), *odcs.problems()]
     # columns are looked up in contracts, so these come first
@@ -54,9 +54,18 @@ def lint(format_: Format) -> None:
     elif rows:
         print_rows(rows, format_, ["place", "reason", "next_step"])
     else:
-        count = len(contract.contract_files())
-        print_line(f"All {count} contracts are right, and valid to ODCS {contract.API_VERSION}.")
+        known = contract.contracts()
+        print_line(f"All {len(known)} contracts are right, and valid to ODCS {contract.API_VERSION}.")
         print_line(f"All {len(terms.terms())} terms of the glossary name columns that are there.")
+        said = [(one.description, one.grain, *(each.description for each in one.columns)) for one in known.values()]
+        owed = in_chinese.missing(sentence for sentences in said for sentence in sentences)
+        if owed:
+            # nothing is wrong without it: the dictionary's Chinese pages show the English sentence
+            print_line(f"{len(owed)} descriptions have no Chinese in {in_chinese.TRANSLATIONS.name} yet:")
+            for sentence in owed:
+                print_line(f"  {sentence}")
+        else:
+            print_line("Every description has its Chinese.")
     if rows:
         raise typer.Exit(1)
 

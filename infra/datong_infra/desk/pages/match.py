@@ -200,6 +200,8 @@ def _ask(visit: Visit, asked: Question) -> Markup:
 
 
 def _evidence(visit: Visit, asked: Question) -> Markup:
+    from datong_platform.standard.in_chinese import in_chinese
+
     rows: list[Sequence[Any]] = []
     for told in asked.evidence:
         weight = float(told["weight"])
@@ -208,7 +210,7 @@ def _evidence(visit: Visit, asked: Question) -> Markup:
         rows.append(
             (
                 visit.t(str(told["title"]), str(told.get("title_zh") or told["title"])),
-                told["level"],
+                visit.t(str(told["level"]), in_chinese(str(told["level"]))),
                 page.element("span", size, class_="line"),
             )
         )
