@@ -58,6 +58,10 @@ class Service(ABC):
         """Whether the service can have this port, and those that it derives from it."""
         return processes.is_free(port)
 
+    def lost_a_race(self, said: str) -> bool:
+        """Whether it ended as it started, with these last words, for a reason that is gone when it is started again."""
+        return False
+
     def fits(self, record: Record) -> bool:
         """Whether a healthy process found running is what is wanted now (the same engine, the same code)."""
         return True

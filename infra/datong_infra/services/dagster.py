@@ -172,7 +172,17 @@ class Code(Service):
         return f"serves {DEFINITIONS}"
 
 
-class Webserver(Service):
+class _OpensStorage(Service):
+    """A part of Dagster that makes the storage's tables when they are missing, as the other one does at the same time.
+
+    Dagster tries again when the other was faster with a table, and gives up when it was faster with the table's type.
+    """
+
+    def lost_a_race(self, said: str) -> bool:
+        return "already exists" in said
+
+
+class Webserver(_OpensStorage):
     """The Dagster UI."""
 
     name = "dagster-webserver"
@@ -235,7 +245,7 @@ class Webserver(Service):
         return address
 
 
-class Daemon(Service):
+class Daemon(_OpensStorage):
     """Schedules, sensors and the queue of runs."""
 
     name = "dagster-daemon"

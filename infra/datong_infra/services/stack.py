@@ -305,6 +305,8 @@ def _start(service: Service, registry: _Registry, stages: _Stages, tell: Progres
             break
         except ServiceError:
             _stop(service, record)
+            if attempt < 2 and service.lost_a_race(processes.log_tail(service.name, 400)):
+                continue
             taken = port is not None and not service.suits(port)
             if attempt == 2 or not taken or service.wanted_port() is not None:
                 raise
