@@ -129,7 +129,7 @@ def _build(
     parsed = graph.load()
     facts, chosen, keys = facts_of(parsed), None, None
     if nodes or selection:
-        chosen = parsed.spoken_of(nodes or _selected(selection or "", parsed))
+        chosen = parsed.with_parts(parsed.spoken_of(nodes or _selected(selection or "", parsed)))
         if not chosen:
             raise ConfigurationError(
                 f"selection {selection!r}",

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from datong_assets import explain
+from datong_assets.dbt import graph
 from datong_assets.dbt.graph import Graph
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT, Settings
@@ -317,7 +318,12 @@ def test_an_incremental_build_follows_late_doubled_deleted_and_mended_events(lak
         [{"ManufacturingOrder": "9999", "Material": "FG-1", "TotalQuantity": 1, "ProductionUnit": "ST"}],
     )
     selection = ("--exclude-resource-type", "unit_test", "--select", "production_order", "material_consumption")
-    checked = (*selection, "quarantine_production_order", "quarantine_material_consumption")
+    checked = (
+        *selection,
+        "int_erp__production_order",
+        "quarantine_production_order",
+        "quarantine_material_consumption",
+    )
     lake.dbt("build", *checked)
     assert lake.rows("silver.material_consumption", "event_id", "_datong_batch_id") == [
         ("MC1", "000000000002"),
@@ -536,6 +542,15 @@ def test_what_a_build_counted_is_written_down_once_and_adds_up(steward: Lake) ->
 def test_what_a_field_cannot_hold_or_is_not_there_is_no_fix(values: dict[str, str], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         withheld.fix("sales_order_item", "erp", "7/20", values, who="li", why="a try")
+
+
+def test_a_table_of_silver_brings_the_parts_that_it_is_made_of() -> None:
+    parsed = graph.load()
+    found = parsed.with_parts(["model.datong.customer"])
+    parts = ("int_erp__customer", "int_crm__customer", "int_erp__business_partner")
+    assert set(found) == {"model.datong.customer", *(f"model.datong.{name}" for name in parts)}
+    events = parsed.with_parts(["model.datong.material_movement", "model.datong.fct_material_movement"])
+    assert events == ["model.datong.material_movement", "model.datong.fct_material_movement"], "its part is a view"
 
 
 def test_without_services_dbt_says_how_to_start_them(tmp_path: Path) -> None:

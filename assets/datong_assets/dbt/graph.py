@@ -216,6 +216,23 @@ class Graph:
         tables = (self.tested.get(unique_id, unique_id) for unique_id in unique_ids)
         return [unique_id for unique_id in dict.fromkeys(tables) if unique_id in self.built]
 
+    def with_parts(self, unique_ids: Iterable[str]) -> list[str]:
+        """These nodes, and the tables of `models/silver/parts` they are made of: without these they show no news."""
+        found, waiting = dict[str, None](), list(unique_ids)
+        while waiting:
+            unique_id = waiting.pop(0)
+            found[unique_id] = None
+            waiting += [each for each in self.parents(unique_id) if self._is_part(each) and each not in found]
+        return list(found)
+
+    def _is_part(self, unique_id: str) -> bool:
+        node = self.built.get(unique_id)
+        return (
+            node is not None
+            and str(node["original_file_path"]).startswith("models/silver/parts/")
+            and node["config"].get("materialized") == "table"
+        )
+
     @cached_property
     def in_order(self) -> list[str]:
         """What is built, each after all that it reads."""

@@ -49,7 +49,15 @@ def prepared(home: Path, folder: Path) -> dict[str, Any]:
         inside = {cte.alias for cte in tree.find_all(exp.CTE)}
         read |= {f"{one.db}.{one.name}" for one in tree.find_all(exp.Table) if one.db or one.name not in inside}
         schema = f"{node['schema']}_candidate" if node["schema"] in {"gold", "serve"} else node["schema"]
-        statements.append({"name": f"{schema}.{node['alias']}", "is_view": kind == "view", "sql": as_duckdb(tree)})
+        statements.append(
+            {
+                "name": f"{schema}.{node['alias']}",
+                "is_view": kind == "view",
+                # a part carries rows as they were sent; what is read of it is in the tables that are made of it
+                "is_compared": kind != "view" and not node["original_file_path"].startswith("models/silver/parts/"),
+                "sql": as_duckdb(tree),
+            }
+        )
     made = {one["name"] for one in statements}
     inputs = {name: copied(name, folder / "inputs" / name) for name in sorted(read - made)}
     return {"database": str(folder / "plant.duckdb"), "macros": MACROS, "inputs": inputs, "statements": statements}
@@ -134,12 +142,12 @@ def copied(name: str, place: Path) -> list[str]:
 
 
 def lake_tables(task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every table that Datong made of these statements, but JSON texts."""
+    """What is compared of the tables that Datong made of these statements, but JSON texts."""
     from datong_platform.lake import history
     from datong_platform.names import parse
 
     for one in task["statements"]:
-        if not one["is_view"]:
+        if one["is_compared"]:
             name = one["name"].replace("_candidate.", ".")
             delta = history.open_table(parse(name))
             assert delta is not None, name
@@ -148,13 +156,13 @@ def lake_tables(task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def made_tables(task: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every table that DuckDB made of them, but JSON texts."""
+    """The same of those that DuckDB made."""
     import duckdb
 
     connection = duckdb.connect(task["database"], read_only=True)
     connection.execute("set TimeZone = 'UTC'")
     for one in task["statements"]:
-        if not one["is_view"]:
+        if one["is_compared"]:
             rows = connection.table(one["name"])
             names = ", ".join(f'"{each}"' for each in rows.columns if each not in JSON_TEXTS)
             yield one["name"].replace("_candidate.", "."), rows.project(names)

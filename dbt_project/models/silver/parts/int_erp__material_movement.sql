@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with item as (
 
     {{ latest('stg_erp__material_document_item') }}

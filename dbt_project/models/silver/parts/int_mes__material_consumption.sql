@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with material_consumption as (
 
     {{ latest('stg_mes__material_consumption') }}

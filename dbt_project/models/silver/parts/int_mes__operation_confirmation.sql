@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with operation_confirmation as (
 
     {{ latest('stg_mes__operation_confirmation') }}

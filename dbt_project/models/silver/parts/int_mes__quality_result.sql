@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with quality_result as (
 
     {{ latest('stg_mes__quality_result') }}

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with scrap as (
 
     {{ latest('stg_mes__scrap_record') }}

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 {{ config(enabled='tryton' in var('systems')) }}
 
 with latest_move as (
