@@ -9,6 +9,7 @@ an hour is waited for, and only a silence without work ends in an error.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 import stat
@@ -28,6 +29,10 @@ SILENCE = 30.0
 _LAST_DATA_RECEIVED = 52
 """Where Linux's tcp_info tells how many milliseconds ago the last data came (linux/tcp.h)."""
 _OPEN_FILES = Path("/dev/fd")
+_NO_LIMIT = 1_000_000_000
+"""Milliseconds that stand for no time limit of TCP: eleven days."""
+_MARKS: set[int] = set()
+_MARKING = threading.Lock()
 
 
 class SilentError(psycopg.OperationalError):
@@ -106,16 +111,16 @@ def _within(look: psycopg.Connection[Any], backend: int, seconds: float) -> tupl
 class Watch:
     """Ends the connections of a driver that cannot be asked for its socket (ADBC), when they fall silent.
 
-    The sockets are those that were opened to the server while the driver connected; Linux tells when data last came. On
-    another system nothing is ended.
+    The driver connects by `parts`: the address with a time limit of TCP (`tcp_user_timeout`) that no other connection
+    of this process has, by which its sockets are known among all others. Linux tells when data last came. On another
+    system nothing is ended.
     """
 
     def __init__(self, parts: str, seconds: float) -> None:
-        found = conninfo.conninfo_to_dict(parts)
-        self._port = int(str(found.get("port") or 5432))
-        self._parts, self._seconds = parts, seconds
-        self._known = _sockets(self._port)
-        self._mine: set[int] | None = None
+        given = int(str(conninfo.conninfo_to_dict(parts).get("tcp_user_timeout") or 0))
+        self._mark = _marked(given if given > 0 else _NO_LIMIT)
+        self.parts = conninfo.make_conninfo(parts, tcp_user_timeout=str(self._mark))
+        self._asked, self._seconds = parts, seconds
         self._since = 0.0
         self._ended = threading.Event()
         self.backend = 0
@@ -135,24 +140,26 @@ class Watch:
         finally:
             self._since = 0.0
 
-    def connected(self) -> None:
-        """The driver has opened its connection: sockets that others open from now on are not its own."""
-        self._mine = _sockets(self._port) - self._known
+    def cut(self) -> None:
+        """End the connection now, also one that is only being made: whoever waits for it gets the driver's error."""
+        for number in _sockets(self._mark):
+            _cut(number)
 
     def end(self) -> None:
         """Watch no longer."""
         self._ended.set()
+        with _MARKING:
+            _MARKS.discard(self._mark)
 
     def _watch(self) -> None:
         while not self._ended.wait(min(self._seconds / 4, 5)):
             since = self._since
             if not since or time.monotonic() - since < self._seconds:
                 continue
-            mine = _sockets(self._port) - self._known if self._mine is None else self._mine
-            silent = [one for one in mine if _quiet_for(one) >= self._seconds]
+            silent = [one for one in _sockets(self._mark) if _quiet_for(one) >= self._seconds]
             if not silent:
                 continue
-            if self.backend and at_work(self._parts, self.backend):
+            if self.backend and at_work(self._asked, self.backend):
                 self._since = self._since and time.monotonic()
                 continue
             if self._since == since:
@@ -161,15 +168,25 @@ class Watch:
                     _cut(number)
 
 
-def _sockets(port: int) -> set[int]:
-    """Open files that are connections to this port."""
-    return {int(file.name) for file in _OPEN_FILES.iterdir() if _port(int(file.name)) == port}
+def _marked(limit: int) -> int:
+    """The first time limit above this one that no other watch has."""
+    with _MARKING:
+        mark = next(one for one in itertools.count(limit + 1) if one not in _MARKS)
+        _MARKS.add(mark)
+    return mark
 
 
-def _port(number: int) -> int:
-    with suppress(OSError, ValueError), _copy(number) as one:
-        if one.family in {socket.AF_INET, socket.AF_INET6}:
-            return int(one.getpeername()[1])
+def _sockets(mark: int) -> set[int]:
+    """Open files that are connections with this time limit of TCP."""
+    return {int(file.name) for file in _OPEN_FILES.iterdir() if _mark(int(file.name)) == mark}
+
+
+def _mark(number: int) -> int:
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        with suppress(OSError, ValueError), _copy(number) as one:
+            if one.family in {socket.AF_INET, socket.AF_INET6}:
+                return one.getsockopt(socket.IPPROTO_TCP, option)
     return 0
 
 

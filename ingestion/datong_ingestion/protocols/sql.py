@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ from datong_platform.quality.windows import Totals, Window
 from datong_ingestion import cursor
 from datong_ingestion.connections.sql import SqlConnection
 from datong_ingestion.protocols.databases.dialect import CURSOR, Column, Dialect, Relation, Snapshot
+from datong_ingestion.protocols.databases.side_by_side import SideBySide, Slots
 from datong_ingestion.source import Description, Page
 from datong_ingestion.systems_config import EntityConfig, Mode, SystemConfig
 from datong_ingestion.values import Rescue
@@ -77,7 +80,7 @@ class Sql:
         self.definition, self.system, self.connection = system, system.system, connection
         self._credentials = declared.names_of("url") or "the user and the password"
         self.dialect = dialect_of(connection, f"system {system.system}")
-        self._gate = threading.BoundedSemaphore(connection.concurrency)
+        self._gate = Slots(connection.concurrency)
         self._unreachable = threading.Event()
         self._described: dict[str, tuple[EntityConfig, Relation]] = {}
 
@@ -111,11 +114,19 @@ class Sql:
         relation = self._just_described(entity) or self._relation(entity, thing)
         columns = [item for item in relation.columns if item.name in description.schema.names]
         latest = position
+
+        def statement(condition: str) -> str:
+            return self._statement(entity, columns, relation, position, condition)
+
+        def page(table: pa.Table) -> tuple[pa.Table, pa.Array | None, Any]:
+            rows, rescued = _agreed(table, columns, description.schema, relation)
+            moved = _cursor_values(entity, table, rows, columns, relation) if entity.mode == "cursor" else None
+            return rows, rescued, moved
+
         with self._gate, self._snapshot(thing) as snapshot:
-            for table in self._stream(snapshot, self._statement(entity, columns, relation, position), thing):
-                rows, rescued = _agreed(table, columns, description.schema, relation)
+            for rows, rescued, moved in self._rows(snapshot, entity, statement, page, thing, whole=position is None):
                 if entity.mode == "cursor":
-                    latest = cursor.later(latest, _cursor_values(entity, table, rows, columns, relation))
+                    latest = cursor.later(latest, moved)
                 yield Page(rows, rescued=rescued, position=latest if entity.mode == "cursor" else None)
             if entity.detect_deletes:
                 yield from self._key_pages(entity, description, relation, snapshot, thing)
@@ -128,9 +139,16 @@ class Sql:
             raise ConfigurationError(thing, "has no key to compare.", "name its `keys`, or leave out detect_deletes.")
         wanted = pa.schema([description.schema.field(item.name) for item in keys])
         nothing, told = description.schema.empty_table(), False
-        for table in self._stream(snapshot, self._select(entity, keys, _conditions(entity)), thing):
+
+        def statement(condition: str) -> str:
+            return self._select(entity, keys, _conditions(entity, condition))
+
+        def rows(table: pa.Table) -> pa.Table:
+            return _agreed(table, keys, wanted, relation)[0]
+
+        for found in self._rows(snapshot, entity, statement, rows, thing):
             told = True
-            yield Page(nothing, keys=_agreed(table, keys, wanted, relation)[0])
+            yield Page(nothing, keys=found)
         if not told:
             yield Page(nothing, keys=wanted.empty_table())
 
@@ -269,8 +287,42 @@ class Sql:
             return sorted(set(rows[1:]), key=rows.index)
         return _even(rows[0], rows[1], count) if len(rows) == 2 else []
 
-    def _statement(self, entity: EntityConfig, columns: list[Column], relation: Relation, position: str | None) -> str:
-        conditions = _conditions(entity)
+    def _rows(
+        self,
+        snapshot: Snapshot,
+        entity: EntityConfig,
+        statement: Callable[[str], str],
+        made: Callable[[pa.Table], _T],
+        thing: str,
+        *,
+        whole: bool = True,
+    ) -> Iterator[_T]:
+        """What is made of the rows of a statement, in which a condition may stand; a read of much that is there, and
+        not only what is new, by several connections at once, if the database can."""
+        ranges = self.dialect.cuts(entity, statement) if whole and self.connection.concurrency > 1 else []
+        if not ranges:
+            yield from map(made, self._stream(snapshot, statement(""), thing))
+            return
+
+        def rows(one: Snapshot, text: str) -> Generator[pa.Table]:
+            return self.dialect.stream(one, text, thing, self._credentials, in_step=True)
+
+        with self.dialect.reading(thing, self._credentials):
+            another = snapshot.shared()
+        statements = [statement(text) for text in ranges]
+        several = SideBySide(statements, snapshot, another=another, slots=self._gate, rows=rows, made=made)
+        with closing(several.read(min(self.connection.concurrency, max(2, os.cpu_count() or 1)))) as found:
+            yield from found
+
+    def _statement(
+        self,
+        entity: EntityConfig,
+        columns: list[Column],
+        relation: Relation,
+        position: str | None,
+        condition: str = "",
+    ) -> str:
+        conditions = _conditions(entity, condition)
         expression = entity.cursor_expression or (self.dialect.quoted(entity.cursor) if entity.cursor else "")
         kind = _cursor_kind(entity, columns, relation)
         if entity.mode == "cursor" and position is not None and kind is not None:
@@ -334,8 +386,8 @@ class Sql:
         return f"{self.system}.{entity.name} ({entity.address})"
 
 
-def _conditions(entity: EntityConfig) -> list[str]:
-    return [entity.filter] if entity.filter else []
+def _conditions(entity: EntityConfig, *more: str) -> list[str]:
+    return [text for text in (entity.filter, *more) if text]
 
 
 def _cursor_kind(entity: EntityConfig, columns: list[Column], relation: Relation) -> pa.DataType | None:

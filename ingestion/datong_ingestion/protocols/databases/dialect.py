@@ -7,7 +7,8 @@ errors mean. Everything about modes, cursors, key sets and partitions is `protoc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -85,6 +86,18 @@ class Snapshot(ABC):
     def batches(self, statement: str) -> Iterator[pa.Table]:
         """The rows of a statement, in the driver's own types, batch by batch; the driver's errors as they are."""
 
+    def in_step(self, statement: str) -> Iterator[pa.Table]:
+        """As `batches`, and nothing is read ahead of what is taken."""
+        return self.batches(statement)
+
+    def shared(self) -> Callable[[], Snapshot] | None:
+        """What opens another connection that sees the very same moment, for as long as this one lasts; None where the
+        database or what stands before it does not allow it. To be asked before the first row is read."""
+        return None
+
+    def cut(self) -> None:  # noqa: B027 most drivers cannot
+        """End the connection: whoever waits for it in another thread gets the driver's error."""
+
 
 class Dialect(ABC):
     """A kind of database, and the address of one."""
@@ -109,6 +122,11 @@ class Dialect(ABC):
     @abstractmethod
     def snapshot(self, thing: str) -> Snapshot:
         """A connection with a read-only transaction; the driver's errors as they are."""
+
+    def cuts(self, entity: EntityConfig, statement: Callable[[str], str]) -> list[str]:
+        """Conditions that cut a read of much into ranges, which between them hold every row once, and in the order of
+        the whole; none where that does not pay or is not possible. `statement`: the read under a condition."""
+        return []
 
     def close(self) -> None:  # noqa: B027 most dialects keep none
         """Let go of connections that are kept for the next read."""
@@ -200,10 +218,18 @@ class Dialect(ABC):
             )
         return TerminalError(thing, f"{self.address} answered: {said}.", "see the reason given by the database.")
 
-    def stream(self, snapshot: Snapshot, statement: str, thing: str, credentials: str) -> Iterator[pa.Table]:
+    def stream(
+        self, snapshot: Snapshot, statement: str, thing: str, credentials: str, *, in_step: bool = False
+    ) -> Generator[pa.Table]:
         """The rows of a statement. InterruptedReadError when the connection breaks off."""
+        with self.reading(thing, credentials):
+            yield from snapshot.in_step(statement) if in_step else snapshot.batches(statement)
+
+    @contextmanager
+    def reading(self, thing: str, credentials: str) -> Generator[None]:
+        """Within this block errors of the driver become ours. InterruptedReadError when the connection breaks off."""
         try:
-            yield from snapshot.batches(statement)
+            yield
         except (DatongError, GeneratorExit):
             raise
         except Exception as error:  # noqa: BLE001 the drivers share no class of error

@@ -1,5 +1,7 @@
 """PostgreSQL, through ADBC (Arrow-native, binary COPY underneath); its catalog through psycopg.
 
+A big table is read in ranges of its pages (`ctid`), by several connections in one exported snapshot: the driver takes
+rows apart in one thread a connection, and needs longer for it than all the rest needs with them.
 Types from the catalog: numeric(p,s) to an exact decimal (38,18 where it has none), timestamptz to UTC, what has no
 counterpart to its text. Guards against values that Arrow or Delta cannot hold: infinite dates, NaN in a decimal, texts
 of a database in SQL_ASCII.
@@ -7,10 +9,11 @@ of a database in SQL_ASCII.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date, datetime
 from typing import Any
 
@@ -51,6 +54,21 @@ _REFUSED_WORDS = ("password authentication failed", "permission denied", "no pg_
 _UNKNOWN_STATES = ("3D", "3F", "42P01", "42703", "42601", "42883")
 _PASSING_STATES = ("08", "53", "57P", "40001")
 _PASSING_WORDS = ("connection", "timeout", "timed out", "could not translate", "server closed", "terminating")
+MUCH_BYTES = 64 * 1024 * 1024
+"""A read of so much takes seconds: another connection pays."""
+RANGE_BYTES = 16 * 1024 * 1024
+"""What one statement reads of it: enough that the statement itself is nothing."""
+_DEARER = 1.5
+"""How much more all ranges together may cost than the whole, in the planner's words: a page more or less for each."""
+_SIZE = """
+with recursive part as (
+    select c.oid from pg_class c where c.oid = %s::regclass and c.relkind in ('r', 'm', 'p')
+    union all select i.inhrelid from pg_inherits i join part on i.inhparent = part.oid
+)
+select sum(pg_table_size(oid)), max(pg_relation_size(oid)) / current_setting('block_size')::bigint from part
+"""
+# a proxy may lead each connection to another server, and a server may have an older snapshot of the same name
+_MOMENT = "pg_postmaster_start_time()::text || ' ' || current_database() || ' ' || pg_current_snapshot()::text"
 # what Delta, Spark and BI tools hold; PostgreSQL goes from 4713 BC to 294276 AD and to infinity
 _RANGES = {
     1082: ("date '0001-01-01'", "date '9999-12-31'"),
@@ -146,22 +164,53 @@ class PostgreSql(Dialect):
                 inside=f"case when {name} between {low} and {high} then {name} end",
                 outside=f"case when {name} not between {low} and {high} then {name}::text end",
             )
-        plain = item.type_code in _TYPES or item.type_code == _NUMERIC
+        if item.type_code == _NUMERIC:
+            # the driver takes four times as long to write a number down as the server does
+            return Column(item.name, _kind(item), name, text="{}::text".format)
+        plain = item.type_code in _TYPES
         inside = f"to_json({name})::text" if is_array else "" if plain else f"{name}::text"
         return Column(item.name, _kind(item), name, inside=inside)
 
     def snapshot(self, thing: str) -> Snapshot:
         """Repeatable read, on a connection that an earlier read of this source left when it ended well."""
-        with suppress(IndexError):
-            while True:
-                reader = self._readers.popleft()
-                # one that broke while nobody used it is left for a new one
-                with suppress(Exception):
-                    reader.begin()
-                    return _Snapshot(reader, self._readers)
-        reader = _Reader(self._conninfo, self.connection.timeout_seconds)
-        reader.begin()
-        return _Snapshot(reader, self._readers)
+        reader = _begun(self._readers)
+        if reader is None:
+            reader = self._reader().open()
+            reader.begin()
+        return _Snapshot(reader, self._readers, self._reader)
+
+    def _reader(self) -> _Reader:
+        return _Reader(self._conninfo, self.connection.timeout_seconds)
+
+    def cuts(self, entity: EntityConfig, statement: Callable[[str], str]) -> list[str]:
+        """Ranges of pages, of a table or a materialized view with what it inherits.
+
+        Only where the planner finds the rows of a range by their place (PostgreSQL 14 and later, and no foreign table),
+        so that all ranges together cost the server no more than the whole.
+        """
+        if entity.query:
+            return []
+        # what cannot tell its size or explain a read is read as a whole
+        with suppress(psycopg.Error), self._catalog() as catalog:
+            found = catalog.execute(_SIZE, [self.source(entity)]).fetchone()
+            size, pages = (int(found[0] or 0), int(found[1] or 0)) if found else (0, 0)
+            count = min(size // RANGE_BYTES, pages)
+            if size < MUCH_BYTES or count < 2:
+                return []
+            bounds = [pages * part // count for part in range(1, count)]
+            ranges = [
+                f"ctid < '({bounds[0]},0)'",
+                *(f"ctid >= '({low},0)' and ctid < '({high},0)'" for low, high in itertools.pairwise(bounds)),
+                f"ctid >= '({bounds[-1]},0)'",
+            ]
+            whole, part = (_explained(catalog, statement(text)) for text in ("", ranges[count // 2]))
+            if (
+                whole["Plan Rows"] * whole["Plan Width"] >= MUCH_BYTES
+                and part["Total Cost"] * count <= whole["Total Cost"] * _DEARER
+                and _by_place(part)
+            ):
+                return ranges
+        return []
 
     def writer(self, thing: str) -> psycopg.Connection[tuple[Any, ...]]:
         """Read committed, as the server has it by default."""
@@ -233,26 +282,53 @@ class PostgreSql(Dialect):
         return f"sum(('x' || substr({hashed}, 1, 15))::bit(60)::bigint)::text"
 
 
+def _explained(catalog: psycopg.Connection[tuple[Any, ...]], statement: str) -> dict[str, Any]:
+    found = catalog.execute(f"explain (format json) {statement}".encode()).fetchone()
+    return found[0][0]["Plan"] if found else {}
+
+
+def _by_place(plan: dict[str, Any]) -> bool:
+    """Whether a range is found by the place of its rows; the planner takes small partitions as a whole."""
+    other = sum(leaf["Total Cost"] for leaf in _leaves(plan) if leaf["Node Type"] != "Tid Range Scan")
+    return other <= plan["Total Cost"] / 10
+
+
+def _leaves(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    # conditions of row security have plans of their own, below the scan that they belong to
+    below = [one for one in plan.get("Plans", []) if one.get("Parent Relationship") not in {"SubPlan", "InitPlan"}]
+    for one in below:
+        yield from _leaves(one)
+    if not below:
+        yield plan
+
+
 class _Reader:
     """A connection of ADBC, which can read snapshot after snapshot, and what watches it for silence."""
 
     def __init__(self, parts: str, seconds: float) -> None:
+        self.watch = Watch(parts, seconds)
+        self.connection: Any = None
+
+    def open(self) -> _Reader:
+        """Connect."""
         from adbc_driver_postgresql import dbapi
 
-        self.watch = Watch(parts, seconds)
         try:
             with self.watch.waiting():
-                self.connection = dbapi.connect(parts)
-            self.watch.connected()
+                self.connection = dbapi.connect(self.watch.parts)
         except BaseException:
             self.watch.end()
             raise
+        return self
 
-    def begin(self) -> None:
-        """Begin a transaction; the connection is closed when that fails."""
+    def begin(self, shared: str = "") -> None:
+        """Begin a transaction, in a snapshot that another one exported if that is named; the connection is closed when
+        that fails."""
         try:
             with self.watch.waiting(), self.connection.cursor() as first:
                 first.execute("set transaction isolation level repeatable read, read only")
+                if shared:
+                    first.execute(f"set transaction snapshot '{shared}'")
                 if not self.watch.backend:
                     first.execute("select pg_backend_pid()")
                     found = first.fetchone()
@@ -260,6 +336,12 @@ class _Reader:
         except BaseException:
             self.close()
             raise
+
+    def asked(self, statement: str) -> tuple[Any, ...]:
+        """The row that a question gives."""
+        with self.watch.waiting(), self.connection.cursor() as rows:
+            rows.execute(statement)
+            return rows.fetchone()
 
     def end(self) -> None:
         """End the transaction; the connection is closed when that fails."""
@@ -278,11 +360,23 @@ class _Reader:
             self.watch.end()
 
 
+def _begun(idle: deque[_Reader], shared: str = "") -> _Reader | None:
+    """A connection that was left for the next use, in a transaction that has begun; None when there is none."""
+    with suppress(IndexError):
+        while True:
+            reader = idle.popleft()
+            # one that broke while nobody used it is left for a new one
+            with suppress(Exception):
+                reader.begin(shared)
+                return reader
+    return None
+
+
 class _Snapshot(Snapshot):
     """A transaction that has begun; its connection goes to `idle` when it ends well."""
 
-    def __init__(self, reader: _Reader, idle: deque[_Reader]) -> None:
-        self._reader, self._idle = reader, idle
+    def __init__(self, reader: _Reader, idle: deque[_Reader], another: Callable[[], _Reader]) -> None:
+        self._reader, self._idle, self._another = reader, idle, another
 
     def __enter__(self) -> _Snapshot:
         return self
@@ -297,22 +391,70 @@ class _Snapshot(Snapshot):
             self._idle.append(self._reader)
 
     def batches(self, statement: str) -> Iterator[pa.Table]:
+        # the driver needs longer to take rows apart than all the rest needs with them: it goes on meanwhile
+        with closing(self.in_step(statement)) as rows, ThreadPoolExecutor(1, thread_name_prefix="read ahead") as ahead:
+            coming = ahead.submit(next, rows, None)
+            while (batch := coming.result()) is not None:
+                coming = ahead.submit(next, rows, None)
+                yield batch
+
+    def in_step(self, statement: str) -> Generator[pa.Table]:
         watch = self._reader.watch
         with self._reader.connection.cursor() as rows:
             with watch.waiting():
                 rows.execute(statement)
                 reader = rows.fetch_record_batch()
-
-            def following() -> pa.RecordBatch | None:
+            while True:
                 with watch.waiting():
-                    return next(reader, None)
+                    batch = next(reader, None)
+                if batch is None:
+                    return
+                yield pa.Table.from_batches([batch])
 
-            # the driver needs longer to take rows apart than all the rest needs with them: it goes on meanwhile
-            with ThreadPoolExecutor(1, thread_name_prefix="read ahead") as ahead:
-                coming = ahead.submit(following)
-                while (batch := coming.result()) is not None:
-                    coming = ahead.submit(following)
-                    yield pa.Table.from_batches([batch])
+    def shared(self) -> Callable[[], Snapshot] | None:
+        try:
+            name, moment = self._reader.asked(f"select pg_export_snapshot(), {_MOMENT}")
+        except Exception:  # noqa: BLE001 the driver has no class for what a server does not know or allow
+            # its transaction is of no more use; where the connection is not either, this says so
+            self._reader.end()
+            self._reader.begin()
+            return None
+        return lambda: _Twin(self._idle, self._another, name, moment)
+
+    def cut(self) -> None:
+        self._reader.watch.cut()
+
+
+class _Twin(_Snapshot):
+    """A transaction in the snapshot that another one exported; it begins when it is entered."""
+
+    def __init__(self, idle: deque[_Reader], another: Callable[[], _Reader], name: str, moment: str) -> None:
+        self._idle, self._another, self._name, self._moment = idle, another, name, moment
+        self._made: _Reader | None = None
+        self._is_cut = False
+
+    def __enter__(self) -> _Twin:
+        reader = _begun(self._idle, self._name)
+        if reader is None:
+            self._made = reader = self._another()
+            if self._is_cut:
+                reader.watch.end()
+                raise ConnectionAbortedError("not needed any more")
+            reader.open()
+            reader.begin(self._name)
+        self._made = self._reader = reader
+        try:
+            if reader.asked(f"select {_MOMENT}") != (self._moment,):
+                raise ConnectionRefusedError("another server, or another moment of it")
+        except BaseException:
+            reader.close()
+            raise
+        return self
+
+    def cut(self) -> None:
+        self._is_cut = True
+        if self._made is not None:
+            self._made.watch.cut()
 
 
 def _kind(item: Any) -> pa.DataType:
