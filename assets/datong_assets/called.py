@@ -76,9 +76,11 @@ def source_system(name: str) -> tuple[str, str]:
     return title, (found.title_zh if found else "") or title
 
 
-def failed_check(subject: str, check: str) -> tuple[str, str]:
-    """What it means that a check failed, as a title."""
+def failed_check(subject: str, check: str, *, is_run: bool = True) -> tuple[str, str]:
+    """What it means that a check failed, as a title; of one that could not be run, that nothing is known."""
     english, chinese = thing(subject)
+    if not is_run:
+        return f"{english}: a check could not be made", f"{chinese}：有检查未能执行"
     if found := _FAILED.get(check):
         return found[0].format(english), found[1].format(chinese)
     for kind, found in _FAILED_FOR_COLUMN.items():

@@ -10,6 +10,9 @@ from datong_platform.errors import DatongError
 
 from datong_assets.progress import Progress, tell
 
+NOT_RUN = "not_run"
+"""Metadata of a check's result that did not pass because the check could not be run: nothing is known by it."""
+
 
 def fail(errors: Sequence[DatongError]) -> None:
     """dg.Failure that names every error; nothing when there is none. It is never retried: what could be was."""

@@ -17,6 +17,7 @@ from datong_platform.alerts.findings import Finding, FindingKind
 from datong_platform.names import SCHEMAS
 
 from datong_assets import called, cycle, exchange_findings
+from datong_assets.failing import NOT_RUN
 
 _RUNS = 300
 """Runs that are looked back on: several cycles of every system."""
@@ -88,7 +89,10 @@ def _of_checks(instance: dg.DagsterInstance, graph: AssetGraph, owners: Mapping[
             continue
         kind: FindingKind = "late" if _LATE.search(key.name) else "check"
         subject = _subject(key.asset_key)
-        title, title_zh = _titles(kind, subject) if kind == "late" else called.failed_check(subject, key.name)
+        if kind == "late":
+            title, title_zh = _titles(kind, subject)
+        else:
+            title, title_zh = called.failed_check(subject, key.name, is_run=NOT_RUN not in evaluation.metadata)
         words = evaluation.description or ""
         yield Finding(
             f"{kind}:{subject}:{key.name}",
@@ -121,7 +125,8 @@ def _finding(kind: FindingKind, subject: str, detail: str, cause: str, owners: M
 
 def _titles(kind: FindingKind, subject: str) -> tuple[str, str]:
     """What is wrong with a table, a flow or a job, in words for people."""
-    english, chinese = _TITLES[kind]
+    # a job whose run ended without a word names no table
+    english, chinese = _TITLES["service" if kind == "build" and "." not in subject else kind]
     name, name_zh = called.thing(subject)
     return english.format(name), chinese.format(name_zh)
 

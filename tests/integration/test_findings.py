@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from datong_assets.alerting import load_alerts
-from datong_assets.failing import fail
+from datong_assets.failing import NOT_RUN, fail
 from datong_assets.findings import gather, upstream
 from datong_platform.errors import ConfigurationError, TransientError
 
@@ -35,7 +35,8 @@ def silver() -> None:
 @dg.asset_check(asset=["silver", "order"])
 def key() -> dg.AssetCheckResult:
     passed = "key" not in BROKEN
-    return dg.AssetCheckResult(passed=passed, description="finds 3 rows")
+    told = {NOT_RUN: True} if BROKEN.get("key") == "not run" else {}
+    return dg.AssetCheckResult(passed=passed, description="finds 3 rows", metadata=told)
 
 
 @dg.asset_check(asset=["silver", "order"])
@@ -105,6 +106,9 @@ def test_checks_and_lateness_are_findings_until_they_pass(plant: Plant) -> None:
         "late:silver.order:freshness": "warning",
     }
     assert found["check:silver.order:key"].detail == "silver.order, check key: finds 3 rows"
+    assert found["check:silver.order:key"].title == "silver.order: a record is there twice, or has no number"
+    plant.run("build", key="not run")
+    assert plant.found["check:silver.order:key"].title == "silver.order: a check could not be made"
     plant.run("build")
     assert not plant.found
 

@@ -63,6 +63,13 @@ def test_a_failed_check_of_a_column_names_the_column_as_the_standard_does() -> N
     )
 
 
+def test_a_check_that_could_not_be_made_says_nothing_of_the_rows() -> None:
+    assert called.failed_check("silver.customer", "key", is_run=False) == (
+        "Customer: a check could not be made",
+        "客户：有检查未能执行",
+    )
+
+
 def test_a_balance_is_named_by_its_own_title() -> None:
     for one in balances():
         title, title_zh = called.failed_check(one.checked_on, one.name)

@@ -20,7 +20,7 @@ from datong_platform.errors import DatongError, TerminalError
 from pydantic import Field
 
 from datong_assets import hops
-from datong_assets.failing import explained, fail
+from datong_assets.failing import NOT_RUN, explained, fail
 from datong_assets.progress import Progress, tell
 
 if TYPE_CHECKING:
@@ -174,7 +174,13 @@ def _reconcile(context: dg.AssetCheckExecutionContext, system: SystemConfig) -> 
         key = _bronze_key(system, entity)
         if isinstance(outcome, DatongError):
             failures.append(outcome)
-            yield dg.AssetCheckResult(asset_key=key, check_name=RECONCILED, passed=False, description=str(outcome))
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=RECONCILED,
+                passed=False,
+                description=str(outcome),
+                metadata={NOT_RUN: True},
+            )
             tell(Progress("check", step, entity, ok=False, error=outcome))
             continue
         yield _result(key, outcome)

@@ -26,7 +26,7 @@ from datong_assets.dbt.client import NodeFinished, NodeStarted
 from datong_assets.dbt.facts import Facts
 from datong_assets.dbt.graph import Graph
 from datong_assets.dbt.up_to_date import INPUTS, UpToDate
-from datong_assets.failing import explained, fail
+from datong_assets.failing import NOT_RUN, explained, fail
 from datong_assets.instance import pooled
 from datong_assets.lake_facts import TableFacts
 from datong_assets.progress import Progress, tell
@@ -366,7 +366,11 @@ def _told(
                 passed=passed,
                 severity=dg.AssetCheckSeverity.WARN if event.status == "warn" else dg.AssetCheckSeverity.ERROR,
                 description=None if passed else event.message,
-                metadata={"rows": event.failures, "seconds": event.seconds},
+                metadata={
+                    "rows": event.failures,
+                    "seconds": event.seconds,
+                    **({} if event.status in {"pass", "warn", "fail"} else {NOT_RUN: True}),
+                },
             )
         tell(
             Progress(
