@@ -68,10 +68,7 @@ def names(dictionary: Dictionary) -> list[str]:
 
 def content(dictionary: Dictionary, name: str, lang: Lang) -> Content | None:
     """One page; None when there is none of this name."""
-
-    def t(en: str, zh: str) -> str:
-        return zh if lang == "zh" else en
-
+    t = _say(lang)
     if name == INDEX:
         return _index(dictionary, t)
     if name == CODES:
@@ -133,17 +130,13 @@ def script() -> str:
 
 def words(dictionary: Dictionary, lang: Lang) -> str:
     """What the search searches in, as JavaScript: page, name, titles in both languages, what it is, what it means."""
-    english = lang == "en"
+    t = _say(lang)
     kinds = {
-        "table": "table" if english else "表",
-        "field": "field" if english else "字段",
-        "code": "code" if english else "代码",
-        "term": "term" if english else "术语",
+        "table": t("table", "表"),
+        "field": t("field", "字段"),
+        "code": t("code", "代码"),
+        "term": t("term", "术语"),
     }
-
-    def said(entry: TableEntry | FieldEntry) -> str:
-        return entry.description if english else entry.description_zh or entry.description
-
     rows = [
         [
             f"{TERMS}#{term.name}",
@@ -151,12 +144,12 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
             term.title,
             term.title_zh,
             kinds["term"],
-            term.definition if english else term.definition_zh,
+            t(term.definition, term.definition_zh),
         ]
         for term in dictionary.terms
     ]
     for table in dictionary.tables:
-        rows.append([f"{table.name}.html", table.name, table.title, table.title_zh, kinds["table"], said(table)])
+        rows.append([f"{table.name}.html", table.name, table.title, table.title_zh, kinds["table"], _said(table, t)])
         rows += [
             [
                 f"{table.name}.html#{column.name}",
@@ -164,7 +157,7 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
                 column.title,
                 column.title_zh,
                 kinds["field"],
-                said(column),
+                _said(column, t),
             ]
             for column in table.fields
             if not column.name.startswith("_")
@@ -185,6 +178,10 @@ def words(dictionary: Dictionary, lang: Lang) -> str:
     return f"window.datongWords = {json.dumps(rows, ensure_ascii=False, separators=(',', ':'))};\n".replace(
         "</", "<\\/"
     )
+
+
+def _say(lang: Lang) -> Say:
+    return lambda en, zh: zh if lang == "zh" else en
 
 
 def _search(t: Say) -> Markup:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from datong_platform import engine
 from datong_platform.errors import ConfigurationError, DatongError
 from datong_platform.names import public_schema
+from datong_platform.standard.sql_text import literal
 
 from datong_assets.dbt import graph as graphs
 from datong_assets.dbt import joins
@@ -112,7 +113,7 @@ class _Walk:
                 raise ConfigurationError(
                     f"column {name} of {table}", "is not there.", f"take one of {', '.join(columns)}."
                 )
-        where = " and ".join(f"cast({name} as string) = {_literal(value)}" for name, value in wanted.items())
+        where = " and ".join(f"cast({name} as string) = {literal(str(value))}" for name, value in wanted.items())
         rows = _query(f"select * from {table} where {where or 'true'} limit 2")
         if len(rows) != 1:
             names = self._key(table) or columns[:1]
@@ -459,11 +460,9 @@ def _as_sent(table: str, row: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _where(key: Mapping[str, Any]) -> str:
-    return " and ".join(f"cast({name} as string) = cast({_literal(value)} as string)" for name, value in key.items())
-
-
-def _literal(value: Any) -> str:
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return " and ".join(
+        f"cast({name} as string) = cast({literal(str(value))} as string)" for name, value in key.items()
+    )
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -298,6 +298,7 @@ def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
     if event.status not in {"error", "fail", "partial success", "runtime error"}:
         return None
     node = facts.graph.nodes[event.unique_id]
+    file = f"{facts.graph.project.name}/{node['original_file_path']}"
     if node["resource_type"] == "test":
         table = facts.graph.tested.get(event.unique_id)
         thing = f"test {facts.check_name(node)} on {_name(facts, table)}" if table else f"test {node['name']}"
@@ -305,9 +306,8 @@ def _failure(event: NodeFinished, facts: Facts) -> DatongError | None:
         return TerminalError(
             thing,
             f"{found}: {event.message}",
-            f"see {facts.graph.project.name}/{node['original_file_path']}; what reads the table was not built.",
+            f"see {file}; what reads the table was not built.",
         )
-    file = f"{facts.graph.project.name}/{node['original_file_path']}"
     owed = _owed_column(str(node["name"]), event.message or "")
     return TerminalError(
         f"table {_name(facts, event.unique_id)}",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from datong_platform.names import public_schema
+from datong_platform.standard.sql_text import literal
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -51,7 +52,7 @@ class Joins:
         made: list[str] = []
         for at in dict.fromkeys(place.at for place in self._places() if place.table == table):
             parts = [
-                f"cast({place.column} as string) = {_text(known[name])}"
+                f"cast({place.column} as string) = {literal(str(known[name]))}"
                 for name, place in self.keys.items()
                 if (place.table, place.at) == (table, at) and known.get(name) is not None
             ]
@@ -61,7 +62,7 @@ class Joins:
                     continue
                 for other in equal:
                     if (value := sent.get(other.table, {}).get(other.column)) is not None:
-                        parts.append(f"cast({place.column} as string) = {_text(value)}")
+                        parts.append(f"cast({place.column} as string) = {literal(str(value))}")
                     elif other.table in found:
                         others[other.table].append((place.column, other.column))
             parts += [
@@ -137,7 +138,3 @@ def _leaf(scope: Scope, made: exp.Expr) -> Place | None:
 def _together(columns: Sequence[str]) -> str:
     """Several columns as one text, to be compared at once."""
     return f"concat_ws('|', {', '.join(f'cast({name} as string)' for name in columns)})"
-
-
-def _text(value: Any) -> str:
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
