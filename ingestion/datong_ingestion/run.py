@@ -29,7 +29,7 @@ from datong_platform.errors import (
     ServiceError,
     TransientError,
 )
-from datong_platform.lake import history, landing, load, quarantine, sync_log, upkeep
+from datong_platform.lake import held, history, landing, load, quarantine, sync_log, upkeep
 from datong_platform.lake.columns import compute, row_keys, schema_to_json, source_fields
 from datong_platform.lake.history import Loaded
 from datong_platform.lake.landing import Kind, Landing, Manifest
@@ -105,6 +105,8 @@ class IngestResult:
     """The version of the table that the load of each batch made."""
     refused: int = 0
     """Rows, messages or segments that could not be read: they are in quarantine, as sent."""
+    loads: Sequence[load.LoadResult] = field(default=(), repr=False)
+    """The loads, in their order."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +297,7 @@ class EntityIngest:
             )
         if read.loaded:
             loads.append(read.loaded)
-            upkeep.after_load(self.table, read.loaded.loaded.sequence)
+            upkeep.after_load(self.table, read.loaded.loaded.sequence, read.delta)
         return self.result(loads, started, read)
 
     def result(self, loads: list[load.LoadResult], started: float, read: _Read | None = None) -> IngestResult:
@@ -311,7 +313,7 @@ class EntityIngest:
         if any(one.widened_columns or one.loaded.kind == "rebuild" for one in loads):
             _tell_engine(self.table)
         added = {name for one in loads for name in one.new_columns}
-        return IngestResult(
+        found = IngestResult(
             table=self.table,
             mode=self.entity.mode,
             batches=[one.loaded.batch_id for one in loads],
@@ -332,7 +334,10 @@ class EntityIngest:
             notes=[*read.notes, *self._waiting()],
             events=[event for one in loads for event in one.loaded.events],
             refused=sum(one.loaded.refused for one in loads),
+            loads=loads,
         )
+        held.give_back(self.table, delta)
+        return found
 
     def _waiting(self) -> list[str]:
         """What the source left for the next read: told, since no rows and no error would look like a fault."""
@@ -408,7 +413,7 @@ class EntityIngest:
     def plan(self, table: DeltaTable | None = None, *, baseline: bool = False, rebuild: bool = False) -> Plan:
         """What the next batch reads, and what is known before. `table`: bronze, where it was opened a moment ago."""
         mode = self.entity.mode
-        delta = history.open_table(self.table) if table is None else table
+        delta = held.take(self.table) if table is None else table
         last = history.watermark(self.table, delta)
         if not self._confirmed:
             self._confirm(last)

@@ -378,17 +378,22 @@ class _Batch(NamedTuple):
 
 
 def batches_of(system: str, entity: str, result: "IngestResult") -> list[_Batch]:
-    """The batches that were loaded now, read back from the landing zone and from the table's log."""
+    """The batches that were loaded now: what was landed, and what the store gave back of the table's log."""
     from datong_platform.lake import history, landing
 
     found: list[_Batch] = []
+    loads = {one.loaded.batch_id: one for one in result.loads}
     for batch in result.batches:
         version = result.versions.get(batch)
-        committed = None if version is None else history.committed(result.table, version)
+        load = loads.get(batch)
+        committed = load.committed if load else None
+        if committed is None and version is not None:
+            committed = history.committed(result.table, version)
         if committed is None or committed.loaded is None or committed.loaded.batch_id != batch:
             loaded = history.loads_of(result.table, [batch]).get(batch)
             committed = history.committed(result.table, loaded.version) if loaded else None
-        found.append(_Batch(batch, landing.read_manifest(system, entity, int(batch)), committed))
+        manifest = (load.manifest if load else None) or landing.read_manifest(system, entity, int(batch))
+        found.append(_Batch(batch, manifest, committed))
     return found
 
 

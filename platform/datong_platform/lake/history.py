@@ -87,13 +87,15 @@ def last_checkpoint(table: TableName) -> int | None:
 
 
 _content: dict[tuple[str, int], int] = {}
+_last: dict[tuple[str, int], Loaded] = {}
+_KNOWN = 4096
 
 
 def content_version(delta: DeltaTable) -> int:
     """The version since which the open table holds the same rows: upkeep makes versions that change none."""
     place = (str(delta.metadata().id), delta.version())
     if place not in _content:
-        if len(_content) > 4096:
+        if len(_content) > _KNOWN:
             _content.clear()
         _content[place] = _content_version(delta)
     return _content[place]
@@ -148,27 +150,62 @@ class Committed:
     added_rows: int
     """The rows that it added, by the counts of its files: how a commit was made decides whether its metrics say
     anything."""
+    etag: str
+    """The store's mark of the entry."""
 
 
 def committed(table: TableName, version: int) -> Committed | None:
     """What a version of the table is, read from its entry alone; None when the log has that no more."""
-    entry = storage.get(f"{table.path}/_delta_log/{version:020d}.json")
-    if entry is None:
+    found = storage.opened(f"{table.path}/_delta_log/{version:020d}.json")
+    if found is None:
         return None
+    etag, pieces = found
     rows, loaded = 0, None
-    for line in entry.splitlines():
+    for line in b"".join(pieces).splitlines():
         action = json.loads(line) if line else {}
         if added := action.get("add"):
             rows += json.loads(added.get("stats") or "{}").get("numRecords", 0)
         if said := action.get("commitInfo"):
             loaded = _loaded({**said, "version": version})
-    return Committed(loaded, rows)
+    return Committed(loaded, rows, etag)
 
 
 def watermark(table: TableName, delta: DeltaTable | None) -> Loaded | None:
     """The newest load of the open table `delta`; None when nothing was loaded yet."""
     if delta is None:
         return None
+    version = _version(delta)
+    if known := _last.get(version):
+        return known
+    found = _watermark(table, delta)
+    if found is not None:
+        _remember(version, found)
+    return found
+
+
+def _version(delta: DeltaTable) -> tuple[str, int]:
+    """What no commit changes any more: a table as it is at a version."""
+    return str(delta.metadata().id), delta.version()
+
+
+def _remember(version: tuple[str, int], last: Loaded) -> None:
+    if len(_last) > _KNOWN:
+        _last.clear()
+    _last[version] = last
+
+
+def loaded_now(delta: DeltaTable, loaded: Loaded) -> None:
+    """The version that the open table is at was made by this load."""
+    _remember(_version(delta), loaded)
+
+
+def last_batch(table: TableName, delta: DeltaTable) -> int:
+    """The number of the last batch loaded into the open table, 0 for none."""
+    known = _last.get(_version(delta))
+    return known.sequence if known else delta.transaction_version(application_id(table)) or 0
+
+
+def _watermark(table: TableName, delta: DeltaTable) -> Loaded | None:
     last = delta.transaction_version(application_id(table))
     if last is None:
         return None

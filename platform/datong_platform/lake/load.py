@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from datong_platform.errors import SchemaError, ServiceError
-from datong_platform.lake import history, landing, quarantine, storage
+from datong_platform.lake import held, history, landing, quarantine, storage
 from datong_platform.lake.columns import (
     BRONZE_FIELDS,
     compute,
@@ -35,7 +36,7 @@ from datong_platform.lake.columns import (
     type_name,
     widens,
 )
-from datong_platform.lake.history import Loaded
+from datong_platform.lake.history import Committed, Loaded
 from datong_platform.lake.landing import DataFile, Manifest
 from datong_platform.lake.statistics import delta_statistics
 from datong_platform.names import BATCH_ID, INGESTED_AT, OPERATION, TableName, bronze
@@ -60,6 +61,10 @@ class LoadResult:
     bytes: int = 0
     created: bool = False
     """The load made the table."""
+    manifest: Manifest | None = None
+    """The batch, where it was loaded now."""
+    committed: Committed | None = None
+    """Its commit, as the store gave it back."""
 
 
 def bronze_schema(delta: DeltaTable) -> pa.Schema:
@@ -79,9 +84,9 @@ def load_landed(system: str, entity: str) -> Pending:
     """Load the batches that were landed and not yet loaded, in their order; usually there are none."""
     table = bronze(system, entity)
     results: list[LoadResult] = []
-    delta = history.open_table(table)
+    delta = held.take(table)
     while True:
-        last = _last(delta, table) if delta else 0
+        last = history.last_batch(table, delta) if delta else 0
         manifest = landing.read_manifest(system, entity, last + 1)
         if manifest is None:
             return Pending(results, delta)
@@ -123,7 +128,7 @@ def load(manifest: Manifest, delta: DeltaTable | None = None) -> LoadResult | No
             failure = error
             break
     delta = history.open_table(table)
-    if delta is not None and _last(delta, table) >= manifest.sequence:
+    if delta is not None and history.last_batch(table, delta) >= manifest.sequence:
         # another loader committed it, and cleared its files away while this one read them
         return _found(table, manifest)
     raise ServiceError(
@@ -167,17 +172,17 @@ def merge_schemas(table: TableName, old: pa.Schema, new: pa.Schema) -> tuple[pa.
 
 
 def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult | None:
-    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake import CommitProperties, PostCommitHookProperties, Transaction, write_deltalake
 
     added: list[str] = []
     widened: list[str] = []
     fields = manifest.arrow_schema
     if manifest.kind != "rebuild":
         fields, added, widened = merge_schemas(table, source_fields(bronze_schema(delta)), fields)
-        if widened and manifest.kind != "full" and _last(delta, table) < manifest.sequence:
+        if widened and manifest.kind != "full" and history.last_batch(table, delta) < manifest.sequence:
             _widen(delta, fields)
     # asked of the very snapshot that the commit will be checked against: whoever loads this batch after it conflicts
-    if _last(delta, table) >= manifest.sequence:
+    if history.last_batch(table, delta) >= manifest.sequence:
         return None
     schema = pa.schema([*fields, *BRONZE_FIELDS.values()])
     replaces = manifest.kind in {"full", "rebuild"}
@@ -211,7 +216,11 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         if vanished is not None and len(vanished):
             actions.append(_deletes(manifest, table, schema, vanished))
         mode = "overwrite" if replaces else "append"
-        delta.create_write_transaction(actions, mode, delta.schema(), commit_properties=commit)
+        # old entries of the log are upkeep's: to look for them after each load is a listing of the whole log
+        hooks = PostCommitHookProperties(cleanup_expired_logs=False)
+        delta.create_write_transaction(
+            actions, mode, delta.schema(), commit_properties=commit, post_commithook_properties=hooks
+        )
     else:
         write_deltalake(
             delta,
@@ -222,7 +231,15 @@ def _load(manifest: Manifest, table: TableName, delta: DeltaTable) -> LoadResult
         )
     delta.update_incremental()
     landing.remove_old(manifest)
-    return LoadResult(replace(loaded, version=delta.version()), added, widened, manifest.bytes)
+    loaded = replace(loaded, version=delta.version())
+    committed = None
+    with suppress(ServiceError):
+        # it is committed, whether or not the store answers now
+        committed = history.committed(table, loaded.version)
+    if committed is not None and committed.loaded == loaded:
+        history.loaded_now(delta, loaded)
+        held.mark(delta, loaded.version, committed.etag)
+    return LoadResult(loaded, added, widened, manifest.bytes, manifest=manifest, committed=committed)
 
 
 def _fits(manifest: Manifest, schema: pa.Schema) -> bool:
@@ -260,11 +277,6 @@ def _added(name: str, size: int, stats: str) -> AddAction:
     from deltalake.transaction import AddAction
 
     return AddAction(name, size, {}, time.time_ns() // 1_000_000, True, stats)
-
-
-def _last(delta: DeltaTable, table: TableName) -> int:
-    """The number of the last batch loaded into an open table, 0 for none."""
-    return delta.transaction_version(history.application_id(table)) or 0
 
 
 def _create(manifest: Manifest, table: TableName) -> DeltaTable:

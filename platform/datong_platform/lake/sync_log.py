@@ -42,7 +42,7 @@ import pyarrow as pa
 
 from datong_platform import engine
 from datong_platform.errors import DatongError
-from datong_platform.lake import commits, history, upkeep
+from datong_platform.lake import commits, held, history, upkeep
 from datong_platform.names import TableName
 from datong_platform.settings import home, settings
 
@@ -379,11 +379,12 @@ def create() -> DeltaTable:
 
 def _append(found: Sequence[Entry]) -> None:
     rows = pa.Table.from_pylist([{**asdict(entry), "inputs": list(entry.inputs)} for entry in found], schema=SCHEMA)
-    log = history.open_table(SYNC_LOG) or create()
+    log = held.take(SYNC_LOG) or create()
     commits.append(SYNC_LOG, log, rows)
     if log.version() % _FORGET_EVERY == 0:
         engine.retry_conflicts(lambda: log.delete(f"started_at < '{(datetime.now(UTC) - KEPT).isoformat()}'"))
-    upkeep.after_load(SYNC_LOG, log.version())
+    upkeep.after_load(SYNC_LOG, log.version(), log)
+    held.give_back(SYNC_LOG, log)
 
 
 def _current() -> _Spool:

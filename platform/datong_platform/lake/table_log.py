@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MANY_FILES = 20_000
 """A table of more files is opened each time: what is known of it would fill the memory."""
 _MANY_TABLES = 2_000
-_NEW_COMMITS = 50
+NEW_COMMITS = 50
 """After more commits than this a table is opened anew: its checkpoint is read faster."""
 
 
@@ -107,7 +107,7 @@ def _opened(table: TableName) -> Log | None:
     if delta is None:
         return None
     schema = delta.schema()
-    etag = next((mark for number, mark in _commits(table, delta.version()) if number == delta.version()), "")
+    etag = next((mark for number, mark in commits(table, delta.version()) if number == delta.version()), "")
     return Log(
         delta_id=str(delta.metadata().id),
         version=delta.version(),
@@ -134,8 +134,8 @@ class _NotFollowedError(Exception):
 
 def _caught_up(table: TableName, known: Log) -> Log | None:
     """The table from what is known of it on; None when it has to be opened anew."""
-    listed = _commits(table, known.version)
-    if not listed or listed[0] != (known.version, known.etag) or len(listed) > _NEW_COMMITS:
+    listed = commits(table, known.version)
+    if not listed or listed[0] != (known.version, known.etag) or len(listed) > NEW_COMMITS:
         return None
     found = known
     try:
@@ -178,7 +178,7 @@ def _file(added: Mapping[str, Any], columns: Mapping[str, str]) -> File:
     return File(told.get("numRecords") or 0, added.get("size") or 0, *bounds)
 
 
-def _commits(table: TableName, since: int) -> list[tuple[int, str]]:
+def commits(table: TableName, since: int) -> list[tuple[int, str]]:
     """The commits of a table's log from this version on, in order, with the store's mark of each."""
     folder = f"{table.path}/_delta_log/"
     found: list[tuple[int, str]] = []

@@ -104,18 +104,19 @@ class Due:
     """What is kept, in words."""
 
 
-def after_load(table: TableName, sequence: int) -> None:
-    """What is due after the load of the batch of this number; usually nothing."""
+def after_load(table: TableName, sequence: int, delta: DeltaTable | None = None) -> None:
+    """What is due after the load of the batch of this number; usually nothing. `delta`: the table, where it is open."""
     from deltalake.exceptions import DeltaError
 
     try:
-        if sequence % CHECKPOINT_EVERY == 0 and (delta := history.open_table(table)):
+        if sequence % CHECKPOINT_EVERY == 0 and (delta := delta or history.open_table(table)):
             delta.create_checkpoint()
         if sequence % EVERY == 0:
             compact(table)
+            clear_log(table)
         if sequence % VACUUM_EVERY == 0:
             vacuum(table)
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, ServiceError) as error:
         # the load itself is done, and the next upkeep does what this one did not
         _LOG.warning("upkeep of %s was put off: %s", table, error)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from datong_platform.lake import catalog, commits, history, table_log, upkeep
+from datong_platform.lake import catalog, commits, held, history, table_log, upkeep
 from datong_platform.lake.patience import patiently
 from datong_platform.names import TableName, public_schema
 from datong_platform.settings import settings
@@ -102,7 +102,7 @@ def record_build(run_id: str, at: datetime | None = None) -> list[Count]:
     tables = [table for table in catalog.stored_tables(["ops"]) if table.name.startswith(_COUNTED)]
     with ThreadPoolExecutor(max_workers=8) as pool:
         now = dict(zip((table.name for table in tables), pool.map(_identity, tables), strict=True))
-        seen = _seen()
+        seen = _seen(history.open_table(CONSERVATION))
         changed = [table for table in tables if now[table.name] != seen.get(table.name)]
         counts = [count for found in pool.map(_counts, changed) for count in found]
     if changed:
@@ -154,17 +154,17 @@ def _append(run_id: str, counts: Sequence[Count], at: datetime, seen: dict[str, 
     rows = [{**asdict(count), "run_id": run_id, "at": at} for count in counts]
 
     def write() -> None:
-        known = json.dumps(seen if seen is not None else _seen())
-        log = _open()
+        log = held.take_held(CONSERVATION) or _open()
+        known = json.dumps(seen if seen is not None else _seen(log))
         commits.append(CONSERVATION, log, pa.Table.from_pylist(rows, schema=SCHEMA), {_METADATA: known})
-        upkeep.after_load(CONSERVATION, log.version())
+        upkeep.after_load(CONSERVATION, log.version(), log)
+        held.give_back(CONSERVATION, log)
 
     patiently(CONSERVATION, write, attempts=30)
 
 
-def _seen() -> dict[str, str]:
+def _seen(log: DeltaTable | None) -> dict[str, str]:
     """Which version of each table of counts was kept last; every commit of ours says it, upkeep's do not."""
-    log = history.open_table(CONSERVATION)
     # each entry is a request, and the newest is nearly always ours
     for limit in (1, 50):
         for entry in log.history(limit) if log else ():
