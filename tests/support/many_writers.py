@@ -3,7 +3,8 @@
 Two Delta tables, written by several kinds of writers at once. `log` is only appended to: one row a commit. `state` is
 merged into: each commit adds one to a counter and inserts a row that names the commit, in one MERGE, so a lost update
 shows as a counter that is smaller than its rows. A commit counts as acknowledged when its writer was told so; a refused
-one is tried again, and one whose writer gave up may be there or not, but never twice.
+one is tried again, and one whose writer gave up may be there or not, but never twice. A race of appends only leaves
+`state` alone: merges that meet are refused and begin again, and a slow engine's commits become few.
 
 From a number of writers of each kind to a `Tally`, which says what is missing, doubled, or was seen half done. A race
 always ends: at the last commit, at a writer's failure, at its time, or (`until_lost`) at the first loss that is seen.
@@ -15,7 +16,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,8 +60,9 @@ class Tally:
     missing: list[Commit] = field(default_factory=list[Commit])
     doubled: list[Commit] = field(default_factory=list[Commit])
     unknown: list[Commit] = field(default_factory=list[Commit])
-    lost_updates: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    """Counters that differ from the rows that their merges inserted."""
+    lost_updates: dict[str, tuple[list[int], int]] = field(default_factory=dict[str, tuple[list[int], int]])
+    """Counters that differ from the rows that their merges inserted: the values found, which should be one, and how
+    many rows."""
     seconds: float = 0
     ended: str = "all was written"
     """Why the race was over."""
@@ -70,7 +72,9 @@ class Tally:
     @property
     def lost(self) -> int:
         """How many acknowledged commits are not there, those of a counter included."""
-        return len(self.missing) + sum(max(0, inserted - value) for value, inserted in self.lost_updates.values())
+        return len(self.missing) + sum(
+            max(0, inserted - max(values, default=0)) for values, inserted in self.lost_updates.values()
+        )
 
     @property
     def commits(self) -> int:
@@ -87,6 +91,26 @@ class Tally:
         """Whether every acknowledged commit is there once, and nothing that no writer sent."""
         return not (self.missing or self.doubled or self.unknown or self.lost_updates or self.torn or self.failures)
 
+    def judge(self, what: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Compare what is in a table when everybody has ended with what its writers were told."""
+        counts = _commits(rows)
+        known = self.acknowledged[what]
+        self.missing += sorted(known - counts.keys())
+        self.doubled += _doubled(counts)
+        self.unknown += sorted(counts.keys() - known - self.gave_up[what])
+        if what == "state":
+            self.lost_updates |= _uneven(rows)
+
+    def look(self, who: str, what: str, rows: Sequence[Mapping[str, Any]], known: Set[Commit]) -> bool:
+        """Compare what a reader saw with what was acknowledged before it began; whether it was whole."""
+        counts = _commits(rows)
+        torn = [f"{who} saw {what} without {commit}" for commit in sorted(known - counts.keys())]
+        torn += [f"{who} saw {what} with {commit} twice" for commit in _doubled(counts)]
+        if what == "state":
+            torn += [f"{who} saw counter {name} at {pair}" for name, pair in _uneven(rows).items()]
+        self.torn += torn
+        return not torn
+
     def words(self) -> str:
         """The result in one line."""
         return (
@@ -94,7 +118,7 @@ class Tally:
             f"again {dict(self.refused)}, {sum(map(len, self.gave_up.values()))} given up, {dict(self.reads)} reads, "
             f"{self.compacted} files fewer by upkeep; missing {len(self.missing)} {self.missing[:3]}, doubled "
             f"{len(self.doubled)} {self.doubled[:3]}, unknown {len(self.unknown)}, lost updates {self.lost_updates}, "
-            f"torn reads {self.torn[:3]}, failures {self.failures[:3]}; over because {self.ended}"
+            f"torn reads {len(self.torn)} {self.torn[:3]}, failures {self.failures[:3]}; over because {self.ended}"
         )
 
 
@@ -132,10 +156,12 @@ class Race:
         commits: int,
         *,
         readers: Sequence[Kind] = ("delta-rs",),
+        merges: bool = True,
         until_lost: bool = False,
         seconds: float = 6000,
     ) -> Tally:
-        """Let so many writers of each kind make so many commits each, every other one a merge, and judge the outcome.
+        """Let so many writers of each kind make so many commits each, and judge the outcome. With `merges` every other
+        commit is one.
 
         Whoever fails with something other than a refused commit ends the race, and so do so many seconds, and with
         `until_lost` the first commit that a reader misses. Nobody who waits for an engine is waited for longer than
@@ -148,25 +174,23 @@ class Race:
             # an engine's first statement takes it seconds, in which the others would be done
             self._rows(kind, "state")
         # daemons: a call into an engine that no longer answers must not keep the process from ending
-        working = [self._thread(self._write, kind, name, commits) for kind, name in names]
+        working = [self._thread(self._write, kind, name, commits, merges) for kind, name in names]
         beside = [*(self._thread(self._read, kind) for kind in readers), self._thread(self._keep_up)]
         while any(one.is_alive() for one in working) and not self._stop.wait(0.2):
             if time.monotonic() - began > seconds:
                 self._over(f"{seconds:.0f} s were over")
         self._stop.set()
-        deadline = time.monotonic() + _PATIENCE
-        for one in [*working, *beside]:
-            one.join(max(0.0, deadline - time.monotonic()))
-        if stuck := [one.name for one in [*working, *beside] if one.is_alive()]:
-            self.tally.failures.append(f"{stuck} did not end in {_PATIENCE} s")
+        self._wait_for([*working, *beside])
         self.tally.seconds = time.monotonic() - began
-        self._judge()
+        for what in self.tables:
+            self.tally.judge(what, self._rows("delta-rs", what))
+        self._wait_for([self._thread(self._look, kind, what) for kind in self._sessions for what in self.tables])
         if "sail" in self._sessions:
             for table in self.tables.values():
                 self._sessions["sail"].sql(f"drop table if exists {table}").collect()
         return self.tally
 
-    def _thread(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+    def _thread(self, work: Callable[..., object], *arguments: Any) -> threading.Thread:
         def guarded() -> None:
             try:
                 work(*arguments)
@@ -178,6 +202,13 @@ class Race:
         thread = threading.Thread(target=guarded, name=f"{work.__name__.lstrip('_')} {arguments}", daemon=True)
         thread.start()
         return thread
+
+    def _wait_for(self, threads: Sequence[threading.Thread]) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        for one in threads:
+            one.join(max(0.0, deadline - time.monotonic()))
+        if stuck := [one.name for one in threads if one.is_alive()]:
+            self.tally.failures.append(f"{stuck} did not end in {_PATIENCE} s")
 
     def _over(self, why: str) -> None:
         with self._lock:
@@ -191,12 +222,12 @@ class Race:
         with self._lock:
             self.tally.acknowledged["log"].add((writer, number))
 
-    def _write(self, kind: Kind, writer: str, commits: int) -> None:
+    def _write(self, kind: Kind, writer: str, commits: int, merges: bool) -> None:
         dice = random.Random(f"{self._seed} {writer}")
         actions: list[tuple[str, Callable[[], None], int]] = []
         for number in range(commits):
             key = f"key-{dice.randrange(KEYS)}"
-            if number % 2:
+            if merges and number % 2:
                 actions.append(("state", lambda n=number, k=key: self._merge(kind, writer, n, k), number))
             else:
                 actions.append(("log", lambda n=number: self._append(kind, writer, n), number))
@@ -278,19 +309,17 @@ class Race:
         """A reader: each look must show whole commits, and all that was acknowledged before it began."""
         while not self._stop.is_set():
             for what in self.tables:
-                with self._lock:
-                    known = set(self.tally.acknowledged[what])
-                rows = self._rows(kind, what)
-                seen = {(row["writer"], row["number"]) for row in rows if row["writer"]}
-                torn = [f"{kind} saw {what} without {commit}" for commit in sorted(known - seen)]
-                if what == "state":
-                    torn += [f"{kind} saw counter {name} at {pair}" for name, pair in _uneven(rows).items()]
-                with self._lock:
-                    self.tally.reads[kind] += 1
-                    self.tally.torn += torn
-                if torn and self._until_lost:
+                if not self._look(kind, what) and self._until_lost:
                     self._over("a reader missed what was acknowledged")
             self._stop.wait(0.05)
+
+    def _look(self, kind: Kind, what: str) -> bool:
+        with self._lock:
+            known = set(self.tally.acknowledged[what])
+        rows = self._rows(kind, what)
+        with self._lock:
+            self.tally.reads[kind] += 1
+            return self.tally.look(kind, what, rows, known)
 
     def _keep_up(self) -> None:
         """Upkeep all the time, where a lake's own comes by the hour."""
@@ -300,19 +329,19 @@ class Race:
                 upkeep.vacuum(table)
                 upkeep.checkpoint(table)
 
-    def _judge(self) -> None:
-        for what in self.tables:
-            rows = self._rows("delta-rs", what)
-            counts = Counter((row["writer"], row["number"]) for row in rows if row["writer"])
-            known = self.tally.acknowledged[what]
-            self.tally.missing += sorted(known - counts.keys())
-            self.tally.doubled += sorted(commit for commit, count in counts.items() if count > 1)
-            self.tally.unknown += sorted(counts.keys() - known - self.tally.gave_up[what])
-            if what == "state":
-                self.tally.lost_updates |= _uneven(rows)
+
+def _commits(rows: Sequence[Mapping[str, Any]]) -> Counter[Commit]:
+    return Counter((row["writer"], row["number"]) for row in rows if row["writer"])
 
 
-def _uneven(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+def _doubled(counts: Counter[Commit]) -> list[Commit]:
+    return sorted(commit for commit, count in counts.items() if count > 1)
+
+
+def _uneven(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[int], int]]:
     inserted = Counter(row["kind"] for row in rows if row["writer"])
-    counters = {row["id"]: row["value"] for row in rows if row["kind"] == "counter"}
-    return {key: (value, inserted[key]) for key, value in counters.items() if value != inserted[key]}
+    values: dict[str, list[int]] = {f"key-{key}": [] for key in range(KEYS)}
+    for row in rows:
+        if row["kind"] == "counter":
+            values.setdefault(row["id"], []).append(row["value"])
+    return {key: (found, inserted[key]) for key, found in values.items() if found != [inserted[key]]}
