@@ -39,7 +39,14 @@ _REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 def home() -> Path:
     """The folder of this installation's state: DATONG_HOME, or `.datong` in the project."""
-    return Path(os.environ.get("DATONG_HOME") or PROJECT_ROOT / ".datong").resolve()
+    named = os.environ.get("DATONG_HOME") or str(PROJECT_ROOT / ".datong")
+    # asked a thousand times in a cycle; what is relative depends on where the process stands
+    return _resolved(named) if os.path.isabs(named) else Path(named).resolve()  # noqa: PTH117
+
+
+@lru_cache(maxsize=8)
+def _resolved(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def read_state(name: str) -> dict[str, Any]:
@@ -200,13 +207,14 @@ def _settings(home_: Path, stamp: tuple[int, ...], environment: tuple[tuple[str,
 
 def settings() -> Settings:
     """The settings in force now; read again only when the environment or the state file changed."""
+    folder = home()
     try:
-        state = (home() / "services.json").stat()
+        state = (folder / "services.json").stat()
         # a file system's clock can be too coarse to tell two writes apart: the inode and the size help
         stamp = (state.st_mtime_ns, state.st_ino, state.st_size)
     except FileNotFoundError:
         stamp = ()
-    return _settings(home(), stamp, tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("DATONG_"))))
+    return _settings(folder, stamp, tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("DATONG_"))))
 
 
 def from_environment(name: str) -> str | None:

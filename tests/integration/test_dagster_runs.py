@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +196,42 @@ def test_dagster_knows_the_same_after_a_third_of_the_statements(instance: dg.Dag
     assert sorted(kinds) == sorted(kind for kind in plain_kinds if kind != "STEP_OUTPUT")
     assert "STEP_OUTPUT" in plain_kinds
     assert fewer < statements / 3, f"{fewer} statements instead of {statements}"
+
+
+def test_a_step_that_leaves_a_table_out_asks_nothing_of_what_was_read_before(instance: dg.DagsterInstance) -> None:
+    read, made = dg.AssetKey(["told_before", "read"]), dg.AssetKey(["told_before", "made"])
+    known: dict[dg.AssetKey, dg.EventLogRecord] = {}
+    made_now = [read, made]
+    asked: list[Sequence[dg.AssetKey]] = []
+
+    @dg.multi_asset(
+        name="told_before",
+        specs=[dg.AssetSpec(read, skippable=True), dg.AssetSpec(made, deps=[read], skippable=True)],
+    )
+    def make() -> Iterator[Any]:
+        event_log.remembering(dg.AssetExecutionContext.get(), known)
+        for key in made_now:
+            yield dg.MaterializeResult(asset_key=key)
+
+    def record(key: dg.AssetKey) -> dg.EventLogRecord:
+        found = instance.get_asset_records([key])[0].asset_entry.last_materialization_record
+        assert found
+        return found
+
+    dg.materialize([make], instance=instance)
+    known[read] = record(read)
+    made_now.remove(read)
+    get = instance.get_asset_records
+
+    def counting(keys: Any) -> Any:
+        asked.append(keys)
+        return get(keys)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(instance, "get_asset_records", counting)
+        dg.materialize([make], instance=instance)
+    materialization = record(made).event_log_entry.asset_materialization
+    assert materialization
+    assert materialization.tags
+    assert materialization.tags["dagster/input_event_pointer/told_before/read"] == str(known[read].storage_id)
+    assert not [keys for keys in asked if read in keys]

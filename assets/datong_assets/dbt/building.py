@@ -88,11 +88,11 @@ def _build(context: dg.AssetExecutionContext, facts: Facts) -> Iterator[_Event]:
     # a test that is chosen alone speaks of a table
     about = {parsed.tested.get(unique_id, unique_id) for unique_id in chosen}
     pooled(context.instance)
-    event_log.remembering(context)
     with alone("build"):
         if _heeds_decisions(facts, about):
             decisions.refresh()
         inputs = UpToDate(facts, context.instance, about)
+        event_log.remembering(context, inputs.materializations)
         audit = Audit(facts, inputs, context.run.run_id, scope="selection" if select else "full")
         indirect = "empty" if select else ""
         if not select and REBUILD not in context.run.tags:

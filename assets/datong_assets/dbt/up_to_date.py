@@ -66,6 +66,8 @@ class UpToDate:
         self._identities = {unique_id: found[0] if found else None for unique_id, found in stored.items()}
         self._shapes = {unique_id: found[1] if found else None for unique_id, found in stored.items()}
         self._made_of: dict[str, str] = {}
+        self.materializations: dict[dg.AssetKey, dg.EventLogRecord] = {}
+        """The last materialization of each table, as Dagster keeps it."""
         self._records = self._recorded(instance)
         self.rows: dict[str, int | None] = {
             unique_id: _value(record, "dagster/row_count") for unique_id, record in self._records.items()
@@ -220,8 +222,10 @@ class UpToDate:
         ids = {self._facts.key(node): unique_id for unique_id, node in built.items()}
         found: dict[str, _Record] = {}
         for record in instance.get_asset_records(list(ids)):
-            entry = record.asset_entry.last_materialization
-            if entry is not None and entry.asset_materialization is not None:
+            held = record.asset_entry.last_materialization_record
+            entry = held.event_log_entry if held else None
+            if held is not None and entry is not None and entry.asset_materialization is not None:
+                self.materializations[record.asset_entry.asset_key] = held
                 found[ids[record.asset_entry.asset_key]] = _Record(
                     entry.asset_materialization.metadata, entry.timestamp
                 )
