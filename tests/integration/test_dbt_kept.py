@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datong_assets.dbt import graph
+from datong_assets.dbt import graph, worker
 from datong_assets.dbt.client import Dbt, NodeFinished
 from datong_platform import engine
 from datong_platform.errors import ConfigurationError
 from datong_platform.settings import DBT_PROJECT, Settings
+from dbt.adapters.events import types
+from dbt.adapters.events.logging import AdapterLogger
+from dbt.events.types import NodeStart
+from dbt_common.events.base_types import EventLevel
+from dbt_common.events.event_manager import EventManager
+from dbt_common.events.logger import LoggerConfig
 
 FILES = {
     "dbt_project.yml": """
@@ -155,3 +161,26 @@ def test_what_a_build_compiled_is_compiled_anew_by_the_next(project: Path) -> No
         assert said() == [{"valve_id": 7, "said": "two"}]
     finally:
         dbt.close()
+
+
+def test_only_what_a_log_takes_or_is_told_on_is_put_into_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    events = [types.SQLQuery(sql="select 1"), types.AdapterEventInfo(name="spark", base_msg="a word")]
+
+    def fire(_self: Any, event: Any, level: Any = None) -> None:
+        said.append(type(event).__name__)
+
+    monkeypatch.setattr(EventManager, "fire_event", fire)
+    monkeypatch.setattr(AdapterLogger, "debug", AdapterLogger.debug)
+    worker.leave_unsaid()
+    manager = EventManager()
+    for event in events:
+        manager.fire_event(event)
+    manager.fire_event(events[0], EventLevel.WARN)
+    manager.fire_event(NodeStart())
+    assert said == ["AdapterEventInfo", "SQLQuery", "NodeStart"]
+    said.clear()
+    manager.add_logger(LoggerConfig(name="test of all words", level=EventLevel.DEBUG))
+    for event in events:
+        manager.fire_event(event)
+    assert said == ["SQLQuery", "AdapterEventInfo"]

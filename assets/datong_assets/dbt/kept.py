@@ -12,7 +12,9 @@ what dbt parses or builds; a test compares what is kept after edits of every kin
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def _install() -> None:
     from dbt.compilation import Linker
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import ManifestLoader
+    from dbt.plugins.manager import PluginManager
+    from dbt_common import behavior_flags
 
     loader: Any = ManifestLoader
     if hasattr(loader, "datong_keeps"):
@@ -132,12 +136,22 @@ def _install() -> None:
             for name, place in places.items()
         }
 
+    def module_above() -> str:
+        """dbt's own, which reads the source of everything on the stack."""
+        names = (frame.f_globals["__name__"] for frame, _ in traceback.walk_stack(None))
+        return str(next(name for name in names if name not in {__name__, behavior_flags.__name__}))
+
     loader.read_manifest_for_partial_parse = take
     loader.write_manifest_for_partial_parse = put
     manifests: Any = Manifest
     manifests.build_flat_graph = describe
     linker: Any = Linker
     linker.get_graph_summary = summary
+    flag: Any = behavior_flags.BehaviorFlagRendered
+    flag._default_source = staticmethod(module_above)
+    plugins: Any = PluginManager
+    # it lists every folder that modules come from
+    plugins.get_prefixed_modules = staticmethod(cache(plugins.get_prefixed_modules))
 
 
 def _taken(manifest: Manifest) -> Manifest:
