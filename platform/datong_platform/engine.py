@@ -6,10 +6,11 @@ The address in the settings carries a fixed session id, because Sail keeps its c
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from datong_platform.errors import ServiceError
 from datong_platform.settings import settings
@@ -29,6 +30,10 @@ CONFLICTS = (
 )
 
 
+_COMMENT = r"(?:\s|--[^\n]*\n|/\*(?:(?!\*/).)*\*/)*"
+_QUERY = re.compile(rf"{_COMMENT}select\b", re.IGNORECASE | re.DOTALL)
+"""A statement that can only be a query; what begins with `with` may insert."""
+
 _sessions: dict[str, SparkSession] = {}
 _opening = threading.Lock()
 
@@ -39,7 +44,7 @@ def session(address: str | None = None) -> SparkSession:
     try:
         with _opening:
             spark = _sessions.get(remote) or _open(remote)
-        spark.sql("select 1").collect()
+        answer(spark, "select 1")
         _sessions[remote] = spark
     except Exception as error:
         _sessions.pop(remote, None)
@@ -73,7 +78,22 @@ def _open(remote: str) -> SparkSession:
 
 def query(sql: str) -> pa.Table:
     """The result of one statement as an Arrow table."""
-    return session().sql(sql).toArrow()
+    return answer(session(), sql)
+
+
+def answer(spark: SparkSession, sql: str) -> pa.Table:
+    """The result of one statement in this session, as an Arrow table. A query is one request.
+
+    PySpark asks the engine first whether a text is a command, for which Sail resolves its tables: a query so asked read
+    the log of each of its tables twice.
+    """
+    if not _QUERY.match(sql):
+        return spark.sql(sql).toArrow()
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.plan import SQL
+
+    session: Any = spark
+    return DataFrame(SQL(sql, [], {}, []), session).toArrow()
 
 
 def retry_conflicts(action: Callable[[], T], attempts: int = 8) -> T:

@@ -39,6 +39,7 @@ class DatongServices(dbtPlugin):
         environment: Any = get_invocation_context().env
         environment["DATONG_BUCKET"] = settings().bucket
         _connect.cache_clear()
+        _code_of.cache_clear()
         _open_with_engine()
         _offer_matching()
         _offer_logs()
@@ -104,10 +105,7 @@ def _offer_logs() -> None:
             raise DbtRuntimeError(str(error)) from error
 
     def code_digest(self: Any, *texts: str) -> str:
-        digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-spark')}".encode())
-        folder = Path(self.config.project_root)
-        for path in [folder / "dbt_project.yml", *sorted((folder / "macros").rglob("*.sql"))]:
-            digest.update(path.read_bytes())
+        digest = hashlib.sha256(_code_of(Path(self.config.project_root)))
         for text in texts:
             digest.update(f"{len(text)}:{text}".encode())
         return digest.hexdigest()[:12]
@@ -115,6 +113,15 @@ def _offer_logs() -> None:
     for method in (table_log, code_digest):
         setattr(SparkAdapter, method.__name__, method)
         SparkAdapter._available_ = SparkAdapter._available_ | {method.__name__}  # pyright: ignore
+
+
+@cache
+def _code_of(project: Path) -> bytes:
+    """What decides the rows of every model: dbt, the settings and the macros. Read once in a run of dbt."""
+    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-spark')}".encode())
+    for path in [project / "dbt_project.yml", *sorted((project / "macros").rglob("*.sql"))]:
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How dbt's statements reach the engine: one request for a command, two for a query, and none that says nothing new.
+"""How dbt's statements reach the engine: one request for a command or a query, and none that says nothing new.
 
 dbt-spark's session method sets the session's options anew before every statement, under a lock that all its threads
 share, and asks for a result's columns and then for its rows: four requests for a query. Here the options are set once,
@@ -8,9 +8,13 @@ when the plugin connects, and columns and rows are one answer.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from datong_platform import engine
 from dbt_common.exceptions import DbtRuntimeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Cursor:
@@ -18,7 +22,7 @@ class Cursor:
 
     def __init__(self, spark: Any) -> None:
         self._spark = spark
-        self._result: Any = None
+        self._result: pa.Table | None = None
         self._columns: list[tuple[Any, ...]] = []
         self._rows: list[tuple[Any, ...]] | None = None
 
@@ -35,7 +39,7 @@ class Cursor:
 
         self.close()
         try:
-            self._result = self._spark.sql(sql % parameters if parameters else sql)
+            self._result = engine.answer(self._spark, sql % parameters if parameters else sql)
         except AnalysisException as error:
             raise DbtRuntimeError(str(error)) from error
 
@@ -64,12 +68,11 @@ class Cursor:
             return
         from pyspark.sql.pandas.types import from_arrow_type
 
-        table = self._result.toArrow()
         self._columns = [
             (field.name, from_arrow_type(field.type).simpleString(), None, None, None, None, field.nullable)
-            for field in table.schema
+            for field in self._result.schema
         ]
-        self._rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        self._rows = list(zip(*(column.to_pylist() for column in self._result.columns), strict=True))
 
 
 def take_over(spark: Any) -> None:

@@ -59,6 +59,8 @@ class Lake:
     """A bronze table, and the project above it."""
 
     project: Path
+    merges: bool
+    """Whether changes are merged, as into a large table, or the table is written anew."""
 
     def land(self, rows: dict[str, str | None], kind: landing.Kind = "changes") -> None:
         """A batch: names by id, None for a record that is deleted."""
@@ -113,12 +115,14 @@ class Lake:
         return delta.version()
 
 
-@pytest.fixture(scope="module")
-def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+@pytest.fixture(scope="module", params=[False, True], ids=["written anew", "merged"])
+def lake(
+    services: Settings, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Lake]:
     """With a first batch, built."""
     folder = tmp_path_factory.mktemp("dbt") / "changing"
     for name, text in {
-        "dbt_project.yml": PROJECT,
+        "dbt_project.yml": PROJECT + ("vars: {written_anew_up_to: -1}" if request.param else ""),
         "models/staging/sources.yml": SOURCES,
         str(VIEW): STAGING,
         str(TABLE): SILVER,
@@ -127,8 +131,8 @@ def lake(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         (folder / name).write_text(text, encoding="utf-8")
     shutil.copy(DBT_PROJECT / "profiles.yml", folder)
     shutil.copytree(DBT_PROJECT / "macros", folder / "macros")
-    made = Lake(folder)
-    made.land({str(number): f"thing {number}" for number in range(100)})
+    made = Lake(folder, merges=request.param)
+    made.land({str(number): f"thing {number}" for number in range(100)}, "rebuild")
     assert len(made.built("*")) == 100
     yield made
     client.cool()
@@ -145,7 +149,8 @@ def test_batches_since_the_last_build_are_merged_and_nothing_else_is_read(lake: 
     assert lake.built() == {**wanted, "1": "changed twice", "3": "back again", "new": "first"}
     assert lake.version == before + 1
     ran = graph.folder(lake.project) / "target" / "run" / "datong" / TABLE
-    assert "where _datong_batch_id > '000000000001'" in ran.read_text("utf-8")
+    assert "where _datong_batch_id > '" in ran.read_text("utf-8")
+    assert ("merge into" in ran.read_text("utf-8")) == lake.merges
 
 
 def test_where_nothing_came_the_table_stays_as_it_is(lake: Lake) -> None:
