@@ -140,6 +140,12 @@ def test_another_name_than_ours_is_not_answered(desk: Any) -> None:
     assert client.get("/log-in").status_code == 400
 
 
+def test_a_page_that_is_asked_for_wrongly_says_so_and_is_no_failure_of_a_service(desk: Any) -> None:
+    answer = logged_in(desk).get("/golden")
+    assert answer.status_code == 400
+    assert "no golden records" in answer.text
+
+
 def test_pages_load_nothing_from_elsewhere_and_are_framed_by_nobody(desk: Any) -> None:
     answer = logged_in(desk).get("/")
     policy = answer.headers["content-security-policy"]

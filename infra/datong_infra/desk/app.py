@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from datong_platform import page
-from datong_platform.errors import AuthenticationError, DatongError
+from datong_platform.errors import AuthenticationError, DatongError, TerminalError
 from datong_platform.page import Lang
 from datong_platform.settings import settings
 from starlette.applications import Starlette
@@ -221,7 +221,8 @@ def _language(request: Request) -> Lang:
 
 
 def _refused(visit: Visit, error: DatongError) -> Answer:
-    status = 403 if isinstance(error, AuthenticationError) else 400 if visit.form else 503
+    # what is asked for wrongly, and what does not answer at this moment
+    status = 403 if isinstance(error, AuthenticationError) else 400 if isinstance(error, TerminalError) else 503
     back = page.element("p", page.link("/", visit.t("To the start", "返回首页")))
     title = visit.t("That did not work", "未能完成")
     return frame.shown(visit, title, "", [frame.problem(visit, error), back], status=status)
