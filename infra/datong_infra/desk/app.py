@@ -175,7 +175,7 @@ def _guarded(one: Page, request: Request, visit: Visit, form: Mapping[str, str] 
         return Answer(to=f"/log-in?next={quote(visit.here(), safe='')}")
     if one.method == "POST":
         if form is None:
-            raise DatongError(
+            raise TerminalError(
                 visit.t("the form", "表单"),
                 visit.t("is too large.", "过大。"),
                 visit.t("send less at once.", "请分批提交。"),
