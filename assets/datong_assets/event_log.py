@@ -74,11 +74,12 @@ def remembering(
         unknown: list[dg.AssetKey] = []
         for key in keys:
             event_id, event = made.get(key, (0, None))
-            if (event is None or event.run_id != run_id) and (record := (known or {}).get(key)):
+            if event is None or event.run_id != run_id:
+                record = (known or {}).get(key)
+                if record is None:
+                    unknown.append(key)
+                    continue
                 event_id, event = record.storage_id, record.event_log_entry
-            elif event is None or event.run_id != run_id:
-                unknown.append(key)
-                continue
             versions.input_asset_version_info[key] = InputAssetVersionInfo(
                 event_id,
                 dg.DagsterEventType.ASSET_MATERIALIZATION,

@@ -30,8 +30,7 @@ CONFLICTS = (
 )
 
 
-_COMMENT = r"(?:\s|--[^\n]*\n|/\*(?:(?!\*/).)*\*/)*"
-_QUERY = re.compile(rf"{_COMMENT}select\b", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"(?:\s|--[^\n]*\n|/\*(?:(?!\*/).)*\*/)*select\b", re.IGNORECASE | re.DOTALL)
 """A statement that can only be a query; what begins with `with` may insert."""
 
 _sessions: dict[str, SparkSession] = {}
@@ -92,8 +91,8 @@ def answer(spark: SparkSession, sql: str) -> pa.Table:
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.plan import SQL
 
-    session: Any = spark
-    return DataFrame(SQL(sql, [], {}, []), session).toArrow()
+    connected: Any = spark
+    return DataFrame(SQL(sql, [], {}, []), connected).toArrow()
 
 
 def retry_conflicts(action: Callable[[], T], attempts: int = 8) -> T:

@@ -91,11 +91,11 @@
     {%- set same_key -%}
         {%- for column in unique_key %}held.{{ column }} = changed.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
     {%- endset -%}
-    {%- if held.bytes <= written_anew_up_to() %}
+    {%- if held.bytes <= var('written_anew_up_to', 16 * 1024 * 1024) %}
     {%- set sql %}
     select
         {%- for column, type in held.columns.items() %}
-        case when changed.{{ unique_key[0] }} is null then held.{{ adapter.quote(column) }} else cast(changed.{{ adapter.quote(column) }} as {{ type | replace(': ', ':') }}) end as {{ adapter.quote(column) }}{{ ',' if not loop.last }}
+        case when changed.{{ unique_key[0] }} is null then held.{{ adapter.quote(column) }} else cast(changed.{{ adapter.quote(column) }} as {{ type }}) end as {{ adapter.quote(column) }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ target }} as held
     full outer join {{ source }} as changed
@@ -117,8 +117,3 @@
     {%- endif %}
 {%- endmacro %}
 
-
-{% macro written_anew_up_to() -%}
-    {#- Bytes of its files up to which an incremental table is written anew instead of merged into. -#}
-    {{ return(var('written_anew_up_to', 16 * 1024 * 1024)) }}
-{%- endmacro %}

@@ -38,7 +38,8 @@ class _Held(NamedTuple):
 
 _lock = threading.Lock()
 _held: OrderedDict[Any, _Held] = OrderedDict()
-_marks: OrderedDict[tuple[str, int], str] = OrderedDict()
+_marks: OrderedDict[str, tuple[int, str]] = OrderedDict()
+"""The last version of each table that is known with its mark."""
 
 
 def take(table: TableName) -> DeltaTable | None:
@@ -57,8 +58,9 @@ def give_back(table: TableName, delta: DeltaTable) -> None:
     """Leave a table open for the next one; where the store does not answer, it is not held."""
     version = delta.version()
     with _lock:
-        etag = _marks.get((str(delta.metadata().id), version))
-    if etag is None:
+        known, etag = _marks.get(str(delta.metadata().id), (-1, None))
+    if known != version:
+        etag = None
         with suppress(ServiceError):
             etag = dict(table_log.commits(table, version)).get(version)
     if etag is None or len(delta.file_uris()) > _MANY_FILES:
@@ -73,7 +75,7 @@ def give_back(table: TableName, delta: DeltaTable) -> None:
 def mark(delta: DeltaTable, version: int, etag: str) -> None:
     """Tell the store's mark of a version of the table, which `give_back` then need not ask for."""
     with _lock:
-        _marks[str(delta.metadata().id), version] = etag
+        _marks[str(delta.metadata().id)] = version, etag
         if len(_marks) > _MANY_TABLES:
             _marks.popitem(last=False)
 
