@@ -25,7 +25,7 @@ import pyarrow as pa
 from datong_platform.errors import ConfigurationError, TransientError
 from datong_platform.lake import load, quarantine
 from datong_platform.lake.columns import compute, row_keys
-from datong_platform.lake.load import scan
+from datong_platform.lake.load import literal, scan
 from datong_platform.lake.refused import DIGEST, RAW_BYTES, prepared
 from datong_platform.names import BATCH_ID
 
@@ -139,7 +139,7 @@ def _taken(part: pa.Table, came: str, page: Page, plan: Plan, *, is_event: bool)
     keys = list(plan.agreement.description.keys)
     if is_event or not keys or plan.delta is None or not len(page.rows):
         return read, page, 0
-    known = scan(plan.delta, [*keys, BATCH_ID], compute.field(BATCH_ID) >= came)
+    known = scan(plan.delta, [*keys, BATCH_ID], f"{BATCH_ID} >= {literal(pa.scalar(came))}")
     later = known.filter(compute.greater(known.column(BATCH_ID), came))
     same = known.filter(compute.equal(known.column(BATCH_ID), came))
     sent = row_keys(page.rows, keys)

@@ -586,19 +586,19 @@ class EntityIngest:
             content = [name for name in rows.column_names if name != OPERATION]
             if not set(content) <= set(bronze_schema(delta).names):
                 return rows
-            condition = None
+            condition = ""
             if cursor in content:
-                condition = compute.field(cursor).is_null()
+                condition = f"{load.quoted(cursor)} is null"
                 lowest = compute.min(rows.column(cursor))
                 if lowest.is_valid:
-                    condition = condition | (compute.field(cursor) >= lowest)
+                    condition += f" or {load.quoted(cursor)} >= {load.literal(lowest)}"
             sent = row_keys(rows, content)
             known = load.scan(delta, [*content, BATCH_ID], condition)
             known = known.filter(compute.is_in(row_keys(known, content), value_set=sent)) if len(known) else known
             if len(known) and keys:
                 # a later batch may have changed the row since; then its return to an old state is news
                 first = compute.min(known.column(BATCH_ID))
-                later = load.scan(delta, [*content, BATCH_ID], compute.field(BATCH_ID) > first)
+                later = load.scan(delta, [*content, BATCH_ID], f"{BATCH_ID} > {load.literal(first)}")
                 known = load.last_rows(pa.concat_tables([known, later]), keys)
             if not len(known):
                 return rows

@@ -6,14 +6,17 @@ The address in the settings carries a fixed session id, because Sail keeps its c
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from datong_platform.errors import ServiceError
-from datong_platform.settings import settings
+from datong_platform.settings import home, settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +33,8 @@ CONFLICTS = (
 )
 
 
+RENEWING = "DATONG_RENEWS_ENGINE"
+"""Set in the environment of who prepares a renewed engine for all others."""
 _QUERY = re.compile(r"(?:\s|--[^\n]*\n|/\*(?:(?!\*/).)*\*/)*select\b", re.IGNORECASE | re.DOTALL)
 """A statement that can only be a query; what begins with `with` may insert."""
 
@@ -86,13 +91,42 @@ def answer(spark: SparkSession, sql: str) -> pa.Table:
     PySpark asks the engine first whether a text is a command, for which Sail resolves its tables: a query so asked read
     the log of each of its tables twice.
     """
-    if not _QUERY.match(sql):
-        return spark.sql(sql).toArrow()
-    from pyspark.sql.connect.dataframe import DataFrame
-    from pyspark.sql.connect.plan import SQL
+    with in_use():
+        if not _QUERY.match(sql):
+            return spark.sql(sql).toArrow()
+        from pyspark.sql.connect.dataframe import DataFrame
+        from pyspark.sql.connect.plan import SQL
 
-    connected: Any = spark
-    return DataFrame(SQL(sql, [], {}, []), connected).toArrow()
+        connected: Any = spark
+        return DataFrame(SQL(sql, [], {}, []), connected).toArrow()
+
+
+@contextmanager
+def in_use() -> Generator[None]:
+    """As long as this lasts, the embedded engine is not renewed (`datong_infra.services.sail`); a statement or a build
+    that meets a renewal waits for its end. Nothing where the engine is another one."""
+    if settings().engine_kind != "sail" or os.environ.get(RENEWING):
+        yield
+        return
+    with _lock() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def lock_for_renewal() -> int | None:
+    """A file descriptor that keeps everyone out of the embedded engine until it is closed; None while it is in use."""
+    file = _lock()
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return os.dup(file.fileno())
+
+
+def _lock() -> IO[str]:
+    home().mkdir(parents=True, exist_ok=True)
+    return (home() / "engine.lock").open("a")
 
 
 def retry_conflicts(action: Callable[[], T], attempts: int = 8) -> T:

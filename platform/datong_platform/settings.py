@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     """Bearer token for that address."""
     openlineage_namespace: str = "datong"
     """The namespace of our jobs in lineage events."""
+    engine_limit_mib: int = 0
+    """Memory in MiB past which the embedded engine takes a fresh process when nobody is served; 0 is a tenth of the
+    machine's, from 512 to 1024."""
     spark_workers: int = 0
     """Worker processes of the Spark that `datong up` starts, one core each; 0 works in the server's own process."""
     threads: int = 4

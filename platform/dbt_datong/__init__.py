@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -81,6 +82,7 @@ def _offer_matching() -> None:
 
 
 _prepared: frozenset[str] | None = None
+_using = ExitStack()
 
 
 def prepared(schemas: Iterable[str]) -> None:
@@ -137,6 +139,9 @@ def _connect(address: str) -> None:
     export("SPARK_REMOTE", address)
     statements.take_over(engine.session(address))
     if _prepared is None:
+        # a plain dbt uses it from here to the end of its process; whoever starts dbt from a build says so itself
+        _using.close()
+        _using.enter_context(engine.in_use())
         decisions.refresh()
     schemas = _prepared or frozenset()
     catalog.ensure(schemas)

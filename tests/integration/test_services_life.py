@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,6 +87,40 @@ def test_each_killed_service_comes_back_alone_with_its_data_and_its_port(home: P
         assert engine.query("select n from ops.kept").to_pylist() == [{"n": 7}]
         with psycopg.connect(settings().need("postgres_url")) as connection:
             assert connection.execute("select n from ops.kept").fetchall() == [(7,)]
+
+
+def test_an_engine_that_grew_large_is_renewed_while_nobody_is_served(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    monkeypatch.setenv("DATONG_ENGINE_LIMIT_MIB", "128")
+    stack.up(["store", "engine"])
+    uri = settings().engine_table_uri
+    engine.query(f"create table ops.kept using delta location '{uri(parse('ops.kept'))}' as select 7 as n")
+    pid = int(read_state("services.json")["services"]["engine"]["pid"])
+    process, log = psutil.Process(pid), home / "logs" / "engine.log"
+
+    def grow(_: int) -> None:
+        while process.memory_info().rss < 400 << 20:
+            engine.query("select 1")
+
+    with engine.in_use():
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(grow, range(4)))
+        # long enough for it to have rested, were nobody amid something
+        time.sleep(8)
+        assert process.memory_info().rss >= 400 << 20
+        assert "renewed" not in log.read_text()
+    deadline = time.monotonic() + 60
+    while process.memory_info().rss >= 400 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # it is starting anew: a statement waits until the engine knows the tables again, in the session's time zone
+    found = engine.query("select n, current_timezone() as zone from ops.kept").to_pylist()
+    assert found == [{"n": 7, "zone": "UTC"}]
+    assert "renewed at 4" in log.read_text()
+    assert process.is_running()
+    assert {status.name: (status.pid, status.state) for status in stack.status()}["engine"] == (pid, "healthy")
 
 
 def test_two_ups_at_once_start_one_set_of_services(home: Path) -> None:
@@ -205,7 +240,7 @@ def test_a_spark_connect_address_is_used_as_it_is(
     assert statuses["engine"].state == "external"
     assert settings().engine_address == address
     assert settings().lake_scheme == "s3a"
-    assert not [line for line in _left(home) if "pysail" in line]
+    assert not [line for line in _left(home) if "services.sail" in line]
     monkeypatch.delenv("DATONG_ENGINE")
     statuses = {status.name: status for status in stack.up(stack.DATA, engine="sail")}
     assert statuses["engine"].state == "healthy"

@@ -29,6 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from datong_platform import engine
+
 from datong_assets.dbt import graph, kept
 
 _Tell = Callable[..., None]
@@ -153,7 +155,9 @@ def _build(manifest: Any, request: dict[str, Any], options: list[str], tell: _Te
         "--use-fast-test-edges",
         *options,
     ]
-    done = dbtRunner(manifest=kept.for_a_run(manifest), callbacks=[lambda event: _node(event, tell)]).invoke(arguments)
+    runner = dbtRunner(manifest=kept.for_a_run(manifest), callbacks=[lambda event: _node(event, tell)])
+    with engine.in_use():
+        done = runner.invoke(arguments)
     tell(event="ended", ok=done.success, message=_words(done.exception) if done.exception else "")
 
 

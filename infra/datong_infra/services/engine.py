@@ -10,6 +10,7 @@ import sys
 import uuid
 from typing import Any
 
+import psutil
 from datong_platform.errors import ServiceError
 from datong_platform.settings import from_environment, settings
 
@@ -91,7 +92,7 @@ class Engine(Service):
             return server.launch(port)
         now = settings()
         return Launch(
-            [sys.executable, "-m", "pysail", "spark", "server", "--ip", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "datong_infra.services.sail", str(port), str(now.engine_limit_mib or _limit_mib())],
             environment={
                 "AWS_ENDPOINT": now.need("s3_endpoint"),
                 "AWS_ALLOW_HTTP": "true",
@@ -100,6 +101,8 @@ class Engine(Service):
                 **_keys(),
                 "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(_SESSION_DAYS * 24 * 3600),
                 "RUST_LOG": "warn",
+                # the session's time zone until a client sets it; after a renewal none does
+                "TZ": "UTC",
             },
             extra={"kind": "sail"},
         )
@@ -130,6 +133,11 @@ class Engine(Service):
         from datong_platform.lake import catalog
 
         catalog.register()
+
+
+def _limit_mib() -> int:
+    """What the embedded engine may grow to before it is renewed: a tenth of the machine's memory, within reason."""
+    return min(max(psutil.virtual_memory().total // 10 >> 20, 512), 1024)
 
 
 def _keys() -> dict[str, str]:

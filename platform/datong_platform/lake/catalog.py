@@ -71,6 +71,7 @@ def stored_tables(schemas: Iterable[str] = SCHEMAS) -> list[TableName]:
         ) from error
 
 
+@engine.in_use()
 def register(only: Iterable[TableName] | None = None) -> Registered:
     """Make the engine know the tables of storage, all or `only` some, and with all of them the views.
 
@@ -96,6 +97,7 @@ def register(only: Iterable[TableName] | None = None) -> Registered:
     return done
 
 
+@engine.in_use()
 def show_published(
     last: builds.Build | None = None, previous: builds.Build | None = None, *, anew: bool = False
 ) -> dict[str, str]:
@@ -177,6 +179,7 @@ def _views(spark: SparkSession, schema: str) -> set[str]:
     return {row.get("viewName") or row["tableName"] for row in rows}
 
 
+@engine.in_use()
 def ensure(schemas: Collection[str] = ()) -> None:
     """Register what the engine does not know yet: everything after its start, later the bronze tables that are new.
     Forget what it knows and storage does not hold. With `schemas`, only in these; the readers' names are left alone.
@@ -210,6 +213,7 @@ def _register_new_bronze(spark: SparkSession) -> None:
         _refuse_partly(register([table for table in missing if _has_log(table)]))
 
 
+@engine.in_use()
 def renew(tables: Iterable[TableName]) -> None:
     """Register anew the tables that the engine knows with other types than they have: Sail would read them by those.
 
