@@ -90,17 +90,25 @@ def _watch(limit: int) -> NoReturn:
         worked, at = works, now
         rest = 0.0 if held > 2 * limit else _REST
         if held > limit and now > resting_since and now - resting_since >= rest:
-            _renew(held)
+            try:
+                _renew(held)
+            except OSError as error:
+                print(f"could not be renewed at {held >> 20:,} MiB: {error}", file=sys.stderr, flush=True)
+                limit = 2 * held
 
 
 def _renew(held: int) -> None:
-    """Become a fresh process, unless someone is being served."""
+    """Become a fresh process, unless someone is being served. OSError when that fails; then all is as before."""
     lock = engine.lock_for_renewal()
     if lock is None:
         return
     os.set_inheritable(lock, True)
     os.environ[_HELD] = f"{lock} renewed at {held >> 20:,} MiB"
-    os.execv(sys.executable, [sys.executable, "-m", "datong_infra.services.sail", *sys.argv[1:]])  # noqa: S606
+    try:
+        os.execv(sys.executable, [sys.executable, "-m", "datong_infra.services.sail", *sys.argv[1:]])  # noqa: S606
+    finally:
+        del os.environ[_HELD]
+        os.close(lock)
 
 
 def _memory() -> int:
