@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from datong_platform.errors import ServiceError
-from datong_platform.settings import home, settings
+from datong_platform.settings import from_environment, home, settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +105,7 @@ def answer(spark: SparkSession, sql: str) -> pa.Table:
 def in_use() -> Generator[None]:
     """As long as this lasts, the embedded engine is not renewed (`datong_infra.services.sail`); a statement or a build
     that meets a renewal waits for its end. Nothing where the engine is another one."""
-    if settings().engine_kind != "sail" or os.environ.get(RENEWING):
+    if settings().engine_kind != "sail" or from_environment("renews_engine"):
         yield
         return
     with _lock() as file:

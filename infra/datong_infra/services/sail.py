@@ -9,7 +9,8 @@ Nobody is being served when no process of ours is amid a statement or a build (`
 the sake of other clients, when the process has rested: for `_REST` seconds at first, for a moment once it has grown
 to twice the limit.
 
-Run as `python -m datong_infra.services.sail PORT LIMIT`, the limit in MiB.
+Run as `python -m datong_infra.services.sail PORT LIMIT`, the limit in MiB; the new image is told by two numbers more
+the file descriptor of the lock that the old one took, and the MiB that it had grown to.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ from typing import NoReturn
 
 import psutil
 from datong_platform import engine
+from datong_platform.settings import subprocess_environment
 
-_HELD = "DATONG_ENGINE_RENEWED"
-"""The lock of the engine's renewal and what there is to tell of it, from the old image of the process to the new."""
 _REST = 5.0
 _MOMENT = 0.2
 _IDLE = 0.02
@@ -37,16 +37,17 @@ _ATTEMPTS = 3
 
 def main() -> None:
     """Serve until the process is asked to end."""
-    port, limit = int(sys.argv[1]), int(sys.argv[2]) << 20
+    port, limit, *renewed = map(int, sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_serve, args=(port,), daemon=True).start()
-    if renewed := os.environ.pop(_HELD, ""):
-        lock, words = renewed.split(" ", 1)
+    if renewed:
+        lock, held = renewed
         _register()
-        print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {words}, {_memory() >> 20:,} MiB now", flush=True)
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        print(f"{now} renewed at {held:,} MiB, {_memory() >> 20:,} MiB now", flush=True)
         # whoever waited for the engine goes on
-        os.close(int(lock))
-    _watch(max(limit, 2 * _memory()))
+        os.close(lock)
+    _watch(max(limit << 20, 2 * _memory()))
 
 
 def _serve(port: int) -> NoReturn:
@@ -68,7 +69,7 @@ def _register() -> None:
     for attempt in range(_ATTEMPTS):
         done = subprocess.run(
             [sys.executable, "-m", "datong_platform.lake.catalog"],
-            env={**os.environ, engine.RENEWING: "1"},
+            env=subprocess_environment(**{engine.RENEWING: "1"}),
             stdout=subprocess.DEVNULL,
             check=False,
         )
@@ -103,11 +104,10 @@ def _renew(held: int) -> None:
     if lock is None:
         return
     os.set_inheritable(lock, True)
-    os.environ[_HELD] = f"{lock} renewed at {held >> 20:,} MiB"
+    program = [sys.executable, "-m", "datong_infra.services.sail", *sys.argv[1:3], str(lock), str(held >> 20)]
     try:
-        os.execv(sys.executable, [sys.executable, "-m", "datong_infra.services.sail", *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, program)  # noqa: S606
     finally:
-        del os.environ[_HELD]
         os.close(lock)
 
 
