@@ -584,8 +584,8 @@ class Session:
 
     def _differences(self, runs: Sequence[Run]) -> None:
         """Say what each left, part by part where there are parts."""
-        first = runs[0]
         for run in runs:
+            first = next(one for one in runs if one.lake == run.lake)
             at = f"{run.case or 'content'}: {run.who}, turn {run.turn}"
             parts = [
                 f"{name} {told}, {first.who} {first.checksum_by_part.get(name)}"

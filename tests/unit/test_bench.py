@@ -76,6 +76,15 @@ def test_where_turns_differ_contenders_are_compared_turn_by_turn() -> None:
     assert result(runs[0], runs[2], turns_differ=True).same_content() == {"all": None}
 
 
+def test_content_is_compared_within_one_lake() -> None:
+    runs = [run(who, 1, 1.0, checksum=lake, lake=lake) for lake in ("sail", "spark") for who in (lake, "peer")]
+    assert result(*runs).same_content() == {"all": True}
+    runs[3].checksum = "another"
+    assert result(*runs).same_content() == {"all": False}
+    runs[3].lake = ""
+    assert result(*runs).same_content() == {"all": True}, "nothing stands beside it in its lake"
+
+
 def test_a_contender_that_did_less_is_compared_for_the_same_amount() -> None:
     mine = run("datong", 1, 10.0, amount=1000, unit="rows")
     loop = run("loop", 1, 5.0, amount=100, unit="rows", checksum=None)

@@ -80,6 +80,8 @@ class Run(BaseModel):
     unit: str = ""
     checksum: str | None = None
     """Of the content that the run left; None where it leaves none, as a limit does."""
+    lake: str = ""
+    """Which lake the content is of, where the runs of one case work on several: it is compared within one."""
     figures: dict[str, float] = Field(default_factory=dict[str, float])
     """Further figures by name; the name ends in its unit, as p95_seconds does."""
     details: dict[str, float] = Field(default_factory=dict[str, float])
@@ -192,13 +194,13 @@ class Result(BaseModel):
         """By case, whether every run of every contender left the same content; None where fewer than two tell it.
 
         The warm-up counts: what it left has to be right, too. Where turns change what is worked on, each is compared
-        by itself.
+        by itself, and so is each lake.
         """
-        told: dict[str, dict[int, list[str]]] = {}
+        told: dict[str, dict[tuple[int, str], list[str]]] = {}
         for run in self.runs:
             turns = told.setdefault(run.case, {})
             if run.checksum is not None:
-                turns.setdefault(run.turn if self.turns_differ else 0, []).append(run.checksum)
+                turns.setdefault((run.turn if self.turns_differ else 0, run.lake), []).append(run.checksum)
         compared = {case: [sums for sums in turns.values() if len(sums) > 1] for case, turns in told.items()}
         return {case: all(len(set(sums)) == 1 for sums in found) if found else None for case, found in compared.items()}
 

@@ -237,7 +237,7 @@ def _look_up(visit: Visit) -> Answer:
     from datong_platform.standard.matching import queue
 
     entity, wanted = visit.asked("entity"), visit.asked("q")
-    _known(visit, entity or "?", queue.counts())
+    _known(visit, entity or visit.t("an address without an entity", "没有指定实体的地址"), queue.counts())
     found = queue.find(entity, wanted) if wanted else []
     rows = [
         (

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from datong_platform.settings import settings
 
 from datong_infra.services.base import Launch, data_folder
@@ -78,7 +79,7 @@ def properties(port: int, place: Path, *, safe: Sequence[str] = ("s3a", "s3")) -
         "spark.sql.constraintPropagation.enabled": "false",
         # small work on one machine: about a tenth faster
         "spark.sql.adaptive.enabled": "false",
-        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.shuffle.partitions": str(max(2, now.spark_workers or os.cpu_count() or 2)),
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
         "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
@@ -124,9 +125,10 @@ def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark
             "-Dio.netty.tryReflectionSetAccessible=true",
             f"-Dlog4j2.configurationFile={place / 'log4j2.properties'}",
             f"-Djava.io.tmpdir={place / 'tmp'}",
-            "-Xmx3g",
+            f"-Xmx{_heap_mib()}m",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=4",
+            # with Java's own 240 MB, compiled code is thrown out and compiled again
+            "-XX:ReservedCodeCacheSize=512m",
             *("-cp", f"{jars.spark_jars()}/*:{made / 'jars'}/*:{made / 'classes'}"),
             "org.apache.spark.deploy.SparkSubmit",
             *("--properties-file", str(file)),
@@ -144,6 +146,11 @@ def launch(port: int, *, safe: Sequence[str] = ("s3a", "s3"), name: str = "spark
         extra={"kind": "spark", "workers": settings().spark_workers},
         cwd=place,
     )
+
+
+def _heap_mib() -> int:
+    """A quarter of the machine's memory. With less than 3 GiB, Spark collects garbage while it plans wide entities."""
+    return max(3072, psutil.virtual_memory().total // 4 >> 20)
 
 
 _LOGGING = """\
