@@ -261,13 +261,15 @@ class Benchmark:
         asked = options.parse_args(argv)
         session = Session(self, asked)
 
-        def stop(*_: object) -> None:
-            # a second one (to the whole group, and from `datong bench`) must not break off the tidying up
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            raise SystemExit(143)
+        def stop(number: int, _: object) -> None:
+            # a second one (to the whole group, and from `datong bench` or `uv run`) must not break off the tidying up
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, signal.SIG_IGN)
+            raise SystemExit(128 + number)
 
         # so that what the block started is stopped and removed
-        signal.signal(signal.SIGTERM, stop)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, stop)
         yield session
         session.finish()
 
