@@ -160,6 +160,7 @@ def main() -> None:
     options.add_argument("--every", type=int, default=5, help="cycles for each day that the plant lives on")
     options.add_argument("--scale", type=float, default=0.1, help="size of the plant; 1 is 100,000 rows")
     options.set_defaults(runs=1, warm_ups=0)
+    grown: list[str] = []
     with BENCH.session(options) as bench:
         from datong_infra.services import dagster, stack
 
@@ -170,8 +171,9 @@ def main() -> None:
                 told = live(bench, bench.asked.cycles, bench.asked.every)
             for row in growth(told):
                 bench.say("   ".join(f"{text:24}" for text in row.values()))
-            if grown := leaks(told):
-                raise SystemExit(f"r10: held and never given back: {'; '.join(grown)}")
+            grown += leaks(told)
+    if grown:
+        raise SystemExit(f"r10: held and never given back: {'; '.join(grown)}")
 
 
 if __name__ == "__main__":
